@@ -1,1 +1,209 @@
-export const placeholder = 1;
+/** The commands. Each is a few lines here and a function in `commands/`; `--json` prints one JSON value everywhere. */
+import { Command, InvalidArgumentError, Option } from 'commander';
+import {
+  addressSet,
+  companyAdd,
+  companyList,
+  companyRemove,
+  companyRotateKey,
+  companyRotateSecret,
+} from './commands/company.ts';
+import { demo } from './commands/demo.ts';
+import { doctor } from './commands/doctor.ts';
+import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
+import { runCommand } from './commands/run.ts';
+import { sendTest } from './commands/send-test.ts';
+import { migrateCommand, serve } from './commands/serve.ts';
+import { simulate } from './commands/simulate.ts';
+import { VERSION } from './version.ts';
+
+const program = new Command('otklik')
+  .description('Turns the webhooks of YClients and Altegio into the right message to the right person, once.')
+  .version(VERSION)
+  .showSuggestionAfterError()
+  .showHelpAfterError('(add --help for what there is)')
+  .configureHelp({ showGlobalOptions: true });
+
+const json = () => new Option('--json', 'print JSON');
+
+program
+  .command('serve')
+  .description('run the service: the roles named in ROLES, all of them unless set')
+  .action(runCommand(serve));
+
+program
+  .command('demo')
+  .description('see it work: the service, a fake salon with every fault of the wire, messages on this screen')
+  .option('--for <time>', 'end by itself after this long, e.g. 60s, and compare', duration)
+  .option('--seed <number>', 'the same salon again', whole, 1)
+  .option('--per-second <number>', 'changes a second in the salon', rate, 2)
+  .option('--faults <list>', 'all, none, or a list of faults', 'all')
+  .addOption(
+    new Option('--brand <brand>', 'whose shapes the salon speaks')
+      .choices(['yclients', 'altegio'])
+      .default('yclients'),
+  )
+  .addOption(json())
+  .action(runCommand(demo));
+
+program
+  .command('simulate')
+  .description('a fake salon that sends its webhooks to a URL')
+  .requiredOption('--to <url>', 'the webhook URL, as `company add` prints it')
+  .requiredOption('--company <id>', 'the company that the URL belongs to', whole)
+  .option('--for <time>', 'end after this long', duration)
+  .option('--seed <number>', 'the same salon again', whole, 1)
+  .option('--per-second <number>', 'changes a second', rate, 2)
+  .option('--faults <list>', 'all, none, or a list of faults', 'all')
+  .option('--drop <share>', 'share of webhooks that are never sent, 0 to 1', rate)
+  .addOption(
+    new Option('--brand <brand>', 'whose shapes').choices(['yclients', 'altegio']).default('yclients'),
+  )
+  .option('--zone <zone>', 'the salon’s zone', 'Europe/Moscow')
+  .option('--ledger <file>', 'write the salon’s own books there at the end')
+  .addOption(json())
+  .action(runCommand(simulate));
+
+const company = program.command('company').description('the salons we work for');
+company
+  .command('add <id>')
+  .description('add a company and print the URL to give to YClients')
+  .requiredOption('--title <title>', 'its name, as clients know it')
+  .requiredOption('--zone <zone>', 'its IANA zone, e.g. Europe/Moscow')
+  .addOption(
+    new Option('--brand <brand>', 'the platform').choices(['yclients', 'altegio']).default('yclients'),
+  )
+  .addOption(new Option('--locale <locale>', 'language of the messages').choices(['ru', 'en']).default('ru'))
+  .option(
+    '--settle <time>',
+    'how long to wait for the next change before telling the client',
+    duration,
+    5_000,
+  )
+  .option('--route <list>', 'channels in order of preference: console, telegram, email, webhook', 'console')
+  .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
+  .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
+  .option('--require-signature', 'accept only signed webhooks (the platform signs nothing)')
+  .option('--allow-private', 'the webhook URL is on this machine or network on purpose')
+  .addOption(json())
+  .action(runCommand(companyAdd));
+company
+  .command('list')
+  .description('the companies there are')
+  .addOption(json())
+  .action(runCommand(companyList));
+company
+  .command('rotate-key <id>')
+  .description('a new webhook URL; the old one works for another 24 hours')
+  .addOption(json())
+  .action(runCommand(companyRotateKey));
+company
+  .command('rotate-secret <id>')
+  .description('a new signing secret; the old one holds for another 24 hours')
+  .addOption(
+    new Option('--purpose <purpose>', 'whose signature').choices(['inbound', 'outbound']).default('outbound'),
+  )
+  .addOption(json())
+  .action(runCommand(companyRotateSecret));
+company
+  .command('remove <id>')
+  .description('stop a company: its URL dies, nobody is notified, the data stays')
+  .addOption(json())
+  .action(runCommand(companyRemove));
+
+program
+  .command('address <company> <client> <channel> <address>')
+  .description('where a client can be reached on a channel, e.g. `address 1 42 telegram 123456789`')
+  .addOption(json())
+  .action(runCommand(addressSet));
+
+program
+  .command('send-test [url]')
+  .description(
+    'with a webhook URL: post a test event and see it processed; with --company: send a test message',
+  )
+  .option('--company <id>', 'send a test message by this company', whole)
+  .option('--channel <channel>', 'through this channel instead of the first of its route')
+  .option('--to <address>', 'to this address (chat id, e-mail)')
+  .addOption(json())
+  .action(runCommand(sendTest));
+
+const events = program.command('events').description('what came in');
+events
+  .command('list')
+  .description('events, newest first')
+  .option('--company <id>', 'of this company', whole)
+  .option('--record <id>', 'of this booking', whole)
+  .addOption(
+    new Option('--state <state>', 'in this state').choices([
+      'pending',
+      'waiting',
+      'done',
+      'dead',
+      'quarantined',
+    ]),
+  )
+  .option('--limit <number>', 'at most this many', whole, 20)
+  .option('--cursor <id>', 'the page after this event')
+  .addOption(json())
+  .action(runCommand(eventsList));
+events
+  .command('show <id>')
+  .description('one event with its payload')
+  .addOption(json())
+  .action(runCommand(eventsShow));
+events
+  .command('replay <id>')
+  .description('put an event back to be processed again; its effect still happens once')
+  .addOption(json())
+  .action(runCommand(eventsReplay));
+
+const messages = program.command('messages').description('what went out');
+messages
+  .command('list')
+  .description('messages, newest first')
+  .option('--company <id>', 'of this company', whole)
+  .option('--record <id>', 'about this booking', whole)
+  .option('--state <state>', 'in this state')
+  .option('--limit <number>', 'at most this many', whole, 20)
+  .option('--cursor <id>', 'the page after this message')
+  .addOption(json())
+  .action(runCommand(messagesList));
+messages
+  .command('show <id>')
+  .description('one message and every attempt')
+  .addOption(json())
+  .action(runCommand(messagesShow));
+
+program.command('stats').description('counts by state').addOption(json()).action(runCommand(stats));
+program
+  .command('migrate')
+  .description('bring the database up to this version')
+  .addOption(json())
+  .action(runCommand(migrateCommand));
+program
+  .command('doctor')
+  .description('check database, schema, ports, clock, keys and channels, and say what to do')
+  .addOption(json())
+  .action(runCommand(doctor));
+
+await program.parseAsync();
+
+/** `500ms`, `60s`, `5m`, `0`: to milliseconds. */
+function duration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  if (!match) throw new InvalidArgumentError('Write it like 500ms, 60s, 5m or 1h.');
+  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1_000;
+  return Math.round(Number(match[1]) * unit);
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+function rate(text: string): number {
+  const value = Number(text);
+  if (text === '' || !(value >= 0)) throw new InvalidArgumentError('It must be a number.');
+  return value;
+}

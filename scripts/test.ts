@@ -1,0 +1,73 @@
+/**
+ * Runs the tests on one PostgreSQL that lives as long as the run.
+ *
+ *   npm test                                  everything but the long fault runs
+ *   npm test -- test/store/embedded.test.ts   these files or patterns; flags of `node --test` pass through
+ *   npm run test:faults                       the fault runs, one after another
+ */
+import { spawn } from 'node:child_process';
+import { chmod, glob, mkdtemp, rm } from 'node:fs/promises';
+import { constants, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { readPostmaster, signal } from '../src/store/embedded/postmaster.ts';
+import { migrate } from '../src/store/migrate.ts';
+import { createTemplate } from '../test/support/database.ts';
+import { throwawayServer } from '../test/support/server.ts';
+
+type Suite = { pattern: string; concurrency: number; timeoutMs: number };
+
+// Two files at a time: the server they share needs a core of its own.
+const TESTS: Suite = { pattern: 'test/**/*.test.ts', concurrency: 2, timeoutMs: 60_000 };
+const FAULTS: Suite = { pattern: 'test/faults/**/*.fault.ts', concurrency: 1, timeoutMs: 600_000 };
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: string[]): Promise<number> {
+  const suite = args.includes('--faults') ? FAULTS : TESTS;
+  const interruption = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interruption.abort());
+  const directory = await ownTemporaryDirectory();
+  const server = await throwawayServer();
+  try {
+    await createTemplate(server.url, migrate);
+    const rest = args.filter(arg => arg !== '--faults');
+    return await runNode(suite, rest, server.url, interruption.signal);
+  } finally {
+    await server.stop();
+    await sweep(directory);
+  }
+}
+
+/** Everything that this run and its tests make lies in one directory. Others may pass: some tests run as another user. */
+async function ownTemporaryDirectory(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'otklik-run-'));
+  await chmod(path, 0o711);
+  process.env.TMPDIR = path;
+  return path;
+}
+
+/** Tests that were interrupted had no chance to stop the servers they started, which outlive their parent by design. */
+async function sweep(directory: string): Promise<void> {
+  for await (const file of glob('**/postmaster.pid', { cwd: directory })) {
+    const left = await readPostmaster(dirname(join(directory, file)));
+    if (left) signal(left.pid, 'SIGQUIT');
+  }
+  await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+}
+
+/** Answers the exit code, 128 + the signal's number when a signal ended it, as a shell does. */
+function runNode(suite: Suite, args: string[], serverUrl: string, interrupted: AbortSignal): Promise<number> {
+  const flags = args.filter(arg => arg.startsWith('-'));
+  const files = args.filter(arg => !arg.startsWith('-'));
+  const command = ['--test', '--test-reporter=spec', `--test-concurrency=${suite.concurrency}`];
+  command.push(`--test-timeout=${suite.timeoutMs}`, ...flags);
+  command.push(...(files.length > 0 ? files : [suite.pattern]));
+  const env = { ...process.env, OTKLIK_TEST_POSTGRES: serverUrl };
+  return new Promise((resolve, reject) => {
+    if (interrupted.aborted) return resolve(128 + constants.signals.SIGINT);
+    const child = spawn(process.execPath, command, { stdio: 'inherit', env });
+    interrupted.addEventListener('abort', () => child.kill('SIGTERM'));
+    child.on('error', reject);
+    child.on('exit', (code, signal) => resolve(signal ? 128 + constants.signals[signal] : (code ?? 1)));
+  });
+}

@@ -1,0 +1,52 @@
+/** The console channel: shows a message instead of sending it. For the demo, for development, for a first look. */
+import { plainLine, plainText } from '../domain/plain.ts';
+import type { Channel, Outgoing } from './channel.ts';
+
+export type ConsoleConfig = {
+  /** Takes one line, without its line break. */
+  write(line: string): void;
+};
+
+const MAX_TEXT = 4000;
+
+export function createConsole({ write }: ConsoleConfig): Channel {
+  return {
+    name: 'console',
+    // A reader sees the id and knows a repeat.
+    idempotent: true,
+    concurrency: 1,
+    async send(message, signal) {
+      if (signal.aborted) return { outcome: 'retry', reason: 'stopped by us' };
+      try {
+        for (const line of block(message)) write(line);
+        return { outcome: 'sent', providerId: message.id };
+      } catch {
+        return { outcome: 'unknown', reason: 'the console could not be written to' };
+      }
+    },
+  };
+}
+
+function block(message: Outgoing): string[] {
+  const { purpose, notice, recipient, attempt } = message;
+  const title = [purpose, notice?.kind, attempt > 1 ? `attempt ${attempt}` : undefined]
+    .filter(Boolean)
+    .join(' · ');
+  const who = [plainLine(recipient.name, 40), maskPhone(recipient.phone)].filter(Boolean).join(', ');
+  const text = plainText(message.text, MAX_TEXT).split('\n');
+  return [
+    `╭─ ${title}${who === '' ? '' : ` → ${who}`}`,
+    ...text.map(line => (line === '' ? '│' : `│ ${line}`)),
+    `╰─ ${plainLine(message.id, 40)}`,
+  ];
+}
+
+/** +7••••••••67: enough to know one's own, too little to call. */
+function maskPhone(phone: string): string {
+  const digits = phone.replace(/\D/g, '');
+  if (digits === '') return '';
+  const plus = phone.trim().startsWith('+') ? '+' : '';
+  const shown = digits.length < 8 ? 0 : Math.max(digits.length - 10, 1);
+  const end = shown === 0 ? '' : digits.slice(-2);
+  return `${plus}${digits.slice(0, shown)}${'•'.repeat(digits.length - shown - end.length)}${end}`;
+}

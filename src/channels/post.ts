@@ -1,0 +1,128 @@
+/**
+ * One HTTP POST with a limit on everything, for the channels that speak HTTP. Its answer settles what a sender must
+ * know afterwards: did the request leave, or may it be sent again without a doubt?
+ */
+import { Readable } from 'node:stream';
+import { type Dispatcher, request } from 'undici';
+
+export type Posting = {
+  readonly url: string | URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly dispatcher: Dispatcher;
+  /** For the whole exchange: name, connection, request, answer. */
+  readonly timeoutMs: number;
+  /** An answer longer than this is dropped, with its connection. */
+  readonly maxAnswerBytes: number;
+};
+
+export type Posted =
+  | {
+      readonly answered: true;
+      readonly status: number;
+      readonly retryAfter: string | undefined;
+      /** null: it was too long, or broke off. */
+      readonly text: string | null;
+    }
+  | {
+      readonly answered: false;
+      /** Whether a byte of the body was given to a socket. When not, the receiver knows nothing of it. */
+      readonly left: boolean;
+      /** Fit for a log: a code, never a word of the error's message. */
+      readonly reason: string;
+      readonly error: unknown;
+    };
+
+/** A wait asked for by a receiver, at most an hour: a longer one is asked again then, not trusted now. */
+const MAX_WAIT_MS = 60 * 60 * 1000;
+
+export async function post(posting: Posting, signal: AbortSignal): Promise<Posted> {
+  const { url, headers, body, dispatcher, timeoutMs, maxAnswerBytes } = posting;
+  const bytes = Buffer.from(body);
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const ended = AbortSignal.any([signal, deadline]);
+  let left = false;
+  // A stream is read only once the connection stands, which a Buffer would not tell.
+  const stream = new Readable({
+    read() {
+      if (ended.aborted) return void this.destroy();
+      left = true;
+      this.push(bytes);
+      this.push(null);
+    },
+  });
+  try {
+    ended.throwIfAborted();
+    const answering = request(url, {
+      method: 'POST',
+      headers: { ...headers, 'content-length': String(bytes.length) },
+      body: stream,
+      dispatcher,
+      signal: ended,
+    });
+    // undici looks at the signal only once it is connected.
+    const answer = await Promise.race([answering, rejectionOf(ended)]);
+    const retryAfter = [answer.headers['retry-after'] ?? []].flat()[0];
+    return {
+      answered: true,
+      status: answer.statusCode,
+      retryAfter,
+      text: await readText(answer.body, maxAnswerBytes),
+    };
+  } catch (error) {
+    // What is said not to have left must not leave later.
+    stream.destroy();
+    return { answered: false, left, reason: reasonOf(error, signal, deadline, timeoutMs), error };
+  }
+}
+
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+async function readText(body: Readable, maxBytes: number): Promise<string | null> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body) {
+      const bytes = Buffer.from(chunk);
+      length += bytes.length;
+      if (length > maxBytes) return null;
+      chunks.push(bytes);
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  } catch {
+    return null;
+  }
+}
+
+function reasonOf(error: unknown, signal: AbortSignal, deadline: AbortSignal, timeoutMs: number): string {
+  if (signal.aborted) return 'stopped by us';
+  if (deadline.aborted) return `no answer within ${timeoutMs} ms`;
+  return codeOf(error) ?? 'network error';
+}
+
+/** The system's code in an error or its cause, e.g. ECONNREFUSED. */
+export function codeOf(error: unknown): string | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string' && /^[A-Z][A-Z0-9_]{2,60}$/.test(cause.code)) {
+      return cause.code;
+    }
+  }
+  return undefined;
+}
+
+/** RFC 9110, 10.2.3: a number of seconds, or a date of the one form that may be generated. */
+export function retryAfterMs(value: string | undefined, nowMs: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+$/.test(value)) return boundedWaitMs(Number(value) * 1000);
+  if (!/^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(value)) return undefined;
+  const at = Date.parse(value);
+  return Number.isNaN(at) ? undefined : boundedWaitMs(at - nowMs);
+}
+
+export function boundedWaitMs(waitMs: number): number {
+  return Math.min(Math.max(waitMs, 0), MAX_WAIT_MS);
+}

@@ -1,0 +1,122 @@
+/**
+ * The Telegram channel: a plain text from the company's bot to a chat that has started it.
+ *
+ * No parse_mode, so that a name cannot break or forge markup, and no link previews. Telegram takes no key that
+ * would make a repeat harmless, so an answer that did not come is `unknown`. Errors of the Bot API and of fetch can
+ * carry the URL, and with it the token; reasons are therefore made of codes and of the phrases listed here, only.
+ */
+import { Api, GrammyError } from 'grammy';
+import { Agent } from 'undici';
+import type { Channel, SendResult } from './channel.ts';
+import { boundedWaitMs, type Posted, post, retryAfterMs } from './post.ts';
+
+export type TelegramConfig = {
+  readonly token: string;
+  /** Another Bot API server or a proxy to it; api.telegram.org is slow or out of reach in Russia. */
+  readonly apiRoot?: string | undefined;
+  readonly timeoutMs?: number | undefined;
+};
+
+/** The Bot API answers in well under a second; a proxy on a bad day in several. */
+const TIMEOUT_MS = 20_000;
+/** The Bot API allows about 30 messages a second over all chats. */
+const CONCURRENCY = 20;
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** UTF-16 units, as Telegram counts. */
+const MAX_TEXT_UNITS = 4096;
+/** A chat id, or the public name of a channel. */
+const CHAT = /^(-?\d{1,20}|@[A-Za-z]\w{3,31})$/;
+
+/** What Telegram says of an address that will not work again. */
+const DEAD_ADDRESS = [
+  'chat not found',
+  'user not found',
+  'PEER_ID_INVALID',
+  'bot was blocked by the user',
+  'user is deactivated',
+  'bot was kicked',
+  'bot is not a member',
+  "can't initiate conversation",
+  "bots can't send messages to bots",
+  'group chat was upgraded',
+  'group chat was deactivated',
+  'not enough rights',
+  'have no rights to send',
+  'CHAT_WRITE_FORBIDDEN',
+];
+const KNOWN_PHRASES = [...DEAD_ADDRESS, 'message is too long', 'message text is empty', 'Too Many Requests'];
+
+export function createTelegram({ token, apiRoot, timeoutMs = TIMEOUT_MS }: TelegramConfig): Channel {
+  const root = (apiRoot ?? 'https://api.telegram.org').replace(/\/+$/, '');
+  if (!/^https?:\/\//.test(root) || !URL.canParse(root))
+    throw new Error('The Telegram API root is not an http(s) URL.');
+  const dispatcher = new Agent({ connect: { timeout: timeoutMs }, allowH2: false });
+  return {
+    name: 'telegram',
+    idempotent: false,
+    concurrency: CONCURRENCY,
+    async send({ address, text }, signal) {
+      if (!CHAT.test(address)) return { outcome: 'rejected', scope: 'address', reason: 'not a chat id' };
+      const trip: { posted?: Posted } = {};
+      // grammY's own fetch cannot tell a connection that was never made from an answer that never came.
+      const fetch = async (url: string | URL, { body }: { body: string }) => {
+        const headers = { 'content-type': 'application/json' };
+        const posting = { url, headers, body, dispatcher, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES };
+        trip.posted = await post(posting, signal);
+        return new Response(trip.posted.answered ? trip.posted.text : '');
+      };
+      // Its timeout is the second, ours ends first.
+      const api = new Api(token, { apiRoot: root, timeoutSeconds: (timeoutMs + 5000) / 1000, fetch });
+      try {
+        const sent = await api.sendMessage(address, clip(text), {
+          link_preview_options: { is_disabled: true },
+        });
+        return { outcome: 'sent', providerId: String(sent.message_id) };
+      } catch (error) {
+        return resultOfError(error, trip.posted);
+      }
+    },
+    close: () => dispatcher.destroy(),
+  };
+}
+
+function clip(text: string): string {
+  if (text.length <= MAX_TEXT_UNITS) return text;
+  return `${text.slice(0, MAX_TEXT_UNITS - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+}
+
+function resultOfError(error: unknown, posted: Posted | undefined): SendResult {
+  if (posted === undefined) return { outcome: 'retry', reason: 'the request could not be made' };
+  if (!posted.answered) return { outcome: posted.left ? 'unknown' : 'retry', reason: posted.reason };
+  return error instanceof GrammyError
+    ? resultOfRefusal(error, posted.status)
+    : resultOfForeignAnswer(posted.status, posted.retryAfter);
+}
+
+/** The Bot API's own word: the message did not go out. core.telegram.org/bots/api#making-requests */
+function resultOfRefusal({ description, parameters }: GrammyError, status: number): SendResult {
+  const phrase = KNOWN_PHRASES.find(known => String(description).includes(known));
+  const reason = phrase === undefined ? `Telegram ${status}` : `Telegram ${status}: ${phrase}`;
+  if (status === 429) {
+    const seconds = parameters?.retry_after;
+    if (typeof seconds !== 'number' || Number.isNaN(seconds)) return { outcome: 'retry', reason };
+    return { outcome: 'retry', reason, retryAfterMs: boundedWaitMs(seconds * 1000) };
+  }
+  if (status >= 500) return { outcome: 'retry', reason };
+  if (status === 401 || status === 404) return { outcome: 'rejected', scope: 'channel', reason };
+  const dead = status === 403 || (phrase !== undefined && DEAD_ADDRESS.includes(phrase));
+  return { outcome: 'rejected', scope: dead ? 'address' : 'message', reason };
+}
+
+/** Not the Bot API's JSON: a proxy, a gateway, or an answer that broke off. 502 and 504 may hide a message sent. */
+function resultOfForeignAnswer(status: number, retryAfter: string | undefined): SendResult {
+  const reason = `HTTP ${status}, and not from the Bot API`;
+  if (status === 429 || status === 503) {
+    const waitMs = /^\d+$/.test(retryAfter ?? '') ? retryAfterMs(retryAfter, 0) : undefined;
+    return waitMs === undefined
+      ? { outcome: 'retry', reason }
+      : { outcome: 'retry', reason, retryAfterMs: waitMs };
+  }
+  if (status >= 300 && status < 500) return { outcome: 'rejected', scope: 'channel', reason };
+  return { outcome: 'unknown', reason };
+}

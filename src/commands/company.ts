@@ -1,0 +1,166 @@
+/** `company …` and `address`. */
+import { addCompany, dropCompany, requireCompany, rotateKey, rotateSecret } from '../companies.ts';
+import type { Config } from '../config.ts';
+import { companyBody } from '../http/api.ts';
+import { PlainError } from '../log.ts';
+import { audit, listCompanies, saveAddress } from '../store/companies.ts';
+import { transaction } from '../store/pool.ts';
+import { type Context, parseId, print, table, withStore } from './run.ts';
+
+type Json = { readonly json?: boolean };
+
+type AddOptions = Json & {
+  readonly title: string;
+  readonly zone: string;
+  readonly brand: string;
+  readonly locale: string;
+  readonly settle: number;
+  readonly route: string;
+  readonly webhookUrl?: string;
+  readonly botApiPrefix?: string;
+  readonly requireSignature?: boolean;
+  readonly allowPrivate?: boolean;
+};
+
+export async function companyAdd(context: Context, id: string, options: AddOptions): Promise<void> {
+  const parsed = companyBody.safeParse({
+    companyId: id,
+    title: options.title,
+    zone: options.zone,
+    brand: options.brand,
+    locale: options.locale,
+    settleMs: options.settle,
+    route: options.route.split(',').map(name => name.trim()),
+    webhookUrl: options.webhookUrl ?? null,
+    botApiPrefix: options.botApiPrefix ?? null,
+    signatureRequired: options.requireSignature ?? false,
+  });
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map(
+      ({ path, message }) => `  ${path.map(String).join('.')}: ${message}`,
+    );
+    throw new PlainError(`the company cannot be added:\n${faults.join('\n')}`);
+  }
+  checkRoute(context.config, parsed.data.route, options);
+  await withStore(context, async ({ pool, vault }) => {
+    const { key, ...added } = await addCompany({ pool, vault, actor: 'command' }, parsed.data);
+    const url = webhookUrl(context.config, key);
+    const secrets = [
+      ...(added.inboundSecret ? [`Senders sign with ${added.inboundSecret}`] : []),
+      ...(added.outboundSecret ? [`Our webhook channel signs with ${added.outboundSecret}`] : []),
+    ];
+    print(
+      options,
+      { ...added, key, url },
+      [
+        `Company ${added.companyId} is added. Give this URL to YClients (it is shown only now; keep it secret):`,
+        `  ${url}`,
+        ...secrets,
+        `Try it: npm run otklik -- send-test ${url}`,
+      ].join('\n'),
+    );
+  });
+}
+
+/** What would only fail later, said now. */
+function checkRoute(config: Config, route: readonly string[], options: AddOptions): void {
+  if (route.includes('webhook') && options.webhookUrl === undefined) {
+    throw new PlainError('the route names webhook: say where to with --webhook-url');
+  }
+  const unset = [
+    ...(route.includes('telegram') && config.TELEGRAM_TOKEN === undefined
+      ? ['telegram needs TELEGRAM_TOKEN']
+      : []),
+    ...(route.includes('email') && config.SMTP_URL === undefined
+      ? ['email needs SMTP_URL and EMAIL_FROM']
+      : []),
+  ];
+  if (unset.length > 0)
+    process.stderr.write(`otklik: note: ${unset.join('; ')} in the environment of \`serve\`\n`);
+}
+
+function webhookUrl(config: Config, key: string): string {
+  const base = config.PUBLIC_URL?.replace(/\/+$/, '') ?? `http://${config.HOST}:${config.PUBLIC_PORT}`;
+  return `${base}/webhooks/yclients/${key}`;
+}
+
+export async function companyList(context: Context, options: Json): Promise<void> {
+  await withStore(context, async ({ pool }) => {
+    const companies = await listCompanies(pool);
+    const rows = companies.map(company => [
+      String(company.companyId),
+      company.title,
+      company.zone,
+      company.brand,
+      company.route.join(' → '),
+      company.removed ? 'removed' : 'active',
+    ]);
+    const empty =
+      'No companies yet. Add one: npm run otklik -- company add <id> --title "…" --zone Europe/Moscow';
+    print(
+      options,
+      { items: companies },
+      table(['id', 'title', 'zone', 'brand', 'route', 'state'], rows, empty),
+    );
+  });
+}
+
+export async function companyRotateKey(context: Context, id: string, options: Json): Promise<void> {
+  const companyId = parseId(id, 'company');
+  await withStore(context, async ({ pool, vault }) => {
+    const url = webhookUrl(context.config, await rotateKey({ pool, vault, actor: 'command' }, companyId));
+    print(options, { companyId, url }, `The new URL (the old one works for another 24 hours):\n  ${url}`);
+  });
+}
+
+export async function companyRotateSecret(
+  context: Context,
+  id: string,
+  options: Json & { purpose: 'inbound' | 'outbound' },
+): Promise<void> {
+  const companyId = parseId(id, 'company');
+  await withStore(context, async ({ pool, vault }) => {
+    const secret = await rotateSecret({ pool, vault, actor: 'command' }, companyId, options.purpose);
+    const text = `The new ${options.purpose} secret (the old one holds for another 24 hours):\n  ${secret}`;
+    print(options, { companyId, purpose: options.purpose, secret }, text);
+  });
+}
+
+export async function companyRemove(context: Context, id: string, options: Json): Promise<void> {
+  const companyId = parseId(id, 'company');
+  await withStore(context, async ({ pool, vault }) => {
+    await dropCompany({ pool, vault, actor: 'command' }, companyId);
+    print(
+      options,
+      { companyId, removed: true },
+      `Company ${companyId} is stopped: its URL is dead, its data stays.`,
+    );
+  });
+}
+
+export async function addressSet(
+  context: Context,
+  company: string,
+  client: string,
+  channel: string,
+  address: string,
+  options: Json,
+): Promise<void> {
+  const companyId = parseId(company, 'company');
+  const clientId = parseId(client, 'client');
+  if (!['telegram', 'email'].includes(channel)) {
+    throw new PlainError(`addresses are kept for telegram and email, not for "${channel}"`);
+  }
+  await withStore(context, async ({ pool }) => {
+    await transaction(pool, async db => {
+      await requireCompany(db, companyId);
+      await saveAddress(db, { companyId, clientId, channel, address });
+      await audit(db, { actor: 'command', action: 'address.set', companyId, subject: `client:${clientId}` });
+    });
+    print(
+      options,
+      { companyId, clientId, channel },
+      `Client ${clientId} of company ${companyId} is reached on ${channel}.`,
+    );
+  });
+}

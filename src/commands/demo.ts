@@ -1,0 +1,2 @@
+import type { Context } from './run.ts';
+export async function demo(_context: Context): Promise<void> {}

@@ -1,0 +1,134 @@
+/** `doctor`: checks what usually goes wrong, and says what to do. Exit code 1 when something is. */
+import { createServer } from 'node:net';
+import type { Config } from '../config.ts';
+import { describeError, PlainError } from '../log.ts';
+import type { Opened } from '../open.ts';
+import { EmbeddedError } from '../store/embedded/failure.ts';
+import { pendingMigrations } from '../store/migrate.ts';
+import { readStats } from '../store/views.ts';
+import { VERSION } from '../version.ts';
+import { type Context, print, withStore } from './run.ts';
+
+type Finding = { readonly check: string; readonly state: 'ok' | 'note' | 'fault'; readonly says: string };
+
+const OLDEST_SERVER = 150_000;
+/** Signatures tolerate five minutes; leases and notices want far less. */
+const SKEW_LIMIT_MS = 2_000;
+const BACKLOG_LIMIT_SECONDS = 60;
+const PROBE_TIMEOUT_MS = 2_000;
+
+const ok = (check: string, says: string): Finding => ({ check, state: 'ok', says });
+const note = (check: string, says: string): Finding => ({ check, state: 'note', says });
+const fault = (check: string, says: string): Finding => ({ check, state: 'fault', says });
+
+export async function doctor(context: Context, options: { json?: boolean }): Promise<void> {
+  const findings = [
+    ok('version', `otklik ${VERSION}, Node ${process.versions.node}`),
+    ...(await storeFindings(context)),
+    ...(await portFindings(context.config)),
+    ...channelFindings(context.config),
+  ];
+  const healthy = findings.every(finding => finding.state !== 'fault');
+  const sign = { ok: '✓', note: '•', fault: '✗' };
+  const width = Math.max(...findings.map(finding => finding.check.length));
+  const lines = findings.map(({ check, state, says }) => `${sign[state]} ${check.padEnd(width)}  ${says}`);
+  print(options, { healthy, findings }, lines.join('\n'));
+  if (!healthy) process.exitCode = 1;
+}
+
+async function storeFindings(context: Context): Promise<Finding[]> {
+  try {
+    return await withStore(context, inspectStore);
+  } catch (error) {
+    const plain = error instanceof PlainError || error instanceof EmbeddedError;
+    return [fault('database', plain ? error.message : `unexpected: ${describeError(error).error}`)];
+  }
+}
+
+async function inspectStore({ pool, embedded, applied }: Opened): Promise<Finding[]> {
+  const { rows } = await pool.query<{ version: string; number: number; now: number }>(
+    `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+       (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
+  );
+  const [server] = rows;
+  if (server === undefined) return [fault('database', 'it gave no answer')];
+  const skewMs = Math.round(Math.abs(Date.now() - server.now));
+  const pending = await pendingMigrations(pool);
+  const stats = await readStats(pool);
+  const dead = stats.events.dead ?? 0;
+  const quarantined = stats.events.quarantined ?? 0;
+  const behind = stats.oldestPendingSeconds ?? 0;
+  return [
+    server.number >= OLDEST_SERVER
+      ? ok('database', `PostgreSQL ${server.version}${embedded ? ', embedded' : ''}`)
+      : fault('database', `PostgreSQL ${server.version} is too old: 15 or newer is needed`),
+    pending.length === 0
+      ? ok('schema', applied.length === 0 ? 'up to date' : `brought up to date just now (${applied.length})`)
+      : fault('schema', `lacks ${pending.join(', ')}: run \`migrate\``),
+    skewMs <= SKEW_LIMIT_MS
+      ? ok('clock', `within ${skewMs} ms of the database`)
+      : fault('clock', `${skewMs} ms away from the database: set up time synchronisation on both machines`),
+    ok('keys', 'OTKLIK_KEY opens this database'),
+    stats.companies > 0
+      ? ok('companies', `${stats.companies}`)
+      : note('companies', 'none yet: `company add <id> --title … --zone …`'),
+    behind <= BACKLOG_LIMIT_SECONDS
+      ? ok('backlog', behind === 0 ? 'nothing waits' : `the oldest event waits ${behind} s`)
+      : fault('backlog', `the oldest event waits ${behind} s: is \`serve\` running with the role process?`),
+    dead === 0
+      ? ok('dead letters', 'none')
+      : fault('dead letters', `${dead}: \`events list --state dead\` shows them`),
+    quarantined === 0
+      ? ok('quarantine', 'empty')
+      : note('quarantine', `${quarantined} bodies nobody could read: \`events list --state quarantined\``),
+  ];
+}
+
+async function portFindings(config: Config): Promise<Finding[]> {
+  const health = await fetch(`http://${config.HOST}:${config.ADMIN_PORT}/readyz`, {
+    signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+  }).then(
+    response => (response.status === 200 || response.status === 503 ? response.status : undefined),
+    () => undefined,
+  );
+  if (health === 200) return [ok('service', `running and ready on port ${config.ADMIN_PORT}`)];
+  if (health === 503)
+    return [
+      fault(
+        'service',
+        `running but not ready: GET http://${config.HOST}:${config.ADMIN_PORT}/readyz says why`,
+      ),
+    ];
+  const ports = [
+    ['public port', config.PUBLIC_PORT, 'PUBLIC_PORT'],
+    ['admin port', config.ADMIN_PORT, 'ADMIN_PORT'],
+  ] as const;
+  const findings: Finding[] = [note('service', 'not running here: `npm run otklik -- serve` starts it')];
+  for (const [check, port, setting] of ports) {
+    const free = await isFree(config.HOST, port);
+    findings.push(
+      free
+        ? ok(check, `${port} is free`)
+        : fault(check, `${port} is taken by another program: set ${setting}`),
+    );
+  }
+  return findings;
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
+  });
+}
+
+function channelFindings(config: Config): Finding[] {
+  const configured = [
+    'console',
+    'webhook',
+    ...(config.TELEGRAM_TOKEN === undefined ? [] : ['telegram']),
+    ...(config.SMTP_URL === undefined ? [] : ['email']),
+  ];
+  return [ok('channels', configured.join(', '))];
+}

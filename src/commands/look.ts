@@ -1,0 +1,114 @@
+/** `events …`, `messages …` and `stats`: looking at the inbox and the outbox. */
+import { PlainError } from '../log.ts';
+import { audit } from '../store/companies.ts';
+import { replayEvent } from '../store/inbox.ts';
+import { transaction } from '../store/pool.ts';
+import { listEvents, listMessages, readStats, showEvent, showMessage } from '../store/views.ts';
+import { type Context, parseUuid, print, table, withStore } from './run.ts';
+
+type Json = { readonly json?: boolean };
+type ListOptions = Json & {
+  readonly company?: number;
+  readonly record?: number;
+  readonly state?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+};
+
+export async function eventsList(context: Context, options: ListOptions): Promise<void> {
+  const { company, record, state, limit } = options;
+  const cursor = options.cursor === undefined ? undefined : parseUuid(options.cursor, 'event');
+  await withStore(context, async ({ pool }) => {
+    const page = await listEvents(pool, { companyId: company, recordId: record, state, limit, cursor });
+    const rows = page.items.map(event => [
+      event.id,
+      event.receivedAt,
+      String(event.companyId),
+      event.eventType,
+      String(event.resourceId),
+      event.effect ? `${event.state} (${event.effect})` : event.state,
+      event.error ?? '',
+    ]);
+    const header = ['id', 'received', 'company', 'type', 'resource', 'state', 'error'];
+    print(options, page, table(header, rows, 'No events.') + more(page.next));
+  });
+}
+
+function more(next: string | null): string {
+  return next === null ? '' : `\nMore: --cursor ${next}`;
+}
+
+export async function eventsShow(context: Context, id: string, options: Json): Promise<void> {
+  const eventId = parseUuid(id, 'event');
+  await withStore(context, async ({ pool }) => {
+    const event = await showEvent(pool, eventId);
+    if (event === undefined) throw new PlainError(`there is no event ${eventId}`);
+    print(options, event, JSON.stringify(event, null, 2));
+  });
+}
+
+export async function eventsReplay(context: Context, id: string, options: Json): Promise<void> {
+  const eventId = parseUuid(id, 'event');
+  await withStore(context, async ({ pool }) => {
+    const put = await transaction(pool, async db => {
+      const done = await replayEvent(db, eventId);
+      if (done) await audit(db, { actor: 'command', action: 'event.replay', subject: eventId });
+      return done;
+    });
+    if (!put) {
+      const event = await showEvent(pool, eventId);
+      if (event === undefined) throw new PlainError(`there is no event ${eventId}`);
+      throw new PlainError(`event ${eventId} is in quarantine: its body cannot be read as an event`);
+    }
+    print(options, { id: eventId, state: 'pending' }, `Event ${eventId} is put back.`);
+  });
+}
+
+export async function messagesList(context: Context, options: ListOptions): Promise<void> {
+  const { company, record, state, limit } = options;
+  const cursor = options.cursor === undefined ? undefined : parseUuid(options.cursor, 'message');
+  await withStore(context, async ({ pool }) => {
+    const page = await listMessages(pool, { companyId: company, recordId: record, state, limit, cursor });
+    const rows = page.items.map(message => [
+      message.id,
+      message.createdAt,
+      String(message.companyId),
+      message.recordId === null ? '' : String(message.recordId),
+      message.kind ?? message.purpose,
+      message.channel ?? '',
+      message.state,
+      message.error ?? '',
+    ]);
+    const header = ['id', 'created', 'company', 'booking', 'kind', 'channel', 'state', 'error'];
+    print(options, page, table(header, rows, 'No messages.') + more(page.next));
+  });
+}
+
+export async function messagesShow(context: Context, id: string, options: Json): Promise<void> {
+  const messageId = parseUuid(id, 'message');
+  await withStore(context, async ({ pool }) => {
+    const message = await showMessage(pool, messageId);
+    if (message === undefined) throw new PlainError(`there is no message ${messageId}`);
+    print(options, message, JSON.stringify(message, null, 2));
+  });
+}
+
+export async function stats(context: Context, options: Json): Promise<void> {
+  await withStore(context, async ({ pool }) => {
+    const counts = await readStats(pool);
+    const line = (name: string, states: Record<string, number>) =>
+      `${name.padEnd(10)}${
+        Object.entries(states)
+          .map(([state, count]) => `${state} ${count}`)
+          .join(', ') || 'none'
+      }`;
+    const text = [
+      line('events', counts.events),
+      line('messages', counts.messages),
+      `bookings  ${counts.bookings}`,
+      `companies ${counts.companies}`,
+      `oldest unprocessed event: ${counts.oldestPendingSeconds === null ? 'none' : `${counts.oldestPendingSeconds} s`}`,
+    ];
+    print(options, counts, text.join('\n'));
+  });
+}

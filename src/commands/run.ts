@@ -1,0 +1,77 @@
+/** What every command shares: configuration, logging, how a failure is told, and printing. */
+import { type Config, readConfig } from '../config.ts';
+import { createLog, type Log, PlainError } from '../log.ts';
+import { type Opened, open } from '../open.ts';
+import { EmbeddedError } from '../store/embedded/failure.ts';
+
+export type Context = { readonly config: Config; readonly log: Log };
+
+type CommandFunction = (context: Context, ...args: never[]) => Promise<void>;
+
+/**
+ * Turns a command's function into a commander action. A `PlainError` is shown as its message, exit code 1; anything
+ * else is a fault of ours and is shown with its stack.
+ */
+export function runCommand(command: CommandFunction): (...args: unknown[]) => Promise<void> {
+  return async (...args) => {
+    try {
+      const config = readConfig(process.env);
+      const log = createLog(config.LOG_LEVEL);
+      await command({ config, log }, ...(args as never[]));
+    } catch (error) {
+      tell(error);
+      process.exitCode = 1;
+    }
+  };
+}
+
+function tell(error: unknown): void {
+  const plain = error instanceof PlainError || error instanceof EmbeddedError;
+  if (plain) process.stderr.write(`otklik: ${error.message}\n`);
+  else process.stderr.write(`otklik: unexpected: ${error instanceof Error ? error.stack : String(error)}\n`);
+}
+
+/** A command's own store: opened quietly, closed whatever happens. */
+export async function withStore<T>({ config }: Context, work: (opened: Opened) => Promise<T>): Promise<T> {
+  const opened = await open(config, createLog('silent'), 'otklik command');
+  try {
+    return await work(opened);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Prints one JSON value, or what a person reads. */
+export function print(options: { readonly json?: boolean | undefined }, value: unknown, text: string): void {
+  process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : `${text}\n`);
+}
+
+/** Rows as aligned columns under a header; the empty state in its own words. */
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  empty: string,
+): string {
+  if (rows.length === 0) return empty;
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+  return [line(header), ...rows.map(line)].join('\n');
+}
+
+/** An id given on the command line. */
+export function parseId(text: string, what: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text))
+    throw new PlainError(`${what} must be a whole number above 0, not "${text}"`);
+  return Number(text);
+}
+
+export function parseUuid(text: string, what: string): string {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text;
+  throw new PlainError(`${what} must be an id like 019ab3c2-…, not "${text}"; \`${what}s list\` shows them`);
+}

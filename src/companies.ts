@@ -1,0 +1,116 @@
+/** What an operator does with a company, by command or API: one transaction each, with its line in the audit log. */
+import { v7 as uuidv7 } from 'uuid';
+import { PlainError } from './log.ts';
+import {
+  addKey,
+  addSecret,
+  audit,
+  type Company,
+  findCompanies,
+  insertCompany,
+  type NewCompany,
+  removeCompany,
+} from './store/companies.ts';
+import { type Db, type Pool, transaction } from './store/pool.ts';
+import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
+
+/** How long the old key of a webhook URL goes on working after a rotation. */
+export const KEY_GRACE_MS = 24 * 60 * 60_000;
+
+export type OperatorDeps = { readonly pool: Pool; readonly vault: Vault; readonly actor: 'command' | 'api' };
+
+/** Shown once: only hashes and sealed copies are kept. */
+export type AddedCompany = {
+  readonly companyId: number;
+  readonly key: string;
+  /** With which senders may sign, where asked for. */
+  readonly inboundSecret?: string;
+  /** With which our webhook channel signs, where the company has one. */
+  readonly outboundSecret?: string;
+};
+
+export async function addCompany(
+  { pool, vault, actor }: OperatorDeps,
+  company: NewCompany,
+): Promise<AddedCompany> {
+  const key = newUrlKey();
+  return transaction(pool, async db => {
+    if (!(await insertCompany(db, company))) {
+      throw new PlainError(
+        `company ${company.companyId} is there already; a new URL is made by \`company rotate-key\``,
+      );
+    }
+    await addKey(db, company.companyId, vault.hashKey(key), 0);
+    const inbound = company.signatureRequired
+      ? await newSecret(db, vault, company.companyId, 'inbound')
+      : undefined;
+    const outbound = company.webhookUrl
+      ? await newSecret(db, vault, company.companyId, 'outbound')
+      : undefined;
+    await audit(db, { actor, action: 'company.add', companyId: company.companyId });
+    return {
+      companyId: company.companyId,
+      key,
+      ...(inbound === undefined ? {} : { inboundSecret: inbound }),
+      ...(outbound === undefined ? {} : { outboundSecret: outbound }),
+    };
+  });
+}
+
+async function newSecret(
+  db: Db,
+  vault: Vault,
+  companyId: number,
+  purpose: 'inbound' | 'outbound',
+): Promise<string> {
+  const secret = newSigningSecret();
+  await addSecret(db, {
+    companyId,
+    id: uuidv7(),
+    purpose,
+    sealed: vault.seal(secret),
+    graceMs: KEY_GRACE_MS,
+  });
+  return secret;
+}
+
+/** A new URL key; the old one goes on working for a day. */
+export async function rotateKey({ pool, vault, actor }: OperatorDeps, companyId: number): Promise<string> {
+  const key = newUrlKey();
+  await transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    await addKey(db, companyId, vault.hashKey(key), KEY_GRACE_MS);
+    await audit(db, { actor, action: 'company.rotate_key', companyId });
+  });
+  return key;
+}
+
+export async function rotateSecret(
+  { pool, vault, actor }: OperatorDeps,
+  companyId: number,
+  purpose: 'inbound' | 'outbound',
+): Promise<string> {
+  return transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    const secret = await newSecret(db, vault, companyId, purpose);
+    await audit(db, { actor, action: `company.rotate_secret.${purpose}`, companyId });
+    return secret;
+  });
+}
+
+export async function dropCompany({ pool, actor }: OperatorDeps, companyId: number): Promise<void> {
+  await transaction(pool, async db => {
+    if (!(await removeCompany(db, companyId))) throw noCompany(companyId);
+    await audit(db, { actor, action: 'company.remove', companyId });
+  });
+}
+
+export async function requireCompany(db: Db, companyId: number): Promise<Company> {
+  const company = (await findCompanies(db, [companyId])).get(companyId);
+  if (company === undefined || company.removed) throw noCompany(companyId);
+  return company;
+}
+
+function noCompany(companyId: number): PlainError {
+  return new PlainError(`there is no company ${companyId}; \`company list\` shows those there are`);
+}

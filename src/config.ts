@@ -1,0 +1,107 @@
+/**
+ * Configuration: the only reader of the environment. Every setting is here with its default, its unit and its reason.
+ */
+import { z } from 'zod';
+import { PlainError } from './log.ts';
+
+export const ROLES = ['receive', 'process', 'dispatch', 'web'] as const;
+export type Role = (typeof ROLES)[number];
+
+const port = z.coerce.number().int().min(0).max(65535);
+const list = z.string().transform(value =>
+  value
+    .split(',')
+    .map(item => item.trim())
+    .filter(item => item !== ''),
+);
+const key = z
+  .string()
+  .transform(value => Buffer.from(value, /^[0-9a-f]{64}$/i.test(value) ? 'hex' : 'base64'))
+  .refine(
+    bytes => bytes.length === 32,
+    'must be 32 bytes, written as base64 or hex: try `openssl rand -base64 32`',
+  );
+const url = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
+
+const schema = z.object({
+  DATABASE_URL: z
+    .url({
+      protocol: /^postgres(ql)?$/,
+      error: 'must look like postgresql://user:password@host:5432/database',
+    })
+    .optional()
+    .describe('PostgreSQL 15 or newer. Unset: an embedded PostgreSQL 18 in DATA_DIR.'),
+  DATA_DIR: z.string().default('./data').describe('Where the embedded database and the generated keys live.'),
+  HOST: z
+    .string()
+    .default('127.0.0.1')
+    .describe('Address both ports listen on; a proxy with TLS stands in front.'),
+  PUBLIC_PORT: port.default(8080).describe('Port of the webhook receiver, the only one to expose.'),
+  ADMIN_PORT: port.default(8081).describe('Port of the API, health and metrics. Never expose it bare.'),
+  PUBLIC_URL: url.optional().describe('How the receiver is reached from outside, for the URLs we print.'),
+  ROLES: list
+    .pipe(z.array(z.enum(ROLES)).min(1))
+    .default([...ROLES])
+    .describe('What this process does: receive, process, dispatch, web.'),
+  OTKLIK_KEY: key
+    .optional()
+    .describe('32 bytes that seal stored secrets. Embedded: generated into DATA_DIR.'),
+  ADMIN_TOKEN: z
+    .string()
+    .min(16, 'must be at least 16 characters')
+    .optional()
+    .describe('Bearer token of the API. Unset: generated and shown once.'),
+  TRUSTED_PROXIES: list.default([]).describe('CIDR ranges whose X-Forwarded-For is believed.'),
+  RATE_PER_COMPANY: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(100)
+    .describe('Webhooks a second of one company, averaged over 10 s.'),
+  RATE_PER_ADDRESS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(2000)
+    .describe('Webhooks a second from one address, averaged over 10 s; all salons share the platform’s few.'),
+  TELEGRAM_TOKEN: z
+    .string()
+    .regex(/^\d+:[\w-]+$/, 'must be a token from @BotFather')
+    .optional()
+    .describe('Turns the telegram channel on.'),
+  TELEGRAM_API_ROOT: url
+    .optional()
+    .describe('A proxy or a local Bot API server instead of api.telegram.org.'),
+  SMTP_URL: z
+    .url({ protocol: /^smtps?$/, error: 'must look like smtp://user:password@host:587' })
+    .optional()
+    .describe('Turns the email channel on.'),
+  EMAIL_FROM: z.string().default('').describe('Sender of e-mails: "Salon <robot@salon.example>".'),
+  WEBHOOK_ALLOW_PRIVATE: z
+    .stringbool()
+    .default(false)
+    .describe('Lets the webhook channel call loopback and private addresses (a bot on the same machine).'),
+  LOG_LEVEL: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('Least level that is logged.'),
+});
+
+export type Config = z.infer<typeof schema>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads and checks the environment. An empty value counts as unset. Throws one error that names every fault. */
+export function readConfig(environment: Environment): Config {
+  const filled = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const parsed = schema.safeParse(filled);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map(
+      ({ path, message }) => `  ${path.map(String).join('.')}: ${message}`,
+    );
+    throw new PlainError(`the configuration is not valid:\n${faults.join('\n')}`);
+  }
+  if (parsed.data.SMTP_URL !== undefined && parsed.data.EMAIL_FROM === '') {
+    throw new PlainError('the configuration is not valid:\n  EMAIL_FROM: must be set when SMTP_URL is');
+  }
+  return parsed.data;
+}

@@ -1,0 +1,142 @@
+/**
+ * A booking: our copy of one YClients record, and how what arrives is merged into it.
+ *
+ * Each field is a register whose latest writer wins: it holds the value of the highest version that spoke of it.
+ * Any order and any number of copies of the same bodies therefore end in the same booking, and a body that lacks
+ * a field (a delete without a client, an older build without `record_from`) leaves that field alone.
+ */
+import type { Origin } from './origin.ts';
+import { type EpochMs, instantOf, type Wall } from './time.ts';
+
+export type Service = { readonly id: number; readonly title: string; readonly amount: number };
+
+/** 2 confirmed by the client, 1 came, 0 waiting, -1 did not come (or was cancelled by the salon). */
+export type Attendance = -1 | 0 | 1 | 2;
+
+/** What a body says of a booking. A field it does not mention is absent, never null. */
+export type BookingFields = {
+  readonly visitId: number;
+  readonly startsLocal: Wall;
+  readonly durationSeconds: number;
+  readonly staffId: number;
+  readonly staffName: string;
+  readonly services: readonly Service[];
+  /** null: the record has no client (a blocked hour). */
+  readonly clientId: number | null;
+  readonly attendance: Attendance;
+  readonly deleted: boolean;
+  readonly paid: boolean;
+  readonly comment: string;
+  readonly origin: Origin;
+  readonly createdAt: EpochMs;
+};
+
+export type FieldName = keyof BookingFields;
+
+/** Which version each field holds; `booking.version` where a field is not listed. */
+export type FieldVersions = { readonly [name in FieldName]?: number };
+
+export type Booking = {
+  readonly fields: Partial<BookingFields>;
+  /** The highest version merged so far: the sender's `last_change_date`, or the receipt of an unversioned body. */
+  readonly version: EpochMs;
+  readonly fieldVersions: FieldVersions;
+};
+
+export type Merge = {
+  readonly booking: Booking;
+  /** `stale`: newer news was already here, nothing moved. `same`: nothing differs. */
+  readonly effect: 'merged' | 'same' | 'stale';
+};
+
+/** The booking after `fields`, spoken at `version`, is merged into what was known. */
+export function merge(known: Booking | null, fields: Partial<BookingFields>, version: EpochMs): Merge {
+  const before = known ?? { fields: {}, version, fieldVersions: {} };
+  const merged: Record<string, unknown> = { ...before.fields };
+  const versions: Record<string, number> = {};
+  let effect: Merge['effect'] = version < before.version ? 'stale' : 'same';
+  for (const name of fieldNames(before.fields, fields)) {
+    const held = name in before.fields ? (before.fieldVersions[name] ?? before.version) : undefined;
+    const taken = fields[name] !== undefined && wins(name, fields[name], version, held);
+    if (taken && !sameValue(merged[name], fields[name])) {
+      merged[name] = fields[name];
+      effect = 'merged';
+    }
+    versions[name] = taken ? version : (held ?? version);
+  }
+  if (known === null) effect = 'merged';
+  const newest = Math.max(version, before.version);
+  const fieldVersions = Object.fromEntries(Object.entries(versions).filter(([, held]) => held !== newest));
+  return { booking: { fields: merged as Partial<BookingFields>, version: newest, fieldVersions }, effect };
+}
+
+/** Later versions win; of equal versions a deletion wins, then what arrived later. */
+function wins(name: FieldName, value: unknown, version: number, held: number | undefined): boolean {
+  if (held === undefined || version > held) return true;
+  if (version < held) return false;
+  return name !== 'deleted' || value === true;
+}
+
+function fieldNames(left: Partial<BookingFields>, right: Partial<BookingFields>): Set<FieldName> {
+  return new Set([...Object.keys(left), ...Object.keys(right)] as FieldName[]);
+}
+
+function sameValue(left: unknown, right: unknown): boolean {
+  if (Array.isArray(left) && Array.isArray(right)) {
+    return sameServices(left as Service[], right as Service[], sameServiceToTheLetter);
+  }
+  return left === right;
+}
+
+/** Services as a multiset: the platform permutes them between reads, which is no change. */
+export function sameServices(
+  left: readonly Service[],
+  right: readonly Service[],
+  same: (left: Service, right: Service) => boolean = sameServiceAndAmount,
+): boolean {
+  if (left.length !== right.length) return false;
+  const rest = [...right];
+  return left.every(service => {
+    const index = rest.findIndex(other => same(service, other));
+    if (index >= 0) rest.splice(index, 1);
+    return index >= 0;
+  });
+}
+
+function sameServiceAndAmount(left: Service, right: Service): boolean {
+  return left.id === right.id && left.amount === right.amount;
+}
+
+function sameServiceToTheLetter(left: Service, right: Service): boolean {
+  return sameServiceAndAmount(left, right) && left.title === right.title;
+}
+
+export type BookingState = 'waiting' | 'confirmed' | 'arrived' | 'no_show' | 'cancelled';
+
+/**
+ * The state of a booking: `deleted` first, then attendance. Salons also cancel by attendance -1, so -1 said before
+ * the visit begins is a cancellation and -1 said afterwards is a no-show.
+ */
+export function stateOf(booking: Booking, zone: string): BookingState {
+  const { deleted, attendance } = booking.fields;
+  if (deleted) return 'cancelled';
+  switch (attendance) {
+    case -1: {
+      const starts = startsAt(booking, zone);
+      const said = booking.fieldVersions.attendance ?? booking.version;
+      return starts !== undefined && said < starts ? 'cancelled' : 'no_show';
+    }
+    case 1:
+      return 'arrived';
+    case 2:
+      return 'confirmed';
+    default:
+      return 'waiting';
+  }
+}
+
+/** When the visit begins, if a body has said so yet. */
+export function startsAt(booking: Booking, zone: string): EpochMs | undefined {
+  const { startsLocal } = booking.fields;
+  return startsLocal === undefined ? undefined : instantOf(startsLocal, zone);
+}

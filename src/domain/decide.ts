@@ -1,0 +1,54 @@
+/**
+ * What becomes of a message at the moment of sending: pure, from the message and the world as it is then.
+ */
+import type { Booking } from './booking.ts';
+import {
+  type Facts,
+  factsFor,
+  hasBegun,
+  type Notice,
+  noticeBetween,
+  sameFacts,
+  type ToldByRecipient,
+} from './notice.ts';
+import type { EpochMs } from './time.ts';
+
+export type Decision =
+  | { readonly do: 'send'; readonly notice: Notice }
+  /** What was heard is true again, or was told meanwhile. */
+  | { readonly do: 'supersede' }
+  /** The visit has begun. */
+  | { readonly do: 'expire' };
+
+/** What to say to a recipient now, if anything. */
+export function decideNotice(about: {
+  readonly booking: Booking;
+  readonly told: ToldByRecipient;
+  readonly recipient: string;
+  readonly step: number;
+  readonly zone: string;
+  readonly now: EpochMs;
+}): Decision {
+  const { booking, told, recipient, step, zone, now } = about;
+  if (hasBegun(booking, zone, now)) return { do: 'expire' };
+  const heard = told[recipient];
+  if ((heard?.step ?? 0) >= step) return { do: 'supersede' };
+  const notice = noticeBetween(heard?.facts ?? null, factsFor(recipient, booking, zone));
+  return notice === null ? { do: 'supersede' } : { do: 'send', notice };
+}
+
+/**
+ * What becomes of a message that was claimed by a process that is gone: it may or may not have left. It is sent again,
+ * word for word, only through a channel that drops repeats and only while it is still true.
+ */
+export function mayRepeat(about: {
+  readonly idempotent: boolean;
+  readonly booking: Booking;
+  readonly recipient: string;
+  readonly after: Facts;
+  readonly zone: string;
+  readonly now: EpochMs;
+}): boolean {
+  const { idempotent, booking, recipient, after, zone, now } = about;
+  return idempotent && !hasBegun(booking, zone, now) && sameFacts(after, factsFor(recipient, booking, zone));
+}

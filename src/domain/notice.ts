@@ -1,0 +1,120 @@
+/**
+ * Notices: a client is told the difference between what they last heard (`told`) and what is true now.
+ *
+ * Duplicates, bursts, create-then-update, A→B→A and out-of-order arrival need no case of their own here, because
+ * nothing below looks at events: only at two sets of facts.
+ */
+import { type Booking, type Service, sameServices, startsAt, stateOf } from './booking.ts';
+import type { EpochMs, Wall } from './time.ts';
+
+/** What a client cares about. Came, paid, confirmed and comments are not among it. */
+export type Facts = {
+  readonly status: 'booked' | 'cancelled';
+  readonly startsLocal: Wall;
+  readonly staffId: number | null;
+  readonly staffName: string;
+  readonly services: readonly Service[];
+};
+
+/** What one recipient last heard of one booking. `step` counts how often it moved. */
+export type Told = {
+  readonly facts: Facts;
+  readonly step: number;
+  /** `baseline`: known from before we began to speak, taken as heard. */
+  readonly how: 'baseline' | 'message';
+};
+
+/** By recipient, e.g. `client:169711586`. */
+export type ToldByRecipient = { readonly [recipient: string]: Told };
+
+export type NoticeKind =
+  | 'booked'
+  | 'rescheduled'
+  | 'staff_changed'
+  | 'services_changed'
+  | 'changed'
+  | 'cancelled'
+  | 'restored';
+
+/** One message's meaning: the recipient last heard `before` (null: nothing), and now `after` is true. */
+export type Notice = { readonly kind: NoticeKind; readonly before: Facts | null; readonly after: Facts };
+
+/** The difference worth telling, or null when what was heard is still true. */
+export function noticeBetween(before: Facts | null, after: Facts | null): Notice | null {
+  if (after === null) return null;
+  if (before === null || before.status === 'cancelled') {
+    if (after.status === 'cancelled') return null;
+    return { kind: before === null ? 'booked' : 'restored', before, after };
+  }
+  if (after.status === 'cancelled') return { kind: 'cancelled', before, after };
+  const kinds: NoticeKind[] = [];
+  if (before.startsLocal !== after.startsLocal) kinds.push('rescheduled');
+  if (before.staffId !== after.staffId) kinds.push('staff_changed');
+  if (!sameServices(before.services, after.services)) kinds.push('services_changed');
+  const [kind, ...more] = kinds;
+  if (kind === undefined) return null;
+  return { kind: more.length > 0 ? 'changed' : kind, before, after };
+}
+
+/** Whether two sets of facts say the same to a client. */
+export function sameFacts(left: Facts | null, right: Facts | null): boolean {
+  if (left === null || right === null) return left === right;
+  return noticeBetween(left, right) === null;
+}
+
+export function clientRecipient(clientId: number): string {
+  return `client:${clientId}`;
+}
+
+/** The client's id in a recipient, or undefined when the recipient is not a client. */
+export function clientIdOf(recipient: string): number | undefined {
+  const match = /^client:(\d+)$/.exec(recipient);
+  return match ? Number(match[1]) : undefined;
+}
+
+/** Everyone a booking concerns: its client, and those who were told of it before it was handed to another. */
+export function recipientsOf(booking: Booking, told: ToldByRecipient): string[] {
+  const { clientId } = booking.fields;
+  const current = clientId === undefined || clientId === null ? [] : [clientRecipient(clientId)];
+  return [...new Set([...current, ...Object.keys(told)])];
+}
+
+/**
+ * The facts of a booking for one recipient; null while no body has said when the visit is. To a client whose
+ * booking now belongs to another, it is cancelled.
+ */
+export function factsFor(recipient: string, booking: Booking, zone: string): Facts | null {
+  const { startsLocal, staffId, staffName, services, clientId } = booking.fields;
+  if (startsLocal === undefined) return null;
+  const theirs = clientId !== undefined && clientId !== null && clientRecipient(clientId) === recipient;
+  const gone = !theirs || stateOf(booking, zone) === 'cancelled';
+  return {
+    status: gone ? 'cancelled' : 'booked',
+    startsLocal,
+    staffId: staffId ?? null,
+    staffName: staffName ?? '',
+    services: services ?? [],
+  };
+}
+
+/**
+ * Whether the visit has begun, after which nobody is told of changes: administrators correct services and staff at
+ * the checkout, and editing a visit of two years ago fires its webhook today.
+ */
+export function hasBegun(booking: Booking, zone: string, now: EpochMs): boolean {
+  const starts = startsAt(booking, zone);
+  return starts !== undefined && starts <= now;
+}
+
+/** How long after its creation a booking first seen by an `update` still counts as new: an out-of-order create. */
+export const FRESH_MS = 60 * 60 * 1000;
+
+/**
+ * Whether a booking seen for the first time is taken as already known to its client. A `create` is news; so is an
+ * `update` of a booking made within the last hour (its create is late or lost); anything else is from before us.
+ */
+export function isBaseline(booking: Booking, status: string, receivedAt: EpochMs): boolean {
+  if (status === 'create') return false;
+  const { createdAt } = booking.fields;
+  return createdAt === undefined || createdAt < receivedAt - FRESH_MS;
+}

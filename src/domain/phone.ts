@@ -1,0 +1,14 @@
+/** Phone numbers: the platform sends them with and without a plus. */
+import { parsePhoneNumberFromString } from 'libphonenumber-js/min';
+
+/** E.164 where the text can be read as an international number, else the text as it came. */
+export function normalisePhone(text: string): string {
+  const digits = text.replace(/[^\d+]/g, '');
+  const number = parsePhoneNumberFromString(digits.startsWith('+') ? digits : `+${digits}`);
+  return number?.isPossible() ? number.number : text;
+}
+
+/** For eyes that need to recognise a number, not to know it: all but the last two digits hidden. */
+export function maskPhone(text: string): string {
+  return text.replace(/\d(?=(?:\D*\d){2})/g, '•');
+}

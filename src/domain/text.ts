@@ -1,0 +1,239 @@
+/**
+ * Texts: what a person reads, rendered at the moment of sending from the booking as it is then.
+ *
+ * A template is Liquid with nothing else in reach: no files, no clock, no zone, and limits on time and memory. All
+ * are parsed and tried out at creation, so that a broken one stops the start and not a message. What they may use is
+ * described in `templates/README.md`.
+ */
+import { Liquid, type Template } from 'liquidjs';
+import { sameServices } from './booking.ts';
+import type { Facts, Notice, NoticeKind } from './notice.ts';
+import { plainLine, plainText } from './plain.ts';
+import type { Wall } from './time.ts';
+
+export type Locale = 'ru' | 'en';
+export type TextKind = NoticeKind | 'test';
+
+export type TextInput = {
+  /** What is told; null only for a test. */
+  readonly notice: Notice | null;
+  readonly client: { readonly name: string };
+  readonly company: { readonly title: string; readonly address: string; readonly phone: string };
+};
+
+export type Text = { readonly subject: string; readonly text: string };
+
+export type Texts = { render(kind: TextKind, locale: Locale, input: TextInput): Text };
+
+export const LOCALES: readonly Locale[] = ['ru', 'en'];
+export const TEXT_KINDS: readonly TextKind[] = [
+  'booked',
+  'rescheduled',
+  'staff_changed',
+  'services_changed',
+  'changed',
+  'cancelled',
+  'restored',
+  'test',
+];
+
+/** Characters. A text of four SMS at most is what the sum of these leaves room for. */
+const MAX_NAME = 40;
+const MAX_LINE = 60;
+const MAX_PLACE = 120;
+const MAX_SUBJECT = 120;
+const MAX_TEXT = 1500;
+/** Services named before «и ещё 2 услуги». */
+const SERVICES_NAMED = 5;
+
+/** A template that takes longer or makes more than this is broken. */
+const RENDER_LIMIT_MS = 1000;
+const MEMORY_LIMIT = 100_000;
+const PARSE_LIMIT = 20_000;
+/** What messengers make a link of: an address, a mention, `word.com`, `слово.рф`; but not the dot of «А.Белова». */
+const LINKABLE = /[/\\@:]|www\.|\.(?:[a-z]{2,}|рф|рус|бел|ком|орг|онлайн|сайт|москва|дети)(?!\p{L})/iu;
+/** Filters that read the clock, the server's zone or chance. */
+const IMPURE_FILTERS = /^date|^sample$/;
+
+type Parsed = { readonly subject: Template[]; readonly body: Template[] };
+
+/** Texts from templates named `<locale>/<kind>`; `<locale>/_name` are parts for `{% render '_name' %}`. */
+export function createTexts(templates: Readonly<Record<string, string>>): Texts {
+  const engines = { ru: createEngine('ru', templates), en: createEngine('en', templates) };
+  const parsed = new Map<string, Parsed>();
+  const render: Texts['render'] = (kind, locale, input) => {
+    const template = parsed.get(`${locale}/${kind}`);
+    if (template === undefined) throw new Error(`There is no template ${locale}/${kind}.`);
+    const scope = scopeOf(input, locale);
+    return {
+      subject: plainLine(String(engines[locale].renderSync(template.subject, scope)), MAX_SUBJECT),
+      text: plainText(String(engines[locale].renderSync(template.body, scope)), MAX_TEXT),
+    };
+  };
+  for (const locale of LOCALES) {
+    for (const kind of TEXT_KINDS) {
+      const name = `${locale}/${kind}`;
+      try {
+        parsed.set(name, parse(engines[locale], templates[name]));
+        for (const sample of samplesOf(kind)) render(kind, locale, sample);
+      } catch (cause) {
+        throw new Error(`Template ${name} is broken: ${messageOf(cause)}. Fix the file and start again.`, {
+          cause,
+        });
+      }
+    }
+  }
+  return { render };
+}
+
+/** The first line is the subject, the second is `---`, the rest is the text. */
+function parse(engine: Liquid, source: string | undefined): Parsed {
+  if (source === undefined) throw new Error('the file is missing');
+  const match = /^([^\r\n]+)\r?\n---\r?\n([\s\S]+)$/.exec(source);
+  const [, subject, body] = match ?? [];
+  if (subject === undefined || body === undefined) {
+    throw new Error('it needs a subject line, a line of --- and a text');
+  }
+  return { subject: engine.parse(subject), body: engine.parse(body) };
+}
+
+function createEngine(locale: Locale, templates: Readonly<Record<string, string>>): Liquid {
+  const parts = Object.entries(templates)
+    .filter(([name]) => name.startsWith(`${locale}/_`))
+    .map(([name, source]) => [name.slice(locale.length + 1), source.trimEnd()]);
+  const engine = new Liquid({
+    templates: Object.fromEntries(parts),
+    cache: true,
+    strictVariables: true,
+    strictFilters: true,
+    ownPropertyOnly: true,
+    renderLimit: RENDER_LIMIT_MS,
+    memoryLimit: MEMORY_LIMIT,
+    parseLimit: PARSE_LIMIT,
+  });
+  for (const name of Object.keys(engine.filters)) if (IMPURE_FILTERS.test(name)) delete engine.filters[name];
+  engine.registerFilter('plural', (count: unknown, ...forms: unknown[]) =>
+    plural(locale, Number(count), forms),
+  );
+  return engine;
+}
+
+/** `{{ 2 | plural: 'услуга', 'услуги', 'услуг' }}`, in English `plural: 'service', 'services'`. */
+function plural(locale: Locale, count: number, forms: readonly unknown[]): string {
+  const expected = locale === 'ru' ? 3 : 2;
+  if (forms.length !== expected) throw new Error(`plural takes ${expected} forms, not ${forms.length}`);
+  const categories = locale === 'ru' ? ['one', 'few'] : ['one'];
+  const index = categories.indexOf(new Intl.PluralRules(locale).select(count));
+  return String(forms.at(index));
+}
+
+function scopeOf({ notice, client, company }: TextInput, locale: Locale): object {
+  const withYear =
+    notice?.before != null && yearOf(notice.before.startsLocal) !== yearOf(notice.after.startsLocal);
+  return {
+    client: { name: greetable(client.name) },
+    company: {
+      title: plainLine(company.title, MAX_LINE),
+      address: plainLine(company.address, MAX_PLACE),
+      phone: plainLine(company.phone, MAX_LINE),
+    },
+    before: notice && viewOf(notice.before ?? notice.after, locale, withYear),
+    after: notice && viewOf(notice.after, locale, withYear),
+    changes: changesOf(notice),
+  };
+}
+
+function changesOf(notice: Notice | null): object {
+  if (!notice?.before) return { time: false, staff: false, services: false };
+  const { before, after } = notice;
+  return {
+    time: before.startsLocal !== after.startsLocal,
+    staff: before.staffId !== after.staffId,
+    services: !sameServices(before.services, after.services),
+  };
+}
+
+function viewOf(facts: Facts, locale: Locale, withYear: boolean): object {
+  const titles = facts.services
+    .map(({ title, amount }) => ({ title: plainLine(title, MAX_LINE), amount }))
+    .filter(({ title }) => title !== '')
+    .map(({ title, amount }) =>
+      Number.isSafeInteger(amount) && amount > 1 ? `${title} × ${amount}` : title,
+    );
+  return {
+    ...spokenTime(facts.startsLocal, locale, withYear),
+    staff: plainLine(facts.staffName, MAX_LINE),
+    services: titles.slice(0, SERVICES_NAMED),
+    more: Math.max(titles.length - SERVICES_NAMED, 0),
+  };
+}
+
+/**
+ * A name fit to address someone by, or ''. A phone in the name field is no name. Nor is anything that a messenger
+ * would turn into a link: a stranger who books with another's phone must not get to send them one.
+ */
+function greetable(name: string): string {
+  const line = plainLine(name, MAX_NAME);
+  const digits = line.match(/\d/g)?.length ?? 0;
+  return !/\p{L}/u.test(line) || digits > 4 || LINKABLE.test(line) ? '' : line;
+}
+
+type SpokenTime = { readonly when: string; readonly date: string; readonly time: string };
+
+/**
+ * «24 ноября, вторник» and «14:30»; "Tuesday, November 24" and "2:30 PM". The wall clock is read as if it were UTC and
+ * written as UTC, so that no zone, the server's least of all, can move it. `withYear` where two years are compared.
+ */
+function spokenTime(wall: Wall, locale: Locale, withYear: boolean): SpokenTime {
+  const moment = new Date(`${wall}Z`);
+  const year = withYear ? ` ${yearOf(wall)}` : '';
+  const write = (language: string, options: Intl.DateTimeFormatOptions) =>
+    new Intl.DateTimeFormat(language, { ...options, timeZone: 'UTC' }).format(moment).replace(/\s/g, ' ');
+  if (locale === 'ru') {
+    const day = write('ru-RU', { day: 'numeric', month: 'long' });
+    const date = `${day}${year}, ${write('ru-RU', { weekday: 'long' })}`;
+    const time = write('ru-RU', { hour: '2-digit', minute: '2-digit' });
+    return { when: `${date}, ${time}`, date, time };
+  }
+  const day = write('en-US', { weekday: 'long', month: 'long', day: 'numeric' });
+  const date = withYear ? `${day},${year}` : day;
+  const time = write('en-US', { hour: 'numeric', minute: '2-digit' });
+  return { when: `${date}, ${time}`, date, time };
+}
+
+function yearOf(wall: Wall): string {
+  return wall.slice(0, 4);
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** What each template is tried with at creation: everything filled in, and as little as there can be. */
+function samplesOf(kind: TextKind): TextInput[] {
+  const services = [...'ABCDEFG'].map((title, id) => ({ id, title, amount: id + 1 }));
+  const full: Facts = {
+    status: 'booked',
+    startsLocal: '2026-11-24T14:30:00',
+    staffId: 1,
+    staffName: 'F',
+    services,
+  };
+  const bare: Facts = {
+    ...full,
+    startsLocal: '2027-01-02T09:00:00',
+    staffId: null,
+    staffName: '',
+    services: [],
+  };
+  const company = { title: 'G', address: 'H', phone: 'I' };
+  const nowhere = { title: '', address: '', phone: '' };
+  if (kind === 'test') {
+    return [company, nowhere].map(place => ({ notice: null, client: { name: '' }, company: place }));
+  }
+  const first = kind === 'booked';
+  return [
+    { notice: { kind, before: first ? null : bare, after: full }, client: { name: 'J' }, company },
+    { notice: { kind, before: first ? null : full, after: bare }, client: { name: '' }, company: nowhere },
+  ];
+}

@@ -1,0 +1,111 @@
+/** The admin listener, on a port of its own: health, metrics, and the API behind a bearer token. */
+import { hash, timingSafeEqual } from 'node:crypto';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { RateLimiterMemory } from 'rate-limiter-flexible';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { troubleOf } from '../store/pool.ts';
+import { type ApiDeps, type Input, ROUTES, type Route, refusalOf } from './api.ts';
+import { describeApi } from './openapi.ts';
+import { type Problem, sendProblem, useProblems } from './problem.ts';
+
+const BODY_LIMIT_BYTES = 64 * 1024;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Wrong tokens from one address in a minute. */
+const WRONG_TOKENS_PER_MINUTE = 20;
+
+export type AdminDeps = ApiDeps & {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly version: string;
+  /** SHA-256 of the admin token, in hex. */
+  readonly tokenHash: string;
+  /** Why this process cannot do its work now; empty when it can. */
+  readonly unreadyBecause: () => Promise<readonly string[]>;
+  /** Whether the API is served here (role web), or health and metrics only. */
+  readonly serveApi: boolean;
+};
+
+export function createAdmin(deps: AdminDeps): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    exposeHeadRoutes: false,
+  });
+  useProblems(app, {
+    onRefused: () => {},
+    onError: error => deps.log.error({ role: 'web', err: error }, 'request failed'),
+  });
+  app.get('/livez', async (_request, reply) => reply.send({ alive: true }));
+  app.get('/readyz', async (_request, reply) => {
+    const reasons = await deps.unreadyBecause();
+    return reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons });
+  });
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(deps.metrics.registry.contentType).send(await deps.metrics.registry.metrics()),
+  );
+  if (deps.serveApi) addApi(app, deps);
+  return app;
+}
+
+function addApi(app: FastifyInstance, deps: AdminDeps): void {
+  const description = describeApi(deps.version);
+  const authenticate = createAuthentication(deps.tokenHash);
+  app.get('/api/v1/openapi.json', async (_request, reply) => reply.send(description));
+  for (const route of ROUTES) {
+    app.route({
+      method: route.method,
+      url: `/api/v1${route.path.replace(/\{(\w+)\}/g, ':$1')}`,
+      onRequest: async (request, reply) => {
+        const refusal = await authenticate(request);
+        if (refusal !== undefined) await sendProblem(reply, refusal);
+      },
+      handler: (request, reply) => answer(deps, route, request, reply),
+    });
+  }
+}
+
+async function answer(
+  deps: AdminDeps,
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const input: Input = { params: request.params, query: request.query, body: request.body };
+  try {
+    return reply.send(await route.handle(deps, input));
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) return sendProblem(reply, refusal);
+    if (troubleOf(error) !== 'unavailable') throw error;
+    deps.log.error({ role: 'web', err: error }, 'the database does not answer');
+    const detail = 'The database does not answer; try again later.';
+    return sendProblem(reply, {
+      status: 503,
+      title: 'Temporarily unavailable',
+      detail,
+      retryAfterSeconds: 2,
+    });
+  }
+}
+
+const UNAUTHORISED: Problem = {
+  status: 401,
+  title: 'Unauthorised',
+  detail: 'Send "Authorization: Bearer <ADMIN_TOKEN>".',
+};
+
+/** The refusal of a request without the right token; guesses are slowed down by address. */
+function createAuthentication(tokenHash: string): (request: FastifyRequest) => Promise<Problem | undefined> {
+  const expected = Buffer.from(tokenHash, 'hex');
+  const wrong = new RateLimiterMemory({ points: WRONG_TOKENS_PER_MINUTE, duration: 60 });
+  return async request => {
+    const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
+    if (timingSafeEqual(Buffer.from(hash('sha256', token), 'hex'), expected)) return undefined;
+    const spent = await wrong.consume(request.ip).catch(() => undefined);
+    if (spent !== undefined) return UNAUTHORISED;
+    const detail = 'Too many wrong tokens from this address; wait a minute.';
+    return { status: 429, title: 'Too many requests', detail, retryAfterSeconds: 60 };
+  };
+}

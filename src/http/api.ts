@@ -1,0 +1,270 @@
+/**
+ * The admin API under /api/v1: one table of routes, from which both the server and its OpenAPI description are made.
+ * Names and shapes are a contract that others script against.
+ */
+import { z } from 'zod';
+import { addCompany, dropCompany, requireCompany, rotateKey } from '../companies.ts';
+import { isZone } from '../domain/time.ts';
+import { PlainError } from '../log.ts';
+import { audit, listCompanies, saveAddress } from '../store/companies.ts';
+import { replayEvent } from '../store/inbox.ts';
+import { type Pool, transaction } from '../store/pool.ts';
+import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
+import type { Vault } from '../vault.ts';
+import type { Problem } from './problem.ts';
+
+export type ApiDeps = {
+  readonly pool: Pool;
+  readonly vault: Vault;
+  /** The URL to give to the platform for a key. */
+  readonly webhookUrl: (key: string) => string;
+  /** An event was put back: there is work. */
+  readonly onReplay: () => void;
+};
+
+export type Input = { readonly params: unknown; readonly query: unknown; readonly body: unknown };
+
+export type Route = {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** With `{name}` for parameters, as OpenAPI writes it. */
+  readonly path: string;
+  readonly summary: string;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodObject;
+  readonly answer: string;
+  readonly handle: (deps: ApiDeps, input: Input) => Promise<unknown>;
+};
+
+/** A refusal that a handler states as an answer. */
+export class Refused extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.title);
+    this.name = 'Refused';
+    this.problem = problem;
+  }
+}
+
+const companyId = z.coerce.number().int().positive().max(2_147_483_647);
+const bigId = z.coerce.number().int().positive();
+const uuid = z.uuid();
+const page = { cursor: uuid.optional(), limit: z.coerce.number().int().min(1).max(200).default(50) };
+
+const eventsQuery = z.object({
+  company: companyId.optional(),
+  record: bigId.optional(),
+  state: z.enum(['pending', 'waiting', 'done', 'dead', 'quarantined']).optional(),
+  resource: z.string().max(40).optional(),
+  ...page,
+});
+const messagesQuery = z.object({
+  company: companyId.optional(),
+  record: bigId.optional(),
+  state: z.string().max(20).optional(),
+  ...page,
+});
+const idParams = z.object({ id: uuid });
+const bookingParams = z.object({ company: companyId, record: bigId });
+const companyParams = z.object({ company: companyId });
+const addressParams = z.object({ company: companyId, client: bigId, channel: z.enum(['telegram', 'email']) });
+const addressBody = z.object({ address: z.string().min(1).max(320) });
+
+/** A company as it is added; the command `company add` reads its options through the same schema. */
+export const companyBody = z.object({
+  companyId,
+  title: z.string().min(1).max(200),
+  zone: z.string().refine(isZone, 'must be an IANA zone like Europe/Moscow'),
+  brand: z.enum(['yclients', 'altegio']).default('yclients'),
+  locale: z.enum(['ru', 'en']).default('ru'),
+  settleMs: z.number().int().min(0).max(600_000).default(5_000),
+  route: z
+    .array(z.enum(['console', 'telegram', 'email', 'webhook']))
+    .min(1)
+    .default(['console']),
+  webhookUrl: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null),
+  botApiPrefix: z.string().min(1).max(50).nullable().default(null),
+  signatureRequired: z.boolean().default(false),
+});
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/events',
+    summary: 'Events, newest first',
+    query: eventsQuery,
+    answer: 'A page: items and next, the cursor of the page after it (null: none)',
+    handle: ({ pool }, input) => {
+      const { company, record, ...rest } = eventsQuery.parse(input.query);
+      return listEvents(pool, { companyId: company, recordId: record, ...rest });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/events/{id}',
+    summary: 'One event with its payload',
+    params: idParams,
+    answer: 'The event',
+    handle: async ({ pool }, input) => {
+      const { id } = idParams.parse(input.params);
+      return (await showEvent(pool, id)) ?? missing(`event ${id}`);
+    },
+  },
+  {
+    method: 'POST',
+    path: '/events/{id}/replay',
+    summary: 'Put an event back to be processed again; its effect still happens once',
+    params: idParams,
+    answer: 'The id and the state it is in now',
+    handle: async ({ pool, onReplay }, input) => {
+      const { id } = idParams.parse(input.params);
+      const put = await transaction(pool, async db => {
+        const done = await replayEvent(db, id);
+        if (done) await audit(db, { actor: 'api', action: 'event.replay', subject: id });
+        return done;
+      });
+      if (!put) return refuseReplay(pool, id);
+      onReplay();
+      return { id, state: 'pending' };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/bookings/{company}/{record}',
+    summary: 'A booking: its state, what its people were told, its history',
+    params: bookingParams,
+    answer: 'The booking',
+    handle: async ({ pool }, input) => {
+      const { company, record } = bookingParams.parse(input.params);
+      return (await showBooking(pool, company, record)) ?? missing(`booking ${company}/${record}`);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/messages',
+    summary: 'Messages, newest first',
+    query: messagesQuery,
+    answer: 'A page: items and next, the cursor of the page after it (null: none)',
+    handle: ({ pool }, input) => {
+      const { company, record, ...rest } = messagesQuery.parse(input.query);
+      return listMessages(pool, { companyId: company, recordId: record, ...rest });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/messages/{id}',
+    summary: 'One message with every attempt',
+    params: idParams,
+    answer: 'The message',
+    handle: async ({ pool }, input) => {
+      const { id } = idParams.parse(input.params);
+      return (await showMessage(pool, id)) ?? missing(`message ${id}`);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/companies',
+    summary: 'Companies',
+    answer: 'items',
+    handle: async ({ pool }) => ({ items: await listCompanies(pool) }),
+  },
+  {
+    method: 'POST',
+    path: '/companies',
+    summary: 'Add a company; its URL and secrets are shown in this answer only',
+    body: companyBody,
+    answer: 'companyId, url, and the secrets made',
+    handle: async ({ pool, vault, webhookUrl }, input) => {
+      const { key, ...added } = await addCompany(
+        { pool, vault, actor: 'api' },
+        companyBody.parse(input.body),
+      );
+      return { ...added, key, url: webhookUrl(key) };
+    },
+  },
+  {
+    method: 'POST',
+    path: '/companies/{company}/rotate-key',
+    summary: 'A new webhook URL; the old one works for another 24 hours',
+    params: companyParams,
+    answer: 'companyId, url',
+    handle: async ({ pool, vault, webhookUrl }, input) => {
+      const { company } = companyParams.parse(input.params);
+      const key = await rotateKey({ pool, vault, actor: 'api' }, company);
+      return { companyId: company, key, url: webhookUrl(key) };
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/companies/{company}',
+    summary: 'Stop a company: its URL dies within seconds, nobody is notified, the data stays',
+    params: companyParams,
+    answer: 'companyId, removed',
+    handle: async ({ pool, vault }, input) => {
+      const { company } = companyParams.parse(input.params);
+      await dropCompany({ pool, vault, actor: 'api' }, company);
+      return { companyId: company, removed: true };
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/companies/{company}/clients/{client}/addresses/{channel}',
+    summary: 'Where a client can be reached on a channel (a Telegram chat id, another e-mail)',
+    params: addressParams,
+    body: addressBody,
+    answer: 'company, client, channel',
+    handle: async ({ pool }, input) => {
+      const { company, client, channel } = addressParams.parse(input.params);
+      const { address } = addressBody.parse(input.body);
+      await transaction(pool, async db => {
+        await requireCompany(db, company);
+        await saveAddress(db, { companyId: company, clientId: client, channel, address });
+        await audit(db, {
+          actor: 'api',
+          action: 'address.set',
+          companyId: company,
+          subject: `client:${client}`,
+        });
+      });
+      return { company, client, channel };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/stats',
+    summary: 'Counts by state, and how far behind processing is',
+    answer: 'The counts',
+    handle: ({ pool }) => readStats(pool),
+  },
+];
+
+function missing(what: string): never {
+  throw new Refused({ status: 404, title: 'Not found', detail: `There is no ${what}.` });
+}
+
+async function refuseReplay(pool: Pool, id: string): Promise<never> {
+  const event = await showEvent(pool, id);
+  if (event === undefined) return missing(`event ${id}`);
+  throw new Refused({
+    status: 409,
+    title: 'Cannot be replayed',
+    detail: `Event ${id} is in quarantine: its body cannot be read as an event.`,
+  });
+}
+
+/** The refusal an error stands for, or undefined when it is a fault of ours. */
+export function refusalOf(error: unknown): Problem | undefined {
+  if (error instanceof Refused) return error.problem;
+  if (error instanceof PlainError) return { status: 409, title: 'Refused', detail: error.message };
+  if (error instanceof z.ZodError) {
+    const detail = error.issues
+      .map(({ path, message }) => `${path.map(String).join('.')}: ${message}`)
+      .join('; ');
+    return { status: 400, title: 'Not valid', detail };
+  }
+  return undefined;
+}

@@ -1,0 +1,69 @@
+/**
+ * The log in PostgreSQL: adaptive group commit into `webhook_events`. Events are inserted in the order of arrival
+ * (sorting by key would destroy it); two receivers that insert the same keys crosswise deadlock and retry.
+ */
+import { createGroupCommit } from '../store/group-commit.ts';
+import { findIds, insertEvents, type NewEvent } from '../store/inbox.ts';
+import { type Pool, troubleOf } from '../store/pool.ts';
+import { type Appended, type IngestLog, Unstorable } from './ingest-log.ts';
+
+const BATCH = 512;
+/** At 256 KiB a body the worst case is 1 GiB; at the usual 2 kB it is 8 MB and half a second of work. */
+const WAITING = 4_096;
+const CONFLICT_TRIES = 5;
+
+export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended: () => void }): IngestLog {
+  const group = createGroupCommit<NewEvent, Appended | Unstorable>({
+    flush: async batch => {
+      const results = await store(pool, batch);
+      onAppended();
+      return results;
+    },
+    batchLimit: BATCH,
+    waitingLimit: WAITING,
+  });
+  return {
+    async append(event) {
+      const result = await group.add(event);
+      if (result instanceof Unstorable) throw result;
+      return result;
+    },
+    flushed: () => group.idle(),
+  };
+}
+
+async function store(pool: Pool, batch: readonly NewEvent[]): Promise<(Appended | Unstorable)[]> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await insert(pool, batch);
+    } catch (error) {
+      const trouble = troubleOf(error);
+      if (trouble === 'data') return storeOneByOne(pool, batch, error);
+      if (trouble !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
+    }
+  }
+}
+
+/** One bad event spoils the statement of all: find it. */
+async function storeOneByOne(
+  pool: Pool,
+  batch: readonly NewEvent[],
+  cause: unknown,
+): Promise<(Appended | Unstorable)[]> {
+  if (batch.length === 1) return [new Unstorable('the database cannot hold these values', { cause })];
+  const results: (Appended | Unstorable)[] = [];
+  for (const event of batch) results.push(...(await store(pool, [event])));
+  return results;
+}
+
+async function insert(pool: Pool, batch: readonly NewEvent[]): Promise<Appended[]> {
+  const first = new Map<string, NewEvent>();
+  for (const event of batch) if (!first.has(event.eventId)) first.set(event.eventId, event);
+  const inserted = await insertEvents(pool, [...first.values()]);
+  const known = [...first.values()].filter(event => !inserted.has(event.id)).map(event => event.eventId);
+  const ids = known.length === 0 ? new Map<string, string>() : await findIds(pool, known);
+  return batch.map(event => {
+    const id = ids.get(event.eventId) ?? first.get(event.eventId)?.id ?? event.id;
+    return { id, duplicate: id !== event.id };
+  });
+}

@@ -1,0 +1,218 @@
+/** The composition root: puts the roles of one process together, starts and stops them in order. No logic. */
+import { hash, randomBytes } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
+import type { Config, Role } from './config.ts';
+import { createTexts } from './domain/text.ts';
+import { createAdmin } from './http/admin.ts';
+import { createKeyRing } from './http/keys.ts';
+import { createReceiver } from './http/receive.ts';
+import { createPostgresLog } from './ingest/postgres-log.ts';
+import type { Log } from './log.ts';
+import { createMetrics, type Metrics, watchDepths } from './metrics.ts';
+import { type Opened, open } from './open.ts';
+import { readSetting, settleSetting } from './store/companies.ts';
+import { pendingMigrations } from './store/migrate.ts';
+import { createPool, type Pool } from './store/pool.ts';
+import { readDepths } from './store/views.ts';
+import { loadTemplates } from './templates.ts';
+import { VERSION } from './version.ts';
+import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
+import { createProcessor, type Processor } from './work/process.ts';
+
+/** An append that takes longer is given up: the sender stops waiting at 10 s. */
+const APPEND_TIMEOUT_MS = 5_000;
+const INGEST_CONNECTIONS = 4;
+/** A stop that takes longer leaves the rest to the leases. */
+const STOP_LIMIT_MS = 25_000;
+
+export type Service = {
+  readonly publicPort: number | undefined;
+  readonly adminPort: number;
+  readonly opened: Opened;
+  /** The token made at this start because none was set; shown once. */
+  readonly newAdminToken: string | undefined;
+  webhookUrl(key: string): string;
+  /** Stops accepting, finishes what is under way, gives leases back. May be called twice. */
+  stop(): Promise<void>;
+};
+
+export type ServiceOptions = {
+  readonly log: Log;
+  /** Where the console channel writes; standard output unless given. */
+  readonly consoleWrite?: (line: string) => void;
+};
+
+export async function startService(config: Config, { log, consoleWrite }: ServiceOptions): Promise<Service> {
+  const metrics = createMetrics();
+  const opened = await open(config, log);
+  const { pool, vault } = opened;
+  const has = (role: Role) => config.ROLES.includes(role);
+  const now = Date.now;
+  const random = Math.random;
+  const channels = createChannels(
+    channelsConfig(config, consoleWrite ?? (line => process.stdout.write(`${line}\n`))),
+  );
+
+  const dispatcher: Dispatcher | undefined = has('dispatch')
+    ? createDispatcher({
+        pool,
+        log,
+        metrics,
+        now,
+        random,
+        channels,
+        vault,
+        texts: createTexts(loadTemplates()),
+      })
+    : undefined;
+  const processor: Processor | undefined = has('process')
+    ? createProcessor({ pool, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
+    : undefined;
+  const receiver = has('receive')
+    ? buildReceiver(config, { log, metrics, opened, onAppended: () => processor?.wake() })
+    : undefined;
+  watchDepths(metrics, () => readDepths(pool));
+
+  const token = await adminToken(config, pool);
+  const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
+  const admin = createAdmin({
+    ...{ pool, vault, log, metrics, webhookUrl },
+    version: VERSION,
+    tokenHash: token.hash,
+    serveApi: has('web'),
+    onReplay: () => processor?.wake(),
+    unreadyBecause: () => unreadyBecause(pool),
+  });
+
+  const stop = once(async () => {
+    const orderly = async () => {
+      await receiver?.app.close();
+      await receiver?.close();
+      await processor?.stop();
+      await dispatcher?.stop();
+      await closeChannels(channels);
+      await admin.close();
+      await opened.close();
+    };
+    await within(STOP_LIMIT_MS, orderly(), () =>
+      log.warn({}, 'the stop took too long; leases will take care of the rest'),
+    );
+  });
+
+  try {
+    await receiver?.app.listen({ host: config.HOST, port: config.PUBLIC_PORT });
+    await admin.listen({ host: config.HOST, port: config.ADMIN_PORT });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  processor?.start();
+  dispatcher?.start();
+  return {
+    publicPort: portOf(receiver?.app),
+    adminPort: portOf(admin) ?? config.ADMIN_PORT,
+    opened,
+    newAdminToken: token.shown,
+    webhookUrl,
+    stop,
+  };
+}
+
+/** The receiver has connections of its own, so that work behind it cannot starve it. */
+function buildReceiver(
+  config: Config,
+  {
+    log,
+    metrics,
+    opened,
+    onAppended,
+  }: { log: Log; metrics: Metrics; opened: Opened; onAppended: () => void },
+): { app: FastifyInstance; close(): Promise<void> } {
+  const pool = createPool(opened.url, {
+    max: INGEST_CONNECTIONS,
+    name: 'otklik receive',
+    statementTimeoutMs: APPEND_TIMEOUT_MS,
+  });
+  const ingest = createPostgresLog({ pool, onAppended });
+  const app = createReceiver({
+    keys: createKeyRing({ pool, vault: opened.vault, now: Date.now }),
+    ...{ ingest, metrics, log },
+    now: Date.now,
+    limits: { perCompany: config.RATE_PER_COMPANY, perAddress: config.RATE_PER_ADDRESS },
+    trustedProxies: config.TRUSTED_PROXIES,
+  });
+  return {
+    app,
+    async close() {
+      await ingest.flushed();
+      await pool.end();
+    },
+  };
+}
+
+function channelsConfig(config: Config, write: (line: string) => void): ChannelsConfig {
+  const { TELEGRAM_TOKEN, TELEGRAM_API_ROOT, SMTP_URL } = config;
+  return {
+    console: { write },
+    webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: 10_000 },
+    ...(TELEGRAM_TOKEN === undefined
+      ? {}
+      : {
+          telegram: {
+            token: TELEGRAM_TOKEN,
+            ...(TELEGRAM_API_ROOT === undefined ? {} : { apiRoot: TELEGRAM_API_ROOT }),
+          },
+        }),
+    ...(SMTP_URL === undefined ? {} : { email: { smtpUrl: SMTP_URL, from: config.EMAIL_FROM } }),
+  };
+}
+
+/** ADMIN_TOKEN, or one made at the first start: only its hash is kept. */
+async function adminToken(config: Config, pool: Pool): Promise<{ hash: string; shown: string | undefined }> {
+  if (config.ADMIN_TOKEN !== undefined) return { hash: hash('sha256', config.ADMIN_TOKEN), shown: undefined };
+  const known = await readSetting(pool, 'admin_token_hash');
+  if (known !== undefined) return { hash: known, shown: undefined };
+  const token = randomBytes(24).toString('base64url');
+  const settled = await settleSetting(pool, 'admin_token_hash', hash('sha256', token));
+  return { hash: settled, shown: settled === hash('sha256', token) ? token : undefined };
+}
+
+async function unreadyBecause(pool: Pool): Promise<string[]> {
+  try {
+    const pending = await pendingMigrations(pool);
+    return pending.length === 0 ? [] : [`the database lacks ${pending.join(', ')}: run \`migrate\``];
+  } catch {
+    return ['the database does not answer'];
+  }
+}
+
+function publicUrl(config: Config, app: FastifyInstance | undefined): string {
+  if (config.PUBLIC_URL !== undefined) return config.PUBLIC_URL.replace(/\/+$/, '');
+  return `http://${config.HOST}:${portOf(app) ?? config.PUBLIC_PORT}`;
+}
+
+function portOf(app: FastifyInstance | undefined): number | undefined {
+  const address = app?.server.address();
+  return typeof address === 'object' && address !== null ? address.port : undefined;
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  return () => {
+    running ??= work();
+    return running;
+  };
+}
+
+async function within(limitMs: number, work: Promise<void>, onLate: () => void): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(() => {
+      onLate();
+      resolve();
+    }, limitMs);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,103 @@
+/** Prometheus metrics. Labels are closed sets: nothing that a sender chooses becomes a label. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Resources that may be labels; anything else is `other`. */
+const RESOURCES = new Set([
+  'record',
+  'client',
+  'staff',
+  'service',
+  'service_category',
+  'company',
+  'schedule',
+  'good',
+  'goods_operations_sale',
+  'goods_operations_receipt',
+  'goods_operations_consumable',
+  'goods_operations_stolen',
+  'goods_operations_move',
+  'finances_operation',
+  'loyalty_card',
+  'otklik_test',
+]);
+
+const LATENCY_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export function createMetrics() {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: 'otklik_' });
+  const registers = [registry];
+  const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Counter({ name: `otklik_${name}`, help, labelNames: [...labelNames], registers });
+  const histogram = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Histogram({
+      name: `otklik_${name}`,
+      help,
+      labelNames: [...labelNames],
+      buckets: LATENCY_SECONDS,
+      registers,
+    });
+
+  return {
+    registry,
+    known: (resource: string) => (RESOURCES.has(resource) ? resource : 'other'),
+    received: counter('events_received_total', 'Events stored for the first time', ['resource']),
+    duplicates: counter('events_duplicate_total', 'Events that were stored already'),
+    rejected: counter('requests_rejected_total', 'Webhook requests refused, by cause', ['cause']),
+    quarantined: counter('events_quarantined_total', 'Bodies nobody could read, kept with their bytes'),
+    appendSeconds: histogram('append_seconds', 'From a request parsed to its event durable'),
+    processed: counter('events_processed_total', 'Events processed, by what they came to', [
+      'resource',
+      'effect',
+    ]),
+    retriedEvents: counter('events_retried_total', 'Events put aside after a failure'),
+    deadEvents: counter('events_dead_total', 'Events given up'),
+    oddValues: counter('odd_values_total', 'Values on the wire that could not be understood, by path', [
+      'path',
+    ]),
+    shardsHeld: new Gauge({ name: 'otklik_shards_held', help: 'Shards leased to this process', registers }),
+    messages: counter('messages_total', 'Messages that ended an attempt, or ended', [
+      'purpose',
+      'channel',
+      'outcome',
+    ]),
+    sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
+    loopFailures: counter('loop_failures_total', 'Runs of a background loop that failed', ['loop']),
+  };
+}
+
+/** Depths of inbox and outbox, read from the database when somebody scrapes. */
+export function watchDepths(
+  { registry }: Metrics,
+  read: () => Promise<{
+    readonly pending: number;
+    readonly waiting: number;
+    readonly dead: number;
+    readonly due: number;
+    readonly sending: number;
+    readonly oldestSeconds: number;
+  }>,
+): void {
+  const oldest = new Gauge({
+    name: 'otklik_events_oldest_seconds',
+    help: 'Age of the oldest event not yet processed',
+    registers: [registry],
+  });
+  new Gauge({
+    name: 'otklik_rows',
+    help: 'Events and messages that are not done, by state',
+    labelNames: ['state'],
+    registers: [registry],
+    async collect() {
+      // With the database away the other metrics are needed most: these are left out.
+      const depths = await read().catch(() => undefined);
+      this.reset();
+      if (depths === undefined) return;
+      const { oldestSeconds, ...rows } = depths;
+      oldest.set(oldestSeconds);
+      for (const [state, count] of Object.entries(rows)) this.set({ state }, count);
+    },
+  });
+}

@@ -1,0 +1,92 @@
+/** Opens what every command and role stands on: the database (ours or yours), its schema, and the vault. */
+import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from './config.ts';
+import { type Log, PlainError } from './log.ts';
+import { settleSetting } from './store/companies.ts';
+import { startEmbedded } from './store/embedded.ts';
+import { migrate } from './store/migrate.ts';
+import { createPool, type Pool, troubleOf } from './store/pool.ts';
+import { createVault, type Vault } from './vault.ts';
+
+export type Opened = {
+  readonly url: string;
+  readonly pool: Pool;
+  readonly vault: Vault;
+  readonly embedded: boolean;
+  /** Migrations applied just now. */
+  readonly applied: readonly string[];
+  close(): Promise<void>;
+};
+
+const POOL_MAX = 16;
+/** Generous: one statement of a batch takes some 50 ms, a view of a large table a second. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+
+export async function open(config: Config, log: Log, name = 'otklik'): Promise<Opened> {
+  const database = await openDatabase(config, log);
+  const { url } = database;
+  const pool = createPool(url, { max: POOL_MAX, name, statementTimeoutMs: STATEMENT_TIMEOUT_MS });
+  const close = async () => {
+    await pool.end();
+    await database.stop();
+  };
+  try {
+    const { applied } = await migrate(url);
+    const vault = createVault(await masterKey(config));
+    await checkKey(pool, vault);
+    return { url, pool, vault, embedded: config.DATABASE_URL === undefined, applied, close };
+  } catch (error) {
+    await close();
+    if (troubleOf(error) === 'unavailable') throw unreachable(url, error);
+    throw error;
+  }
+}
+
+async function openDatabase(config: Config, log: Log): Promise<{ url: string; stop(): Promise<void> }> {
+  if (config.DATABASE_URL !== undefined) return { url: config.DATABASE_URL, stop: async () => {} };
+  return startEmbedded({
+    dataDir: config.DATA_DIR,
+    log: (event, fields) => log.info({ ...pick(fields), reason: event }, 'embedded PostgreSQL'),
+  });
+}
+
+function pick(fields: Record<string, unknown>): { pid?: number; port?: number } {
+  const { pid, port } = fields;
+  return { ...(typeof pid === 'number' ? { pid } : {}), ...(typeof port === 'number' ? { port } : {}) };
+}
+
+/** OTKLIK_KEY, or the key generated beside the embedded database. */
+async function masterKey(config: Config): Promise<Buffer> {
+  if (config.OTKLIK_KEY !== undefined) return config.OTKLIK_KEY;
+  if (config.DATABASE_URL !== undefined) {
+    throw new PlainError(
+      'OTKLIK_KEY must be set when DATABASE_URL is: make one with `openssl rand -base64 32` and keep it',
+    );
+  }
+  const file = join(config.DATA_DIR, 'otklik.key');
+  try {
+    await writeFile(file, `${randomBytes(32).toString('base64')}\n`, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  }
+  return Buffer.from((await readFile(file, 'utf8')).trim(), 'base64');
+}
+
+/** With another key every webhook URL would be unknown: better to say so at once. */
+async function checkKey(pool: Pool, vault: Vault): Promise<void> {
+  const known = await settleSetting(pool, 'key_fingerprint', vault.fingerprint);
+  if (known === vault.fingerprint) return;
+  throw new PlainError('OTKLIK_KEY is not the one this database was set up with; set the right one');
+}
+
+function unreachable(url: string, cause: unknown): PlainError {
+  const { hostname, port } = new URL(url);
+  const place = `${hostname}:${port || '5432'}`;
+  const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
+  return new PlainError(
+    `PostgreSQL at ${place} cannot be used${code}; check DATABASE_URL and that it is running`,
+    { cause },
+  );
+}

@@ -1,0 +1,207 @@
+/** Bookings, their changes, and what each recipient was told of them. */
+import type { Booking, BookingFields, BookingState, FieldVersions, Service } from '../domain/booking.ts';
+import type { ToldByRecipient } from '../domain/notice.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { int4Array, int8Array, textArray } from './binary.ts';
+import type { Db } from './pool.ts';
+
+export type BookingKey = { readonly companyId: number; readonly recordId: number };
+
+export type StoredBooking = BookingKey & { readonly booking: Booking; readonly told: ToldByRecipient };
+
+export function bookingKey({ companyId, recordId }: BookingKey): string {
+  return `${companyId}:${recordId}`;
+}
+
+type Row = {
+  company_id: number;
+  record_id: number;
+  visit_id: number | null;
+  starts_local: string | null;
+  duration_seconds: number | null;
+  staff_id: number | null;
+  staff_name: string | null;
+  services: Service[] | null;
+  client_id: number | null;
+  client_known: boolean;
+  attendance: BookingFields['attendance'] | null;
+  deleted: boolean | null;
+  paid: boolean | null;
+  comment: string | null;
+  origin: BookingFields['origin'] | null;
+  made_at: EpochMs | null;
+  version: EpochMs;
+  field_versions: FieldVersions;
+  told: ToldByRecipient;
+};
+
+const COLUMNS = `company_id, record_id, visit_id, starts_local, duration_seconds, staff_id, staff_name, services,
+  client_id, client_known, attendance, deleted, paid, comment, origin, made_at, version, field_versions, told`;
+
+/**
+ * Locks bookings and reads them, in the order of their keys so that two callers cannot deadlock. `skipLocked`
+ * leaves out those that another transaction holds. Lock order everywhere: shards, bookings, people, messages, events.
+ */
+export async function lockBookings(
+  db: Db,
+  keys: readonly BookingKey[],
+  { skipLocked = false }: { skipLocked?: boolean } = {},
+): Promise<Map<string, StoredBooking>> {
+  const { rows } = await db.query<Row>({
+    name: skipLocked ? 'lock_bookings_skip' : 'lock_bookings',
+    text: `SELECT ${COLUMNS} FROM bookings
+      WHERE (company_id, record_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))
+      ORDER BY company_id, record_id FOR UPDATE ${skipLocked ? 'SKIP LOCKED' : ''}`,
+    values: [int4Array(keys.map(key => key.companyId)), int8Array(keys.map(key => key.recordId))],
+  });
+  return new Map(
+    rows.map(row => [bookingKey({ companyId: row.company_id, recordId: row.record_id }), stored(row)]),
+  );
+}
+
+function stored(row: Row): StoredBooking {
+  const fields = {
+    visitId: row.visit_id,
+    startsLocal: row.starts_local,
+    durationSeconds: row.duration_seconds,
+    staffId: row.staff_id,
+    staffName: row.staff_name,
+    services: row.services,
+    attendance: row.attendance,
+    deleted: row.deleted,
+    paid: row.paid,
+    comment: row.comment,
+    origin: row.origin,
+    createdAt: row.made_at,
+  };
+  const known = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
+  const client = row.client_known ? { clientId: row.client_id } : {};
+  return {
+    companyId: row.company_id,
+    recordId: row.record_id,
+    booking: { fields: { ...known, ...client }, version: row.version, fieldVersions: row.field_versions },
+    told: row.told,
+  };
+}
+
+export type BookingToSave = StoredBooking & {
+  readonly state: BookingState;
+  readonly startsAt: EpochMs | undefined;
+  /** The event whose `data` becomes the snapshot; null keeps the last one. */
+  readonly snapshotEventId: string | null;
+};
+
+/** Writes bookings whole. The caller holds their locks or their shards. */
+export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): Promise<void> {
+  await db.query({
+    name: 'save_bookings',
+    text: `
+      INSERT INTO bookings (company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
+        staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
+        version, field_versions, told, snapshot)
+      SELECT r.company_id, r.record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
+        staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, r.state,
+        version, field_versions, told, e.payload -> 'data'
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, record_id bigint, visit_id bigint,
+        starts_local timestamp, starts_at timestamptz, duration_seconds int, staff_id bigint, staff_name text,
+        services jsonb, client_id bigint, client_known boolean, attendance smallint, deleted boolean, paid boolean,
+        comment text, origin text, made_at timestamptz, state text, version timestamptz, field_versions jsonb,
+        told jsonb, snapshot_event uuid)
+      LEFT JOIN webhook_events e ON e.id = r.snapshot_event
+      ON CONFLICT (company_id, record_id) DO UPDATE SET
+        visit_id = EXCLUDED.visit_id, starts_local = EXCLUDED.starts_local, starts_at = EXCLUDED.starts_at,
+        duration_seconds = EXCLUDED.duration_seconds, staff_id = EXCLUDED.staff_id,
+        staff_name = EXCLUDED.staff_name, services = EXCLUDED.services, client_id = EXCLUDED.client_id,
+        client_known = EXCLUDED.client_known, attendance = EXCLUDED.attendance, deleted = EXCLUDED.deleted,
+        paid = EXCLUDED.paid, comment = EXCLUDED.comment, origin = EXCLUDED.origin, made_at = EXCLUDED.made_at,
+        state = EXCLUDED.state, version = EXCLUDED.version, field_versions = EXCLUDED.field_versions,
+        told = EXCLUDED.told, snapshot = COALESCE(EXCLUDED.snapshot, bookings.snapshot), updated_at = now()`,
+    values: [JSON.stringify(bookings.map(toRow))],
+  });
+}
+
+function toRow(stored: BookingToSave): Record<string, unknown> {
+  const { fields, version, fieldVersions } = stored.booking;
+  return {
+    company_id: stored.companyId,
+    record_id: stored.recordId,
+    visit_id: fields.visitId,
+    starts_local: fields.startsLocal,
+    starts_at: isoOrNull(stored.startsAt),
+    duration_seconds: fields.durationSeconds,
+    staff_id: fields.staffId,
+    staff_name: fields.staffName,
+    services: fields.services,
+    client_id: fields.clientId,
+    client_known: fields.clientId !== undefined,
+    attendance: fields.attendance,
+    deleted: fields.deleted,
+    paid: fields.paid,
+    comment: fields.comment,
+    origin: fields.origin,
+    made_at: isoOrNull(fields.createdAt),
+    state: stored.state,
+    version: isoOrNull(version),
+    field_versions: fieldVersions,
+    told: stored.told,
+    snapshot_event: stored.snapshotEventId,
+  };
+}
+
+function isoOrNull(instant: EpochMs | undefined): string | null {
+  return instant === undefined ? null : new Date(instant).toISOString();
+}
+
+export type ToldUpdate = BookingKey & { readonly told: ToldByRecipient };
+
+/** Moves what recipients were told. The caller holds the bookings' locks. */
+export async function saveTold(db: Db, updates: readonly ToldUpdate[]): Promise<void> {
+  await db.query({
+    name: 'save_told',
+    text: `UPDATE bookings b SET told = u.told::jsonb
+      FROM unnest($1::int4[], $2::int8[], $3::text[]) AS u (company_id, record_id, told)
+      WHERE b.company_id = u.company_id AND b.record_id = u.record_id`,
+    values: [
+      int4Array(updates.map(update => update.companyId)),
+      int8Array(updates.map(update => update.recordId)),
+      textArray(updates.map(update => JSON.stringify(update.told))),
+    ],
+  });
+}
+
+export type NewChange = BookingKey & {
+  readonly eventId: string;
+  readonly kind: string;
+  readonly detail: Record<string, unknown>;
+  readonly changedAt: EpochMs;
+};
+
+export async function appendChanges(db: Db, changes: readonly NewChange[]): Promise<void> {
+  await db.query({
+    name: 'append_changes',
+    text: `INSERT INTO booking_changes (company_id, record_id, event_id, kind, detail, changed_at)
+      SELECT company_id, record_id, event_id, kind, detail, changed_at
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, record_id bigint, event_id uuid, kind text,
+        detail jsonb, changed_at timestamptz)`,
+    values: [
+      JSON.stringify(
+        changes.map(change => ({
+          company_id: change.companyId,
+          record_id: change.recordId,
+          event_id: change.eventId,
+          kind: change.kind,
+          detail: change.detail,
+          changed_at: new Date(change.changedAt).toISOString(),
+        })),
+      ),
+    ],
+  });
+}
+
+/** After a company moved to another zone: its wall clock readings mean other moments. */
+export async function rezoneBookings(db: Db, companyId: number, zone: string): Promise<void> {
+  await db.query('UPDATE bookings SET starts_at = starts_local AT TIME ZONE $2 WHERE company_id = $1', [
+    companyId,
+    zone,
+  ]);
+}

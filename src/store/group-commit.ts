@@ -1,0 +1,76 @@
+/**
+ * Adaptive group commit: items that arrive while a flush is under way form the next one. There is no timer: a timer
+ * of 2-5 ms doubled the median at low load and halved throughput.
+ */
+
+export type GroupCommit<Item, Result> = {
+  /** Resolves when the item's flush has committed; rejects when it failed, or at once when too much is waiting. */
+  add(item: Item): Promise<Result>;
+  /** Resolves when everything added so far has been flushed, well or not. */
+  idle(): Promise<void>;
+};
+
+/** Too much is waiting already: refuse early rather than run out of memory. */
+export class Overloaded extends Error {
+  constructor(limit: number) {
+    super(`${limit} items are waiting for the database already; try again later`);
+    this.name = 'Overloaded';
+  }
+}
+
+type Waiting<Item, Result> = {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+export function createGroupCommit<Item, Result>(options: {
+  /** Commits a batch and returns one result an item, in order. */
+  readonly flush: (batch: readonly Item[]) => Promise<readonly Result[]>;
+  readonly batchLimit: number;
+  readonly waitingLimit: number;
+  /** Flushes under way at once. One keeps strict arrival order. */
+  readonly lanes?: number;
+}): GroupCommit<Item, Result> {
+  const { flush, batchLimit, waitingLimit, lanes = 1 } = options;
+  let waiting: Waiting<Item, Result>[] = [];
+  let flushing = 0;
+  let idlers: (() => void)[] = [];
+
+  async function flushBatch(): Promise<void> {
+    const batch = waiting.slice(0, batchLimit);
+    waiting = waiting.slice(batchLimit);
+    try {
+      const results = await flush(batch.map(({ item }) => item));
+      batch.forEach(({ resolve, reject }, index) => {
+        if (index < results.length) resolve(results[index] as Result);
+        else reject(new Error(`a flush of ${batch.length} items gave ${results.length} results`));
+      });
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+
+  async function drain(): Promise<void> {
+    flushing += 1;
+    while (waiting.length > 0) await flushBatch();
+    flushing -= 1;
+    if (flushing > 0) return;
+    for (const resolve of idlers) resolve();
+    idlers = [];
+  }
+
+  return {
+    add(item) {
+      if (waiting.length >= waitingLimit) return Promise.reject(new Overloaded(waitingLimit));
+      return new Promise((resolve, reject) => {
+        waiting.push({ item, resolve, reject });
+        if (flushing < lanes) void drain();
+      });
+    },
+    idle() {
+      if (flushing === 0) return Promise.resolve();
+      return new Promise(resolve => idlers.push(resolve));
+    },
+  };
+}

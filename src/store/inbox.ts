@@ -1,0 +1,179 @@
+/**
+ * The inbox, `webhook_events`: everything that comes in, whatever its source.
+ * One function is one statement.
+ */
+import type { EpochMs } from '../domain/time.ts';
+import { byteaArray, int4Array, int8Array, jsonbArray, textArray, uuidArray } from './binary.ts';
+import type { Db } from './pool.ts';
+
+export type EventSource = 'webhook' | 'reconcile' | 'replay' | 'test';
+
+/** An event on its way into the inbox. */
+export type NewEvent = {
+  /** UUIDv7 chosen by the receiver. */
+  readonly id: string;
+  /** The dedupe key, unique for ever. */
+  readonly eventId: string;
+  readonly eventType: string;
+  readonly companyId: number;
+  readonly resource: string;
+  readonly resourceId: number;
+  readonly status: string;
+  readonly source: EventSource;
+  /** JSON text, acceptable to JSONB. */
+  readonly payload: Buffer;
+  /** The bytes as they came, where `payload` is not the same. */
+  readonly raw: Buffer | null;
+  readonly state: 'pending' | 'quarantined';
+};
+
+/**
+ * Stores events in the order given and returns the ids of those that were new. An event whose `event_id` is known
+ * is left out; one that another transaction is just inserting is waited for.
+ */
+export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'insert_events',
+    text: `
+      INSERT INTO webhook_events
+        (id, event_id, event_type, company_id, resource, resource_id, status, source, payload, raw, state)
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::int8[], $7::text[],
+        $8::text[], $9::jsonb[], $10::bytea[], $11::text[])
+      ON CONFLICT (event_id) DO NOTHING
+      RETURNING id`,
+    values: [
+      uuidArray(events.map(event => event.id)),
+      textArray(events.map(event => event.eventId)),
+      textArray(events.map(event => event.eventType)),
+      int4Array(events.map(event => event.companyId)),
+      textArray(events.map(event => event.resource)),
+      int8Array(events.map(event => event.resourceId)),
+      textArray(events.map(event => event.status)),
+      textArray(events.map(event => event.source)),
+      jsonbArray(events.map(event => event.payload)),
+      byteaArray(events.map(event => event.raw)),
+      textArray(events.map(event => event.state)),
+    ],
+  });
+  return new Set(rows.map(row => row.id));
+}
+
+/** The ids under which already known events are kept, by `event_id`. */
+export async function findIds(db: Db, eventIds: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await db.query<{ event_id: string; id: string }>({
+    name: 'find_ids',
+    text: 'SELECT event_id, id FROM webhook_events WHERE event_id = ANY($1::text[])',
+    values: [textArray(eventIds)],
+  });
+  return new Map(rows.map(row => [row.event_id, row.id]));
+}
+
+/** An event to be processed. */
+export type PendingEvent = {
+  readonly id: string;
+  readonly seq: number;
+  readonly shard: number;
+  readonly companyId: number;
+  readonly resource: string;
+  readonly resourceId: number;
+  readonly status: string;
+  readonly source: EventSource;
+  readonly payload: { readonly data?: unknown };
+  readonly attempts: number;
+  readonly receivedAt: EpochMs;
+};
+
+/**
+ * Pending events of the given shards, oldest first within a shard. An event behind a waiting one of the same
+ * resource is passed over, so that order holds and other resources go on.
+ * Index: webhook_events_pending, then webhook_events_waiting for the test.
+ */
+export async function fetchPending(
+  db: Db,
+  { shards, perShard, total }: { shards: readonly number[]; perShard: number; total: number },
+): Promise<PendingEvent[]> {
+  const { rows } = await db.query<PendingEvent>({
+    name: 'fetch_pending',
+    text: `
+      SELECT e.* FROM unnest($1::smallint[]) WITH ORDINALITY AS s (shard, place)
+      CROSS JOIN LATERAL (
+        SELECT id, seq, w.shard, company_id AS "companyId", resource, resource_id AS "resourceId", status, source,
+          payload, attempts, created_at AS "receivedAt"
+        FROM webhook_events w
+        WHERE w.shard = s.shard AND w.state = 'pending' AND NOT EXISTS (
+          SELECT FROM webhook_events b
+          WHERE b.state = 'waiting' AND b.company_id = w.company_id AND b.resource = w.resource
+            AND b.resource_id = w.resource_id AND b.seq < w.seq)
+        ORDER BY w.seq LIMIT $2) e
+      ORDER BY s.place, e.seq
+      LIMIT $3`,
+    values: [shards, perShard, total],
+  });
+  return rows;
+}
+
+/** Marks events done, with what each came to. Returns how many were still pending. */
+export async function completeEvents(
+  db: Db,
+  done: readonly { readonly id: string; readonly effect: string }[],
+): Promise<number> {
+  const { rowCount } = await db.query({
+    name: 'complete_events',
+    text: `
+      UPDATE webhook_events e SET state = 'done', processed_at = now(), effect = d.effect, error = NULL
+      FROM unnest($1::uuid[], $2::text[]) AS d (id, effect)
+      WHERE e.id = d.id AND e.state = 'pending'`,
+    values: [uuidArray(done.map(event => event.id)), textArray(done.map(event => event.effect))],
+  });
+  return rowCount ?? 0;
+}
+
+/** Puts a failed event aside until `delayMs` from now, one attempt burnt. */
+export async function retryEvent(db: Db, id: string, error: string, delayMs: number): Promise<void> {
+  await db.query(
+    `UPDATE webhook_events
+     SET state = 'waiting', attempts = attempts + 1, error = $2, next_at = now() + $3 * interval '1 millisecond'
+     WHERE id = $1 AND state = 'pending'`,
+    [id, error, delayMs],
+  );
+}
+
+/** Gives an event up: kept, visible, open to replay. */
+export async function buryEvent(db: Db, id: string, error: string): Promise<void> {
+  await db.query(
+    `UPDATE webhook_events SET state = 'dead', attempts = attempts + 1, error = $2 WHERE id = $1 AND state = 'pending'`,
+    [id, error],
+  );
+}
+
+/** Waiting events of these shards whose time has come are pending again. Returns how many. */
+export async function wakeEvents(db: Db, shards: readonly number[]): Promise<number> {
+  const { rowCount } = await db.query({
+    name: 'wake_events',
+    text: `UPDATE webhook_events SET state = 'pending', next_at = NULL
+      WHERE state = 'waiting' AND next_at <= now() AND shard = ANY($1::smallint[])`,
+    values: [shards],
+  });
+  return rowCount ?? 0;
+}
+
+/** Puts an event back, whatever became of it, except a quarantined one. False when there is none to put back. */
+export async function replayEvent(db: Db, id: string): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE webhook_events
+     SET state = 'pending', attempts = 0, next_at = NULL, processed_at = NULL, error = NULL, effect = NULL
+     WHERE id = $1 AND state <> 'quarantined'`,
+    [id],
+  );
+  return rowCount === 1;
+}
+
+/** Whether anything is left to process: pending or waiting. */
+export async function countOpenEvents(db: Db, companyId?: number): Promise<number> {
+  const { rows } = await db.query<{ open: number }>(
+    `SELECT count(*) AS open FROM webhook_events
+     WHERE state IN ('pending', 'waiting') AND ($1::int IS NULL OR company_id = $1)`,
+    [companyId ?? null],
+  );
+  return rows[0]?.open ?? 0;
+}

@@ -1,0 +1,287 @@
+/** The outbox, `messages`: everything that goes out, and every try. One function is one statement. */
+import type { ChannelName } from '../channels/channel.ts';
+import type { Facts, NoticeKind } from '../domain/notice.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { int4Array, uuidArray } from './binary.ts';
+import type { Db } from './pool.ts';
+
+export type MessageKey = { readonly companyId: number; readonly id: string };
+
+export type DueNotice = {
+  readonly companyId: number;
+  /** UUIDv7 used if there is no open notice yet. */
+  readonly id: string;
+  readonly recordId: number;
+  readonly recipient: string;
+  readonly step: number;
+  readonly dueAt: EpochMs;
+  readonly now: EpochMs;
+};
+
+/** A burst may put a notice off, but by no more than this many settle times. */
+const SETTLE_LIMIT = 10;
+
+/**
+ * Opens notices, or puts off the open ones by the settle time. One that is being sent is left alone: whoever ends it
+ * compares again. A notice waiting for a retry keeps its hour.
+ */
+export async function openNotices(db: Db, notices: readonly DueNotice[]): Promise<void> {
+  await db.query({
+    name: 'open_notices',
+    text: `
+      INSERT INTO messages AS m (company_id, id, record_id, purpose, recipient, step, due_at, created_at, updated_at)
+      SELECT company_id, id, record_id, 'notice', recipient, step, due_at, now_at, now_at
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, record_id bigint, recipient text, step int,
+        due_at timestamptz, now_at timestamptz)
+      ON CONFLICT (company_id, record_id, purpose, recipient, step)
+        WHERE purpose = 'notice' AND state IN ('due', 'sending', 'sent', 'delivered', 'unknown')
+      DO UPDATE SET
+        due_at = least(EXCLUDED.due_at, m.created_at + ${SETTLE_LIMIT} * (EXCLUDED.due_at - EXCLUDED.created_at)),
+        updated_at = EXCLUDED.updated_at
+      WHERE m.state = 'due' AND m.attempts = 0`,
+    values: [
+      JSON.stringify(
+        notices.map(notice => ({
+          company_id: notice.companyId,
+          id: notice.id,
+          record_id: notice.recordId,
+          recipient: notice.recipient,
+          step: notice.step,
+          due_at: new Date(notice.dueAt).toISOString(),
+          now_at: new Date(notice.now).toISOString(),
+        })),
+      ),
+    ],
+  });
+}
+
+/** Puts a test message into the outbox, due now. */
+export async function insertTestMessage(
+  db: Db,
+  {
+    companyId,
+    id,
+    recipient,
+    channel,
+    now,
+  }: MessageKey & { recipient: string; channel: string; now: EpochMs },
+): Promise<void> {
+  await db.query(
+    `INSERT INTO messages (company_id, id, purpose, recipient, channel, due_at) VALUES ($1, $2, 'test', $3, $4, $5)`,
+    [companyId, id, recipient, channel, new Date(now).toISOString()],
+  );
+}
+
+export type Candidate = MessageKey & { readonly recordId: number | null };
+
+/** Messages due, and those whose sender's lease ran out, oldest first. Nothing is locked yet. */
+export async function findDue(db: Db, now: EpochMs, limit: number): Promise<Candidate[]> {
+  const { rows } = await db.query<Candidate>({
+    name: 'find_due',
+    text: `
+      (SELECT company_id AS "companyId", id, record_id AS "recordId" FROM messages
+       WHERE state = 'due' AND due_at <= $1 ORDER BY due_at LIMIT $2)
+      UNION ALL
+      (SELECT company_id, id, record_id FROM messages
+       WHERE state = 'sending' AND leased_until < now() ORDER BY leased_until LIMIT $2)`,
+    values: [new Date(now).toISOString(), limit],
+  });
+  return rows;
+}
+
+/** A message as a claim or a settlement needs it. */
+export type OpenMessage = MessageKey & {
+  readonly recordId: number | null;
+  readonly purpose: 'notice' | 'test';
+  readonly recipient: string;
+  readonly step: number;
+  readonly state: 'due' | 'sending';
+  readonly attempts: number;
+  readonly uncertain: boolean;
+  readonly kind: NoticeKind | null;
+  readonly channel: ChannelName | null;
+  readonly before: Facts | null;
+  readonly after: Facts | null;
+};
+
+const OPEN_COLUMNS = `company_id AS "companyId", id, record_id AS "recordId", purpose, recipient, step, state, attempts,
+  uncertain, kind, channel, told_before AS before, told_after AS after`;
+
+/** Locks candidates that are still due, or still abandoned; those another process holds are left out. */
+export async function lockDue(db: Db, now: EpochMs, keys: readonly MessageKey[]): Promise<OpenMessage[]> {
+  const { rows } = await db.query<OpenMessage>({
+    name: 'lock_due',
+    text: `
+      SELECT ${OPEN_COLUMNS} FROM messages
+      WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[]))
+        AND ((state = 'due' AND due_at <= $1) OR (state = 'sending' AND leased_until < now()))
+      ORDER BY due_at FOR UPDATE SKIP LOCKED`,
+    values: [
+      new Date(now).toISOString(),
+      int4Array(keys.map(key => key.companyId)),
+      uuidArray(keys.map(key => key.id)),
+    ],
+  });
+  return rows;
+}
+
+/** Where and how a person may be reached. */
+export type Contact = {
+  readonly companyId: number;
+  readonly clientId: number;
+  readonly name: string;
+  readonly phone: string;
+  readonly email: string;
+  readonly refuses: boolean;
+  readonly addresses: { readonly [channel: string]: string };
+};
+
+export async function findContacts(
+  db: Db,
+  clients: readonly { readonly companyId: number; readonly clientId: number }[],
+): Promise<Contact[]> {
+  const { rows } = await db.query<Contact>({
+    name: 'find_contacts',
+    text: `
+      SELECT p.company_id AS "companyId", p.client_id AS "clientId", p.name, p.phone, p.email,
+        p.refuses OR p.deleted AS refuses,
+        coalesce((SELECT jsonb_object_agg(a.channel, a.address) FROM addresses a
+          WHERE a.company_id = p.company_id AND a.client_id = p.client_id), '{}') AS addresses
+      FROM people p
+      WHERE (p.company_id, p.client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
+    values: [clients.map(client => client.companyId), clients.map(client => client.clientId)],
+  });
+  return rows;
+}
+
+/** The states a message may end in, or go back to, and what is known then. */
+export type MessageEnd = MessageKey & {
+  readonly state: 'due' | 'sending' | 'sent' | 'failed' | 'dead' | 'unknown' | 'superseded' | 'expired';
+  readonly error: string | null;
+  /** For `due`, and for `sending` where the outcome is unknown: when to try again. */
+  readonly retryInMs: number | null;
+  readonly providerId: string | null;
+  readonly subject: string | null;
+  readonly body: string | null;
+};
+
+/** Ends messages, or puts them back. The caller holds them locked or leased. */
+export async function endMessages(db: Db, ends: readonly MessageEnd[], now: EpochMs): Promise<void> {
+  await db.query({
+    name: 'end_messages',
+    text: `
+      UPDATE messages m SET state = r.state, error = r.error,
+        due_at = CASE WHEN r.state = 'due' THEN $2::timestamptz + r.retry_in * interval '1 millisecond' ELSE m.due_at END,
+        provider_id = coalesce(r.provider_id, m.provider_id), subject = coalesce(r.subject, m.subject),
+        body = coalesce(r.body, m.body), leased_by = NULL,
+        leased_until = CASE WHEN r.state = 'sending' THEN now() + r.retry_in * interval '1 millisecond' END,
+        uncertain = m.uncertain OR r.state = 'sending', updated_at = $2,
+        sent_at = CASE WHEN r.state = 'sent' THEN $2::timestamptz ELSE m.sent_at END
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, state text, error text, retry_in float8,
+        provider_id text, subject text, body text)
+      WHERE m.company_id = r.company_id AND m.id = r.id`,
+    values: [
+      JSON.stringify(
+        ends.map(({ companyId, retryInMs, providerId, ...rest }) => ({
+          ...rest,
+          company_id: companyId,
+          retry_in: retryInMs,
+          provider_id: providerId,
+        })),
+      ),
+      new Date(now).toISOString(),
+    ],
+  });
+}
+
+export type Claim = MessageKey & {
+  readonly kind: NoticeKind | null;
+  readonly channel: ChannelName;
+  /** The last holder of the claim is gone, and with it what became of its attempt. */
+  readonly uncertain: boolean;
+  readonly before: Facts | null;
+  readonly after: Facts | null;
+};
+
+/** Claims messages for sending: what they say is fixed, one attempt begins, the lease runs. */
+export async function claimMessages(
+  db: Db,
+  owner: string,
+  leaseMs: number,
+  claims: readonly Claim[],
+): Promise<void> {
+  await db.query({
+    name: 'claim_messages',
+    text: `
+      UPDATE messages m SET state = 'sending', kind = r.kind, channel = r.channel, told_before = r.before,
+        told_after = r.after, attempts = m.attempts + 1, leased_by = $2,
+        leased_until = now() + $3 * interval '1 millisecond', uncertain = r.uncertain
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, kind text, channel text, uncertain boolean,
+        before jsonb, after jsonb)
+      WHERE m.company_id = r.company_id AND m.id = r.id`,
+    values: [
+      JSON.stringify(claims.map(({ companyId, ...rest }) => ({ ...rest, company_id: companyId }))),
+      owner,
+      leaseMs,
+    ],
+  });
+}
+
+/** Locks what `owner` still holds claimed, among these. A claim whose lease passed to another is not among them. */
+export async function lockClaimed(
+  db: Db,
+  owner: string,
+  keys: readonly MessageKey[],
+): Promise<OpenMessage[]> {
+  const { rows } = await db.query<OpenMessage>({
+    name: 'lock_claimed',
+    text: `
+      SELECT ${OPEN_COLUMNS} FROM messages
+      WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[])) AND state = 'sending' AND leased_by = $1
+      ORDER BY company_id, id FOR UPDATE`,
+    values: [owner, int4Array(keys.map(key => key.companyId)), uuidArray(keys.map(key => key.id))],
+  });
+  return rows;
+}
+
+export type Attempt = MessageKey & {
+  readonly number: number;
+  readonly channel: string;
+  readonly startedAt: EpochMs;
+  readonly finishedAt: EpochMs;
+  readonly outcome: 'sent' | 'retry' | 'rejected' | 'unknown';
+  readonly reason: string;
+  readonly providerId: string | null;
+};
+
+export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Promise<void> {
+  await db.query({
+    name: 'record_attempts',
+    text: `
+      INSERT INTO attempts (company_id, message_id, number, channel, started_at, finished_at, outcome, reason, provider_id)
+      SELECT company_id, id, number, channel, started_at, finished_at, outcome, reason, provider_id
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, number int, channel text,
+        started_at timestamptz, finished_at timestamptz, outcome text, reason text, provider_id text)
+      ON CONFLICT (company_id, message_id, number) DO NOTHING`,
+    values: [
+      JSON.stringify(
+        attempts.map(({ companyId, startedAt, finishedAt, providerId, ...rest }) => ({
+          ...rest,
+          company_id: companyId,
+          started_at: new Date(startedAt).toISOString(),
+          finished_at: new Date(finishedAt).toISOString(),
+          provider_id: providerId,
+        })),
+      ),
+    ],
+  });
+}
+
+/** Messages not yet ended: due or being sent. */
+export async function countOpenMessages(db: Db, companyId?: number): Promise<number> {
+  const { rows } = await db.query<{ open: number }>(
+    `SELECT count(*) AS open FROM messages WHERE state IN ('due', 'sending') AND ($1::int IS NULL OR company_id = $1)`,
+    [companyId ?? null],
+  );
+  return rows[0]?.open ?? 0;
+}

@@ -1,0 +1,96 @@
+/** Connections to PostgreSQL, transactions, and what its errors mean. */
+import pg from 'pg';
+
+export type Pool = pg.Pool;
+/** Anything a statement can be run on: the pool, or the client of a transaction. */
+export type Db = Pick<pg.PoolClient, 'query'>;
+
+const INT8 = 20;
+const TIMESTAMP = 1114;
+const TIMESTAMPTZ = 1184;
+
+/** bigint as number (ids and sequences stay far below 2^53), timestamptz as EpochMs, timestamp as Wall. */
+const types = new pg.TypeOverrides();
+types.setTypeParser(INT8, Number);
+types.setTypeParser(TIMESTAMPTZ, text => {
+  if (text === '-infinity') return Number.NEGATIVE_INFINITY;
+  return Date.parse(`${text.replace(' ', 'T')}:00`);
+});
+types.setTypeParser(TIMESTAMP, text => text.replace(' ', 'T'));
+
+export type PoolOptions = {
+  readonly max: number;
+  /** Shown in pg_stat_activity. */
+  readonly name: string;
+  /** A statement that runs longer is cancelled. */
+  readonly statementTimeoutMs: number;
+};
+
+export function createPool(url: string, { max, name, statementTimeoutMs }: PoolOptions): Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    types,
+    application_name: name,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    statement_timeout: statementTimeoutMs,
+    idle_in_transaction_session_timeout: 30_000,
+    options: '-c TimeZone=UTC',
+  });
+  // An idle connection that breaks is replaced by the pool; the next query tells if the database is really gone.
+  pool.on('error', () => {});
+  return pool;
+}
+
+/** Runs `work` in one transaction; commits when it resolves, rolls back when it rejects. */
+export async function transaction<T>(pool: Pool, work: (db: Db) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch((cause: Error) => {
+      broken = cause;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/**
+ * What an error of the database means for the work at hand.
+ * - `conflict`: another transaction was in the way; the same work may be tried again at once.
+ * - `unavailable`: no database now (down, starting, full, timed out); try again later.
+ * - `data`: these values cannot be stored, now or later.
+ * - `bug`: anything else.
+ */
+export type Trouble = 'conflict' | 'unavailable' | 'data' | 'bug';
+
+export function troubleOf(error: unknown): Trouble {
+  const code = sqlState(error);
+  if (code === undefined) return isConnectionError(error) ? 'unavailable' : 'bug';
+  if (code === '40001' || code === '40P01' || code === '55P03') return 'conflict';
+  // 08 connection, 53 resources (disk full, connections), 57 shutdown or cancel, 58 system, XX001 corruption is not retried.
+  if (/^(08|53|57|58)/.test(code)) return 'unavailable';
+  // 22 data exception, 23 constraint, 54 limits (a JSON too deep for the stack), 21 cardinality.
+  if (/^(21|22|23|54)/.test(code)) return 'data';
+  return 'bug';
+}
+
+function sqlState(error: unknown): string | undefined {
+  if (!(error instanceof pg.DatabaseError)) return undefined;
+  return error.code;
+}
+
+const CONNECTION_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/;
+
+function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? String(error.code) : '';
+  return CONNECTION_CODES.test(code) || /connection|timeout|terminated|ended/i.test(error.message);
+}

@@ -1,0 +1,113 @@
+/**
+ * The dispatcher: sends what is due in the outbox. Claim (claim.ts, one transaction), send, settle (settle.ts, one
+ * transaction). No network call happens inside a transaction, and no message is sent that is not claimed.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Channel, ChannelName, Outgoing, SendResult } from '../channels/channel.ts';
+import type { Texts } from '../domain/text.ts';
+import type { EpochMs } from '../domain/time.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Pool } from '../store/pool.ts';
+import type { Vault } from '../vault.ts';
+import { claimDue, type ReadyToSend } from './claim.ts';
+import { createLoop, type Loop } from './loop.ts';
+import { createSettler } from './settle.ts';
+
+/** Sends under way at once in this process. */
+const MAX_IN_FLIGHT = 256;
+const CLAIM_BATCH = 64;
+/** Longer than any channel's own timeout, so that a live send is never taken for an abandoned one. */
+const LEASE_MS = 60_000;
+const IDLE_MS = 200;
+
+export type DispatchDeps = {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly now: () => EpochMs;
+  /** 0 ≤ x < 1, for jitter. */
+  readonly random: () => number;
+  readonly channels: ReadonlyMap<ChannelName, Channel>;
+  readonly texts: Texts;
+  readonly vault: Vault;
+  /** How long a claim lasts without its process; 60 s unless given. */
+  readonly leaseMs?: number;
+};
+
+export type Dispatcher = Loop & {
+  /** Claims what is due and begins to send it; returns how many messages were claimed or ended. */
+  runOnce(): Promise<number>;
+  /** Runs until nothing is due and nothing is under way. */
+  drain(): Promise<void>;
+};
+
+export function createDispatcher(deps: DispatchDeps): Dispatcher {
+  const claims = { owner: randomUUID(), leaseMs: deps.leaseMs ?? LEASE_MS };
+  const abort = new AbortController();
+  const inFlight = new Set<Promise<void>>();
+  const settler = createSettler({ ...deps, owner: claims.owner });
+
+  async function runOnce(): Promise<number> {
+    const room = Math.min(CLAIM_BATCH, MAX_IN_FLIGHT - inFlight.size);
+    if (room <= 0) return 0;
+    const claimed = await claimDue(deps, claims, room);
+    for (const ready of claimed.send) track(send(ready));
+    return claimed.send.length + claimed.ended;
+  }
+
+  function track(sending: Promise<void>): void {
+    inFlight.add(sending);
+    void sending.finally(() => {
+      inFlight.delete(sending);
+      loop.wake();
+    });
+  }
+
+  async function send({ channel, outgoing, step }: ReadyToSend): Promise<void> {
+    const startedAt = deps.now();
+    const result = await sendSafely(channel, outgoing, abort.signal);
+    const finishedAt = deps.now();
+    deps.metrics.sendSeconds.observe({ channel: channel.name }, (finishedAt - startedAt) / 1000);
+    deps.metrics.messages.inc({ purpose: outgoing.purpose, channel: channel.name, outcome: result.outcome });
+    deps.log.info(
+      {
+        message: outgoing.id,
+        company_id: outgoing.companyId,
+        channel: channel.name,
+        outcome: result.outcome,
+        attempts: outgoing.attempt,
+        duration_ms: finishedAt - startedAt,
+        ...('reason' in result ? { reason: result.reason } : {}),
+      },
+      'message attempted',
+    );
+    await settler.settle({ outgoing, step, channel, result, startedAt, finishedAt });
+  }
+
+  const loop = createLoop({ name: 'dispatch', log: deps.log, idleMs: IDLE_MS, runOnce });
+  return {
+    ...loop,
+    runOnce,
+    async drain() {
+      while ((await runOnce()) > 0 || inFlight.size > 0) await Promise.all(inFlight);
+    },
+    async stop() {
+      await loop.stop();
+      await Promise.all(inFlight);
+      settler.stop();
+    },
+  };
+}
+
+/** A channel promises not to throw; should one throw all the same, the message may have left. */
+async function sendSafely(channel: Channel, outgoing: Outgoing, signal: AbortSignal): Promise<SendResult> {
+  try {
+    return await channel.send(outgoing, signal);
+  } catch (error) {
+    return {
+      outcome: 'unknown',
+      reason: `channel failed: ${error instanceof Error ? error.name : typeof error}`,
+    };
+  }
+}

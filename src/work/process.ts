@@ -1,0 +1,265 @@
+/**
+ * The processor: drains the inbox, 64 leased shards, each in the order of arrival.
+ *
+ * A batch is one transaction: fence the shards, lock the bookings, fold, write, mark done. When it fails for a reason
+ * that lies in the data, the batch is halved along its resources until the poison event stands alone; that one is
+ * retried with backoff and finally dead-lettered, and later events of its own resource wait behind it. Nothing else does.
+ */
+import { randomUUID } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import type { EpochMs } from '../domain/time.ts';
+import type { Log } from '../log.ts';
+import { describeError } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { appendChanges, lockBookings, rezoneBookings, saveBookings } from '../store/bookings.ts';
+import { findCompanies, updateCompany } from '../store/companies.ts';
+import {
+  buryEvent,
+  completeEvents,
+  fetchPending,
+  type PendingEvent,
+  retryEvent,
+  wakeEvents,
+} from '../store/inbox.ts';
+import { openNotices } from '../store/messages.ts';
+import { saveEntities, savePeople } from '../store/people.ts';
+import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import {
+  announceWorker,
+  fenceShards,
+  releaseShards,
+  renewShards,
+  retireWorker,
+  takeShards,
+} from '../store/shards.ts';
+import { type Effects, fold, groupByResource } from './fold.ts';
+import { createLoop, type Loop } from './loop.ts';
+
+export const SHARDS = 64;
+/** Events in one transaction. */
+const BATCH = 512;
+/** A process that stops renewing loses its shards after this long. */
+const LEASE_MS = 15_000;
+const RENEW_MS = 5_000;
+const IDLE_MS = 200;
+/** Tries of one event; with the backoff below the last is a minute and a half after the first. */
+const MAX_ATTEMPTS = 5;
+const FIRST_RETRY_MS = 1_000;
+const CONFLICT_TRIES = 5;
+
+export type ProcessDeps = {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly now: () => EpochMs;
+  /** 0 ≤ x < 1, for jitter. */
+  readonly random: () => number;
+  /** Notices were opened: the dispatcher may have work. */
+  readonly onNotices: () => void;
+};
+
+export type Processor = Loop & {
+  /** Processes one batch of the shards held and returns its size. */
+  runOnce(): Promise<number>;
+  /** Processes until nothing is pending in the shards held. */
+  drain(): Promise<number>;
+};
+
+export function createProcessor(deps: ProcessDeps): Processor {
+  const { pool, log } = deps;
+  const owner = randomUUID();
+  let held: number[] = [];
+  let renewAt = 0;
+
+  /** Renews and balances the leases: an even share for every living process. */
+  async function keepShards(): Promise<void> {
+    if (performance.now() < renewAt) return;
+    const alive = await announceWorker(pool, owner, LEASE_MS);
+    held = await renewShards(pool, owner, LEASE_MS);
+    const share = Math.ceil(SHARDS / alive);
+    if (held.length > share) {
+      const surplus = held.slice(share);
+      await releaseShards(pool, owner, surplus);
+      held = held.slice(0, share);
+    }
+    if (held.length < share)
+      held = [...held, ...(await takeShards(pool, owner, share - held.length, LEASE_MS))];
+    await wakeEvents(pool, held);
+    deps.metrics.shardsHeld.set(held.length);
+    // Short of the share, others are about to hand theirs over: look again soon.
+    renewAt = performance.now() + (held.length < share ? RENEW_MS / 10 : RENEW_MS);
+  }
+
+  async function runOnce(): Promise<number> {
+    await keepShards();
+    if (held.length === 0) return 0;
+    const events = await fetchPending(pool, { shards: held, perShard: BATCH / 4, total: BATCH });
+    if (events.length === 0) return 0;
+    // The shard served last goes first next time, so that a full one does not starve the others.
+    held = rotate(held, events.at(-1)?.shard);
+    return processBatch(deps, owner, events);
+  }
+
+  const loop = createLoop({ name: 'process', log, idleMs: IDLE_MS, runOnce });
+  return {
+    ...loop,
+    runOnce,
+    async drain() {
+      let total = 0;
+      for (let count = await runOnce(); count > 0; count = await runOnce()) total += count;
+      return total;
+    },
+    async stop() {
+      await loop.stop();
+      await retireWorker(pool, owner).catch((error: unknown) => {
+        log.warn(
+          { loop: 'process', err: error },
+          'could not give the shards back; they pass on when the lease ends',
+        );
+      });
+      held = [];
+      renewAt = 0;
+    },
+  };
+}
+
+function rotate(shards: readonly number[], last: number | undefined): number[] {
+  const place = last === undefined ? -1 : shards.indexOf(last);
+  return [...shards.slice(place), ...shards.slice(0, Math.max(0, place))];
+}
+
+/** Processes events, isolating those that cannot be. Returns how many were dealt with. */
+async function processBatch(
+  deps: ProcessDeps,
+  owner: string,
+  events: readonly PendingEvent[],
+): Promise<number> {
+  const startedAt = performance.now();
+  try {
+    const effects = await commitWithRetries(deps, owner, events);
+    report(deps, effects, performance.now() - startedAt);
+    return effects.done.length;
+  } catch (error) {
+    const trouble = troubleOf(error);
+    if (trouble === 'unavailable' || trouble === 'conflict') throw error;
+    return isolate(deps, owner, events, error);
+  }
+}
+
+async function isolate(
+  deps: ProcessDeps,
+  owner: string,
+  events: readonly PendingEvent[],
+  error: unknown,
+): Promise<number> {
+  const groups = groupByResource(events);
+  const [only, ...others] = groups;
+  if (only === undefined) return 0;
+  if (others.length > 0) {
+    const half = Math.ceil(groups.length / 2);
+    const first = await processBatch(deps, owner, groups.slice(0, half).flat());
+    return first + (await processBatch(deps, owner, groups.slice(half).flat()));
+  }
+  const [head, ...rest] = only;
+  if (head === undefined) return 0;
+  if (rest.length === 0) {
+    await setAside(deps, head, error);
+    return 1;
+  }
+  // One resource: its events one by one, and none past the first that fails.
+  return processBatch(deps, owner, [head]);
+}
+
+async function setAside(deps: ProcessDeps, event: PendingEvent, error: unknown): Promise<void> {
+  const attempts = event.attempts + 1;
+  const { error: name, error_code, error_at } = describeError(error);
+  const reason = [name, error_code, error_at].filter(Boolean).join(' ');
+  const fields = {
+    event: event.id,
+    company_id: event.companyId,
+    resource: event.resource,
+    attempts,
+    err: error,
+  };
+  if (attempts >= MAX_ATTEMPTS) {
+    await buryEvent(deps.pool, event.id, reason);
+    deps.metrics.deadEvents.inc();
+    deps.log.error(fields, 'event is dead: look at it with `events show`, put it back with `events replay`');
+    return;
+  }
+  await retryEvent(deps.pool, event.id, reason, backoffMs(attempts, deps.random()));
+  deps.metrics.retriedEvents.inc();
+  deps.log.warn(fields, 'event failed, will be retried');
+}
+
+/** 1, 4, 16, 64 s, each ± 25 %. */
+function backoffMs(attempts: number, random: number): number {
+  return Math.round(FIRST_RETRY_MS * 4 ** (attempts - 1) * (0.75 + random / 2));
+}
+
+async function commitWithRetries(
+  deps: ProcessDeps,
+  owner: string,
+  events: readonly PendingEvent[],
+): Promise<Effects> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await transaction(deps.pool, db => commitBatch(deps, db, owner, events));
+    } catch (error) {
+      if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
+    }
+  }
+}
+
+async function commitBatch(
+  deps: ProcessDeps,
+  db: Db,
+  owner: string,
+  fetched: readonly PendingEvent[],
+): Promise<Effects> {
+  const ours = await fenceShards(db, owner, [...new Set(fetched.map(event => event.shard))]);
+  const events = fetched.filter(event => ours.has(event.shard));
+  const now = deps.now();
+  const keys = events
+    .filter(event => event.resource === 'record')
+    .map(event => ({ companyId: event.companyId, recordId: event.resourceId }));
+  const bookings = await lockBookings(db, keys);
+  const companies = await findCompanies(db, [...new Set(events.map(event => event.companyId))]);
+  const effects = fold(events, { bookings, companies, now });
+  await write(db, effects, now);
+  return effects;
+}
+
+async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {
+  if (effects.bookings.length > 0) await saveBookings(db, effects.bookings);
+  if (effects.changes.length > 0) await appendChanges(db, effects.changes);
+  if (effects.people.length > 0) await savePeople(db, effects.people);
+  if (effects.entities.length > 0) await saveEntities(db, effects.entities);
+  for (const { companyId, update } of effects.companies) {
+    await updateCompany(db, companyId, update);
+    if (update.zone !== undefined) await rezoneBookings(db, companyId, update.zone);
+  }
+  if (effects.notices.length > 0) {
+    await openNotices(
+      db,
+      effects.notices.map(notice => ({ ...notice, id: uuidv7(), now })),
+    );
+  }
+  const completed = await completeEvents(db, effects.done);
+  if (completed !== effects.done.length) {
+    throw new Error(`${effects.done.length} events were processed but ${completed} were still pending`);
+  }
+}
+
+function report(deps: ProcessDeps, effects: Effects, durationMs: number): void {
+  const { metrics, log } = deps;
+  for (const { resource, effect } of effects.done)
+    metrics.processed.inc({ resource: metrics.known(resource), effect });
+  for (const path of effects.odd) metrics.oddValues.inc({ path });
+  if (effects.notices.length > 0) deps.onNotices();
+  if (effects.done.length === 0) return;
+  log.debug(
+    { loop: 'process', count: effects.done.length, duration_ms: Math.round(durationMs) },
+    'batch processed',
+  );
+}

@@ -1,0 +1,225 @@
+/**
+ * Settling: what an attempt came to. One transaction records the attempt, ends the message or puts it back, moves
+ * what the recipient was told, and opens a new notice if the booking has moved on meanwhile. Outcomes that arrive
+ * together are settled together.
+ */
+import { v7 as uuidv7 } from 'uuid';
+import type { Channel, Outgoing, SendResult } from '../channels/channel.ts';
+import { factsFor, hasBegun, noticeBetween, sameFacts, type ToldByRecipient } from '../domain/notice.ts';
+import type { EpochMs } from '../domain/time.ts';
+import type { Log } from '../log.ts';
+import { bookingKey, lockBookings, type StoredBooking, saveTold } from '../store/bookings.ts';
+import { type Company, findCompanies } from '../store/companies.ts';
+import { createGroupCommit } from '../store/group-commit.ts';
+import {
+  type Attempt,
+  type DueNotice,
+  endMessages,
+  lockClaimed,
+  type MessageEnd,
+  type OpenMessage,
+  openNotices,
+  recordAttempts,
+} from '../store/messages.ts';
+import { type Db, type Pool, transaction } from '../store/pool.ts';
+
+/** Tries of one message; the last is about an hour after the first. */
+export const MAX_ATTEMPTS = 8;
+const FIRST_RETRY_MS = 2_000;
+const LONGEST_RETRY_MS = 30 * 60_000;
+const SETTLE_BATCH = 256;
+/** While the database is away, what is known of a sent message lives here only: hold on to it. */
+const SETTLE_PAUSE_MS = 250;
+const SETTLE_PAUSE_LIMIT_MS = 5_000;
+
+/** One attempt that has ended. */
+export type Sent = {
+  readonly outgoing: Outgoing;
+  readonly step: number;
+  readonly channel: Channel;
+  readonly result: SendResult;
+  readonly startedAt: EpochMs;
+  readonly finishedAt: EpochMs;
+};
+
+export type SettleDeps = {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly now: () => EpochMs;
+  readonly random: () => number;
+  readonly owner: string;
+};
+
+export type Settler = {
+  /** Resolves when the outcome is committed, however long the database is away, or when the settler is stopped. */
+  settle(sent: Sent): Promise<void>;
+  stop(): void;
+};
+
+export function createSettler(deps: SettleDeps): Settler {
+  let stopped = false;
+  const group = createGroupCommit<Sent, void>({
+    flush: async batch => {
+      await transaction(deps.pool, db => settleBatch(deps, db, batch));
+      return batch.map(() => undefined);
+    },
+    batchLimit: SETTLE_BATCH,
+    waitingLimit: Number.POSITIVE_INFINITY,
+  });
+  return {
+    async settle(sent) {
+      for (let tries = 0; !stopped; tries += 1) {
+        try {
+          return await group.add(sent);
+        } catch (error) {
+          const { id, companyId } = sent.outgoing;
+          deps.log.error(
+            { message: id, company_id: companyId, err: error },
+            'outcome not recorded yet, will try again',
+          );
+          await pause(Math.min(SETTLE_PAUSE_LIMIT_MS, SETTLE_PAUSE_MS * 2 ** tries));
+        }
+      }
+    },
+    stop() {
+      stopped = true;
+    },
+  };
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, milliseconds));
+}
+
+async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Promise<void> {
+  const now = deps.now();
+  const keys = batch.flatMap(({ outgoing: { companyId, recordId } }) =>
+    recordId === null ? [] : [{ companyId, recordId }],
+  );
+  const bookings = keys.length === 0 ? new Map() : await lockBookings(db, keys);
+  const messages = await lockClaimed(
+    db,
+    deps.owner,
+    batch.map(({ outgoing }) => outgoing),
+  );
+  const held = new Map(messages.map(message => [message.id, message]));
+  await recordAttempts(db, batch.map(attemptOf));
+
+  const ended = batch.flatMap(sent => {
+    const message = held.get(sent.outgoing.id);
+    // Not held any more: the lease ended and another process decided; its word stands.
+    return message === undefined ? [] : [{ message, end: endOf(deps, message, sent) }];
+  });
+  if (ended.length === 0) return;
+  await endMessages(
+    db,
+    ended.map(({ end }) => end),
+    now,
+  );
+  const companies = await findCompanies(db, [...new Set(ended.map(({ message }) => message.companyId))]);
+  const final = ended.filter(({ end }) => end.state !== 'due' && end.state !== 'sending');
+  await followUp(
+    db,
+    final.map(({ message, end }) => ({ message, heard: end.state === 'sent' || end.state === 'unknown' })),
+    { bookings, companies, now },
+  );
+}
+
+function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): Attempt {
+  return {
+    companyId: outgoing.companyId,
+    id: outgoing.id,
+    number: outgoing.attempt,
+    channel: channel.name,
+    startedAt,
+    finishedAt,
+    outcome: result.outcome,
+    reason: 'reason' in result ? result.reason : '',
+    providerId: 'providerId' in result ? (result.providerId ?? null) : null,
+  };
+}
+
+function endOf(deps: SettleDeps, message: OpenMessage, { outgoing, channel, result }: Sent): MessageEnd {
+  const { companyId, id } = message;
+  const base = {
+    companyId,
+    id,
+    providerId: null,
+    subject: outgoing.subject,
+    body: outgoing.text,
+    retryInMs: null,
+  };
+  if (result.outcome === 'sent') {
+    return { ...base, state: 'sent', error: null, providerId: result.providerId ?? null };
+  }
+  const uncertain = message.uncertain || result.outcome === 'unknown';
+  const error = result.reason;
+  if (result.outcome === 'rejected') return { ...base, state: uncertain ? 'unknown' : 'failed', error };
+  const wanted = result.outcome === 'retry' ? result.retryAfterMs : undefined;
+  const retryInMs = backoffMs(message.attempts, deps.random(), wanted);
+  // What may have gone out keeps its words and its claim's form until it is repeated or given up.
+  if (uncertain) {
+    if (!channel.idempotent || message.attempts >= MAX_ATTEMPTS) return { ...base, state: 'unknown', error };
+    return { ...base, state: 'sending', error, retryInMs };
+  }
+  if (message.attempts >= MAX_ATTEMPTS) return { ...base, state: 'dead', error };
+  return { ...base, state: 'due', error, retryInMs };
+}
+
+/** 2, 4, 8 … s with up to 25 % jitter, never sooner than the provider asks, never later than half an hour. */
+function backoffMs(attempts: number, random: number, wanted = 0): number {
+  const own = FIRST_RETRY_MS * 2 ** (attempts - 1) * (1 + random / 4);
+  return Math.round(Math.min(LONGEST_RETRY_MS, Math.max(own, wanted)));
+}
+
+/**
+ * After messages have ended for good: moves `told` for those that were heard, or may have been, and opens a notice
+ * where the booking differs by now from what the message said. The caller holds the bookings' locks.
+ */
+export async function followUp(
+  db: Db,
+  ended: readonly { readonly message: OpenMessage; readonly heard: boolean }[],
+  scene: {
+    readonly bookings: ReadonlyMap<string, StoredBooking>;
+    readonly companies: ReadonlyMap<number, Company>;
+    readonly now: EpochMs;
+  },
+): Promise<void> {
+  const told = new Map<string, ToldByRecipient>();
+  const notices: DueNotice[] = [];
+  for (const { message, heard } of ended) {
+    const { companyId, recordId, recipient, step, after } = message;
+    const company = scene.companies.get(companyId);
+    if (recordId === null || after === null || company === undefined) continue;
+    const key = bookingKey({ companyId, recordId });
+    const stored = scene.bookings.get(key);
+    if (stored === undefined) continue;
+    const before = told.get(key) ?? stored.told;
+    const moved = heard
+      ? { ...before, [recipient]: { facts: after, step, how: 'message' as const } }
+      : before;
+    if (heard) told.set(key, moved);
+    const facts = factsFor(recipient, stored.booking, company.zone);
+    if (hasBegun(stored.booking, company.zone, scene.now) || sameFacts(after, facts)) continue;
+    const last = moved[recipient];
+    if (noticeBetween(last?.facts ?? null, facts) === null) continue;
+    const dueAt = scene.now + company.settleMs;
+    notices.push({
+      companyId,
+      recordId,
+      recipient,
+      id: uuidv7(),
+      step: (last?.step ?? 0) + 1,
+      dueAt,
+      now: scene.now,
+    });
+  }
+  const updates = [...told].flatMap(([key, value]) => {
+    const stored = scene.bookings.get(key);
+    return stored === undefined
+      ? []
+      : [{ companyId: stored.companyId, recordId: stored.recordId, told: value }];
+  });
+  if (updates.length > 0) await saveTold(db, updates);
+  if (notices.length > 0) await openNotices(db, notices);
+}

@@ -1,0 +1,384 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import type { Service } from '../../src/domain/booking.ts';
+import type { Facts, Notice } from '../../src/domain/notice.ts';
+import { createTexts, LOCALES, TEXT_KINDS, type TextInput, type TextKind } from '../../src/domain/text.ts';
+import { loadTemplates } from '../../src/templates.ts';
+import { HOSTILE_TEXTS } from '../support/hostile-text.ts';
+
+const templates = loadTemplates();
+const texts = createTexts(templates);
+
+const manicure: Service = { id: 11, title: 'Маникюр', amount: 1 };
+const design: Service = { id: 12, title: 'Дизайн', amount: 2 };
+const heard: Facts = {
+  status: 'booked',
+  startsLocal: '2026-11-24T14:30:00',
+  staffId: 7,
+  staffName: 'Ольга',
+  services: [manicure],
+};
+const moved: Facts = { ...heard, startsLocal: '2026-11-25T09:05:00' };
+const company = { title: 'Студия Север', address: 'ул. Садовая, 5', phone: '+7 495 000-00-00' };
+
+function input(notice: Notice | null, changes: Partial<TextInput> = {}): TextInput {
+  return { notice, client: { name: 'Анна' }, company, ...changes };
+}
+
+const NOTICES: Readonly<Record<TextKind, Notice | null>> = {
+  booked: { kind: 'booked', before: null, after: heard },
+  rescheduled: { kind: 'rescheduled', before: heard, after: moved },
+  staff_changed: {
+    kind: 'staff_changed',
+    before: heard,
+    after: { ...heard, staffId: 8, staffName: 'Ирина' },
+  },
+  services_changed: {
+    kind: 'services_changed',
+    before: heard,
+    after: { ...heard, services: [manicure, design] },
+  },
+  changed: {
+    kind: 'changed',
+    before: heard,
+    after: { ...moved, staffId: 8, staffName: 'Ирина', services: [design] },
+  },
+  cancelled: { kind: 'cancelled', before: heard, after: { ...moved, status: 'cancelled' } },
+  restored: { kind: 'restored', before: { ...heard, status: 'cancelled' }, after: moved },
+  test: null,
+};
+
+const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly [string, string]>>>> = {
+  ru: {
+    booked: [
+      'Вы записаны: 24 ноября, вторник, 14:30',
+      `Анна, вы записаны. Ждём вас!
+
+Когда: 24 ноября, вторник, 14:30
+Услуга: Маникюр
+Мастер: Ольга
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    rescheduled: [
+      'Запись перенесена: 25 ноября, среда, 09:05',
+      `Анна, ваша запись перенесена.
+
+Было: 24 ноября, вторник, 14:30
+Стало: 25 ноября, среда, 09:05
+Услуга: Маникюр
+Мастер: Ольга
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    staff_changed: [
+      'Другой мастер: 24 ноября, вторник, 14:30',
+      `Анна, в вашей записи сменился мастер.
+
+Мастер: Ольга → Ирина
+Когда: 24 ноября, вторник, 14:30
+Услуга: Маникюр
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    services_changed: [
+      'Изменились услуги: 24 ноября, вторник, 14:30',
+      `Анна, в вашей записи изменились услуги.
+
+Было: Маникюр
+Стало: Маникюр, Дизайн × 2
+Когда: 24 ноября, вторник, 14:30
+Мастер: Ольга
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    changed: [
+      'Изменения в записи: 25 ноября, среда, 09:05',
+      `Анна, в вашей записи изменения.
+
+Когда: 24 ноября, вторник, 14:30 → 25 ноября, среда, 09:05
+Услуга: Маникюр → Дизайн × 2
+Мастер: Ольга → Ирина
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    cancelled: [
+      'Запись отменена: 24 ноября, вторник, 14:30',
+      `Анна, ваша запись отменена.
+
+Когда: 24 ноября, вторник, 14:30
+Услуга: Маникюр
+Где: Студия Север
+
+Если это ошибка или нужно другое время, позвоните: +7 495 000-00-00`,
+    ],
+    restored: [
+      'Запись снова действует: 25 ноября, среда, 09:05',
+      `Анна, ваша запись снова действует. Ждём вас!
+
+Когда: 25 ноября, среда, 09:05
+Услуга: Маникюр
+Мастер: Ольга
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    test: [
+      'Проверка связи',
+      `Проверка связи: это сообщение отправил «Отклик». Если вы его читаете, всё настроено верно.
+
+Студия Север`,
+    ],
+  },
+  en: {
+    booked: [
+      'You are booked: Tuesday, November 24, 2:30 PM',
+      `Анна, you are booked. See you soon!
+
+When: Tuesday, November 24, 2:30 PM
+Service: Маникюр
+With: Ольга
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    rescheduled: [
+      'Your booking has moved: Wednesday, November 25, 9:05 AM',
+      `Анна, your booking has moved.
+
+Was: Tuesday, November 24, 2:30 PM
+Now: Wednesday, November 25, 9:05 AM
+Service: Маникюр
+With: Ольга
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    staff_changed: [
+      'A change of staff: Tuesday, November 24, 2:30 PM',
+      `Анна, you will be seen by someone else.
+
+With: Ольга → Ирина
+When: Tuesday, November 24, 2:30 PM
+Service: Маникюр
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    services_changed: [
+      'Your services have changed: Tuesday, November 24, 2:30 PM',
+      `Анна, the services in your booking have changed.
+
+Was: Маникюр
+Now: Маникюр, Дизайн × 2
+When: Tuesday, November 24, 2:30 PM
+With: Ольга
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    changed: [
+      'Your booking has changed: Wednesday, November 25, 9:05 AM',
+      `Анна, your booking has changed.
+
+When: Tuesday, November 24, 2:30 PM → Wednesday, November 25, 9:05 AM
+Service: Маникюр → Дизайн × 2
+With: Ольга → Ирина
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    cancelled: [
+      'Your booking is cancelled: Tuesday, November 24, 2:30 PM',
+      `Анна, your booking is cancelled.
+
+When: Tuesday, November 24, 2:30 PM
+Service: Маникюр
+Where: Студия Север
+
+If this is a mistake or you need another time, call +7 495 000-00-00`,
+    ],
+    restored: [
+      'Your booking stands again: Wednesday, November 25, 9:05 AM',
+      `Анна, your booking stands again. See you soon!
+
+When: Wednesday, November 25, 9:05 AM
+Service: Маникюр
+With: Ольга
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    test: [
+      'A test',
+      `A test: this message was sent by Otklik. If you can read it, everything is set up right.
+
+Студия Север`,
+    ],
+  },
+};
+
+for (const locale of LOCALES) {
+  for (const kind of TEXT_KINDS) {
+    test(`${locale}: the text of ${kind} is exactly this`, () => {
+      const [subject, text] = EXPECTED[locale][kind];
+      assert.deepEqual(texts.render(kind, locale, input(NOTICES[kind])), { subject, text });
+    });
+  }
+}
+
+test('services beyond the fifth are counted, in the right plural', () => {
+  const counted = (more: number, locale: 'ru' | 'en') => {
+    const services = Array.from({ length: 5 + more }, (_, id) => ({ id, title: `У${id}`, amount: 1 }));
+    const notice: Notice = { kind: 'booked', before: null, after: { ...heard, services } };
+    return /У4(.*)$/m.exec(texts.render('booked', locale, input(notice)).text)?.[1];
+  };
+  assert.equal(counted(0, 'ru'), '');
+  assert.equal(counted(1, 'ru'), ' и ещё 1 услуга');
+  assert.equal(counted(2, 'ru'), ' и ещё 2 услуги');
+  assert.equal(counted(5, 'ru'), ' и ещё 5 услуг');
+  assert.equal(counted(11, 'ru'), ' и ещё 11 услуг');
+  assert.equal(counted(21, 'ru'), ' и ещё 21 услуга');
+  assert.equal(counted(22, 'ru'), ' и ещё 22 услуги');
+  assert.equal(counted(1, 'en'), ' and 1 more service');
+  assert.equal(counted(2, 'en'), ' and 2 more services');
+  assert.equal(counted(21, 'en'), ' and 21 more services');
+});
+
+test('what is not known is left out, not left blank', () => {
+  const bare: Notice = {
+    kind: 'booked',
+    before: null,
+    after: { ...heard, staffId: null, staffName: '', services: [] },
+  };
+  const nothing = { client: { name: '' }, company: { title: '', address: '', phone: '' } };
+  assert.equal(
+    texts.render('booked', 'ru', input(bare, nothing)).text,
+    'Вы записаны. Ждём вас!\n\nКогда: 24 ноября, вторник, 14:30',
+  );
+  const unnamed = { ...NOTICES.changed, before: { ...heard, staffName: '', services: [] } };
+  const { text } = texts.render('changed', 'ru', input({ kind: 'changed', after: moved, ...unnamed }));
+  assert.match(text, /^Услуга: Дизайн × 2\nМастер: Ирина$/m);
+});
+
+test('a name is used when it is one: not a phone, not a link, not a row of signs', () => {
+  const greeted = (name: string) =>
+    texts.render('booked', 'ru', input(NOTICES.booked, { client: { name } })).text.split('\n')[0];
+  for (const name of ['Анна', 'Анна Мария', 'O’Brien', 'А.Белова', 'Анна 2', 'Ё', '李']) {
+    assert.equal(greeted(name), `${name}, вы записаны. Ждём вас!`);
+  }
+  for (const name of [
+    '',
+    ' ',
+    '+7 900 000-00-01',
+    '89000000001',
+    'Анна 89000000001',
+    '---',
+    '???',
+    '\u200b',
+    'Приз на http://prize.test',
+    'www.prize',
+    'prize.com',
+    'подарок.рф',
+    't.me/prize',
+    '@prize',
+    'tg:prize',
+  ]) {
+    assert.equal(greeted(name), 'Вы записаны. Ждём вас!', name);
+  }
+});
+
+test('the year is written only where two years are compared', () => {
+  const across: Notice = {
+    kind: 'rescheduled',
+    before: { ...heard, startsLocal: '2026-12-31T18:00:00' },
+    after: { ...heard, startsLocal: '2027-01-02T00:00:00' },
+  };
+  assert.match(
+    texts.render('rescheduled', 'ru', input(across)).text,
+    /^Было: 31 декабря 2026, четверг, 18:00\nСтало: 2 января 2027, суббота, 00:00$/m,
+  );
+  assert.match(
+    texts.render('rescheduled', 'en', input(across)).text,
+    /^Was: Thursday, December 31, 2026, 6:00 PM\nNow: Saturday, January 2, 2027, 12:00 AM$/m,
+  );
+});
+
+test('the server’s zone moves no wall clock', () => {
+  const script = `
+    const { createTexts } = await import('${new URL('../../src/domain/text.ts', import.meta.url)}');
+    const { loadTemplates } = await import('${new URL('../../src/templates.ts', import.meta.url)}');
+    const facts = { status: 'booked', startsLocal: '2026-03-29T02:30:00', staffId: 1, staffName: '', services: [] };
+    const place = { client: { name: '' }, company: { title: '', address: '', phone: '' } };
+    const notice = { kind: 'booked', before: null, after: facts };
+    console.log(createTexts(loadTemplates()).render('booked', 'ru', { notice, ...place }).subject);`;
+  // 2:30 on that night does not exist in Berlin.
+  for (const TZ of ['UTC', 'Europe/Berlin', 'Asia/Kamchatka', 'America/Los_Angeles']) {
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      env: { TZ },
+      encoding: 'utf8',
+    });
+    assert.equal(stdout, 'Вы записаны: 29 марта, воскресенье, 02:30\n', TZ);
+  }
+});
+
+test('hostile values stay text: bounded, on their line, without invisible characters', () => {
+  for (const value of HOSTILE_TEXTS) {
+    for (const locale of LOCALES) {
+      for (const kind of TEXT_KINDS) {
+        const hostile = (facts: Facts): Facts => ({
+          ...facts,
+          staffName: value,
+          services: Array.from({ length: 300 }, (_, id) => ({ id, title: value, amount: Number.NaN })),
+        });
+        const known = NOTICES[kind];
+        const notice = known && {
+          ...known,
+          before: known.before && hostile(known.before),
+          after: hostile(known.after),
+        };
+        const place = { title: value, address: value, phone: value };
+        const { subject, text } = texts.render(kind, locale, {
+          notice,
+          client: { name: value },
+          company: place,
+        });
+        const what = `${locale} ${kind} ${value.slice(0, 30)}`;
+        assert.ok(subject !== '' && subject.length <= 120 && !subject.includes('\n'), what);
+        assert.ok(text !== '' && text.length <= 3000, what);
+        assert.ok(!/\p{Cf}|[^\P{Cc}\n]|\p{Cs}/u.test(text + subject), what);
+        assert.ok(text.split('\n').length <= 12, what);
+        assert.ok(!text.includes('49'), what);
+      }
+    }
+  }
+});
+
+test('markup in a name arrives as it was typed', () => {
+  const greeted = (name: string) =>
+    texts.render('booked', 'ru', input(NOTICES.booked, { client: { name } })).text;
+  assert.match(greeted('{{ 7*7 }} Анна'), /^\{\{ 7\*7 \}\} Анна, вы/);
+  assert.match(greeted('<b>Анна'), /^<b>Анна, вы/);
+});
+
+test('a broken template stops the start and is named', () => {
+  const broken = (name: string, source: string | undefined) => {
+    const { [name]: _, ...rest } = templates;
+    return () => createTexts(source === undefined ? rest : { ...rest, [name]: source });
+  };
+  const cases: ReadonlyArray<readonly [string, string | undefined, RegExp]> = [
+    ['ru/booked', undefined, /ru\/booked is broken: the file is missing/],
+    ['ru/booked', 'Тема\nи сразу текст', /ru\/booked is broken: it needs a subject line/],
+    ['en/test', 'A test\n---\n{% if %}', /en\/test is broken/],
+    ['en/changed', 'A\n---\n{{ after.when', /en\/changed is broken/],
+    ['ru/restored', 'А\n---\n{{ after.wehn }}', /ru\/restored is broken: undefined variable: after.wehn/],
+    ['ru/restored', '{{ visit }}\n---\nА', /ru\/restored is broken: undefined variable: visit/],
+    ['ru/cancelled', 'А\n---\n{{ "now" | date: "%Y" }}', /ru\/cancelled is broken: undefined filter: date/],
+    ['ru/cancelled', 'А\n---\n{{ before.more | plural: "услуга", "услуги" }}', /plural takes 3 forms, not 2/],
+    ['ru/booked', 'А\n---\n{% include "/etc/passwd" %}', /ru\/booked is broken: ENOENT/],
+    ['ru/booked', 'А\n---\n{% render "../en/_visit" %}', /ru\/booked is broken: ENOENT/],
+    ['ru/booked', 'А\n---\n{{ client.constructor }}', /ru\/booked is broken: undefined variable/],
+    [
+      'ru/booked',
+      'А\n---\n{% for i in (1..9000000) %}x{% endfor %}',
+      /ru\/booked is broken: memory alloc limit/,
+    ],
+    ['ru/booked', `А\n---\n${'x'.repeat(30_000)}`, /ru\/booked is broken: parse length limit/],
+    ['ru/_visit', '{{ visit.wehn }}', /is broken: undefined variable: visit.wehn/],
+  ];
+  for (const [name, source, message] of cases) assert.throws(broken(name, source), { message }, source);
+});
