@@ -84,7 +84,8 @@ CREATE TABLE webhook_events (
 );
 -- Bodies over 2 kB meet TOAST; compressing them with pglz costs more than it saves, and lz4 is not in every build.
 ALTER TABLE webhook_events ALTER COLUMN payload SET STORAGE EXTERNAL;
-CREATE INDEX webhook_events_created_at ON webhook_events (created_at);
+-- Arrival is the physical order, so a block-range index finds a period at a thousandth of a B-tree's cost.
+CREATE INDEX webhook_events_created_at ON webhook_events USING brin (created_at) WITH (autosummarize);
 CREATE INDEX webhook_events_pending ON webhook_events (shard, seq) WHERE state = 'pending';
 CREATE INDEX webhook_events_waiting ON webhook_events (company_id, resource, resource_id, seq) WHERE state = 'waiting';
 CREATE INDEX webhook_events_troubled ON webhook_events (company_id, id) WHERE state IN ('dead', 'quarantined');
@@ -130,8 +131,6 @@ CREATE TABLE bookings (
   version timestamptz NOT NULL,
   -- Fields whose version is older than `version`: {field: epoch ms}.
   field_versions jsonb NOT NULL DEFAULT '{}',
-  -- The last body that moved this booking, whole: fields we do not use today are kept too.
-  snapshot jsonb,
   -- What each recipient last heard: {"client:1": {facts, step, how}}.
   told jsonb NOT NULL DEFAULT '{}',
   created_at timestamptz NOT NULL DEFAULT now(),
@@ -139,7 +138,6 @@ CREATE TABLE bookings (
   PRIMARY KEY (company_id, record_id),
   CHECK (client_known OR client_id IS NULL)
 );
-ALTER TABLE bookings ALTER COLUMN snapshot SET STORAGE EXTERNAL;
 CREATE INDEX bookings_by_start ON bookings (company_id, starts_at);
 
 -- Append-only: what happened to each booking, for its history, audit and analytics.

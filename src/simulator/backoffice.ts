@@ -49,9 +49,6 @@ const RESOURCES: readonly (readonly [string, number, (desk: Desk) => Told])[] = 
 const UNKNOWN: readonly string[] = ['tips_payment', 'resource_instance', 'chain_report'];
 const UNKNOWN_WEIGHT = 3;
 
-/** Every documented resource beside `record`. */
-export const OTHER_RESOURCES: readonly string[] = RESOURCES.map(([name]) => name);
-
 export function otherAction(salon: Salon, random: Random, nowMs: EpochMs, unknown: boolean): OtherAction {
   const desk: Desk = {
     salon,

@@ -93,10 +93,18 @@ const INTERNATIONAL: Names = {
   phonePrefix: '+44770090',
 };
 
+export function salonTitle(brand: Brand): string {
+  return namesOf(brand).title;
+}
+
+function namesOf(brand: Brand): Names {
+  return brand === 'yclients' ? RUSSIAN : INTERNATIONAL;
+}
+
 export type CastSizes = { readonly clients: number; readonly staff: number };
 
 export function castOf(brand: Brand, random: Random, sizes: CastSizes): Cast {
-  const names = brand === 'yclients' ? RUSSIAN : INTERNATIONAL;
+  const names = namesOf(brand);
   const firstClientId = random.integer(100_000_000, 180_000_000);
   const firstStaffId = random.integer(2_000_000, 2_900_000);
   const firstServiceId = random.integer(5_000_000, 9_000_000);

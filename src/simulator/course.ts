@@ -65,7 +65,8 @@ export function gapsAt(perSecond: number): (random: Random) => number {
   return random => -Math.log(1 - random.fraction()) * (1000 / perSecond);
 }
 
-/** A set, a list of names, or what a command line says. */
-export function faultsOf(faults: Faults | readonly Fault[] | string): Faults {
-  return typeof faults === 'string' ? parseFaults(faults) : new Set(faults);
+/** A set, a list of names, or what a command line says. A chance of loss above 0 turns `drop` on. */
+export function faultsOf(faults: Faults | readonly Fault[] | string, dropChance = 0): Faults {
+  const named = typeof faults === 'string' ? parseFaults(faults) : new Set(faults);
+  return dropChance > 0 ? new Set([...named, 'drop']) : named;
 }

@@ -45,7 +45,7 @@ export type History = {
 
 export function historyOf(random: Random, options: HistoryOptions): History {
   const { startMs, companyId = 1, brand = 'yclients', zone = 'Asia/Yekaterinburg' } = options;
-  const faults = faultsOf(options.faults ?? 'none');
+  const faults = faultsOf(options.faults ?? 'none', options.dropChance);
   const way = random.fork();
   const salon = openSalon({ companyId, brand, zone, records: options.known ?? 0 }, random, startMs);
   const book = openBook();

@@ -162,7 +162,7 @@ const trueState = z.object({
   firstAnsweredAt: heardAt,
   lastAnsweredAt: heardAt,
 });
-const ledger = z.object({
+export const ledgerSchema = z.object({
   companyId: z.number(),
   zone: z.string(),
   seed: z.number(),
@@ -180,5 +180,5 @@ const ledger = z.object({
 
 /** Reads a ledger that was written as JSON; throws on anything else. */
 export function parseLedger(text: string): Ledger {
-  return ledger.parse(JSON.parse(text));
+  return ledgerSchema.parse(JSON.parse(text));
 }

@@ -16,7 +16,7 @@ export type Habits = JournalHabits & {
 };
 
 /** The journal forgets its oldest records beyond this many, so that a long run stays small. */
-export const MAX_RECORDS = 600;
+const MAX_RECORDS = 600;
 
 /** About one event of seven is not about a booking. */
 const OTHER_SHARE = 0.15;

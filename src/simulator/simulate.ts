@@ -21,6 +21,7 @@ export type SimulatorOptions = {
   /** Actions, not requests: copies and the records of one visit come on top. */
   readonly perSecond?: number | undefined;
   readonly faults?: Faults | readonly Fault[] | string | undefined;
+  /** Of a webhook to be lost; above 0 it turns the fault `drop` on. */
   readonly dropChance?: number | undefined;
   readonly brand?: Brand | undefined;
   readonly zone?: string | undefined;
@@ -91,7 +92,7 @@ function openRun(options: SimulatorOptions, clock: Clock): Run {
     sender: options.sender ?? createSender({ ...options, clock }),
     book: openBook(),
     courseOptions: {
-      faults: faultsOf(options.faults ?? 'all'),
+      faults: faultsOf(options.faults ?? 'all', options.dropChance),
       gapMs: gapsAt(perSecond),
       others: true,
       dropChance: options.dropChance,

@@ -1,4 +1,5 @@
 /** What a service shows of itself to be judged, and what the judgement looks like. */
+import { z } from 'zod';
 import type { EpochMs, Wall } from '../domain/time.ts';
 
 export type SaidService = { readonly id: number; readonly amount: number };
@@ -15,13 +16,13 @@ export type ServiceBooking = {
   readonly recordId: number;
   readonly state: string;
   /** Null or absent: no body has said so yet. */
-  readonly startsLocal?: Wall | null;
-  readonly staffId?: number | null;
-  readonly services?: readonly SaidService[] | null;
-  readonly clientId?: number | null;
-  readonly deleted?: boolean | null;
-  readonly attendance?: number | null;
-  readonly paid?: boolean | null;
+  readonly startsLocal?: Wall | null | undefined;
+  readonly staffId?: number | null | undefined;
+  readonly services?: readonly SaidService[] | null | undefined;
+  readonly clientId?: number | null | undefined;
+  readonly deleted?: boolean | null | undefined;
+  readonly attendance?: number | null | undefined;
+  readonly paid?: boolean | null | undefined;
 };
 
 export type ServiceMessage = {
@@ -57,3 +58,42 @@ export type Verdict = {
   readonly not_told: number;
   readonly details: readonly Finding[];
 };
+
+const services = z.array(z.object({ id: z.number(), amount: z.number() }));
+const saidFacts = z.object({
+  status: z.enum(['booked', 'cancelled']),
+  startsLocal: z.string(),
+  staffId: z.number().nullable(),
+  services,
+});
+const serviceState = z.object({
+  bookings: z.array(
+    z.object({
+      recordId: z.number(),
+      state: z.string(),
+      startsLocal: z.string().nullish(),
+      staffId: z.number().nullish(),
+      services: services.nullish(),
+      clientId: z.number().nullish(),
+      deleted: z.boolean().nullish(),
+      attendance: z.number().nullish(),
+      paid: z.boolean().nullish(),
+    }),
+  ),
+  messages: z.array(
+    z.object({
+      recordId: z.number(),
+      recipient: z.string(),
+      kind: z.string(),
+      state: z.string(),
+      before: saidFacts.nullable(),
+      after: saidFacts,
+      sentAt: z.number().nullable(),
+    }),
+  ),
+});
+
+/** The door for what a service's own views give; what it does not know here is left out. Throws on other shapes. */
+export function parseServiceState(value: unknown): ServiceState {
+  return serviceState.parse(value);
+}

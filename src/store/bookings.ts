@@ -87,8 +87,6 @@ function stored(row: Row): StoredBooking {
 export type BookingToSave = StoredBooking & {
   readonly state: BookingState;
   readonly startsAt: EpochMs | undefined;
-  /** The event whose `data` becomes the snapshot; null keeps the last one. */
-  readonly snapshotEventId: string | null;
 };
 
 /** Writes bookings whole. The caller holds their locks or their shards. */
@@ -98,16 +96,15 @@ export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): 
     text: `
       INSERT INTO bookings (company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
         staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
-        version, field_versions, told, snapshot)
-      SELECT r.company_id, r.record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
-        staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, r.state,
-        version, field_versions, told, e.payload -> 'data'
+        version, field_versions, told)
+      SELECT company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
+        staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
+        version, field_versions, told
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, record_id bigint, visit_id bigint,
         starts_local timestamp, starts_at timestamptz, duration_seconds int, staff_id bigint, staff_name text,
         services jsonb, client_id bigint, client_known boolean, attendance smallint, deleted boolean, paid boolean,
         comment text, origin text, made_at timestamptz, state text, version timestamptz, field_versions jsonb,
-        told jsonb, snapshot_event uuid)
-      LEFT JOIN webhook_events e ON e.id = r.snapshot_event
+        told jsonb)
       ON CONFLICT (company_id, record_id) DO UPDATE SET
         visit_id = EXCLUDED.visit_id, starts_local = EXCLUDED.starts_local, starts_at = EXCLUDED.starts_at,
         duration_seconds = EXCLUDED.duration_seconds, staff_id = EXCLUDED.staff_id,
@@ -115,7 +112,7 @@ export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): 
         client_known = EXCLUDED.client_known, attendance = EXCLUDED.attendance, deleted = EXCLUDED.deleted,
         paid = EXCLUDED.paid, comment = EXCLUDED.comment, origin = EXCLUDED.origin, made_at = EXCLUDED.made_at,
         state = EXCLUDED.state, version = EXCLUDED.version, field_versions = EXCLUDED.field_versions,
-        told = EXCLUDED.told, snapshot = COALESCE(EXCLUDED.snapshot, bookings.snapshot), updated_at = now()`,
+        told = EXCLUDED.told, updated_at = now()`,
     values: [JSON.stringify(bookings.map(toRow))],
   });
 }
@@ -144,7 +141,6 @@ function toRow(stored: BookingToSave): Record<string, unknown> {
     version: isoOrNull(version),
     field_versions: fieldVersions,
     told: stored.told,
-    snapshot_event: stored.snapshotEventId,
   };
 }
 

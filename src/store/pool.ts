@@ -43,12 +43,19 @@ export function createPool(url: string, { max, name, statementTimeoutMs }: PoolO
   return pool;
 }
 
-/** Runs `work` in one transaction; commits when it resolves, rolls back when it rejects. */
-export async function transaction<T>(pool: Pool, work: (db: Db) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` in one transaction; commits when it resolves, rolls back when it rejects. `durable: false` lets the
+ * commit return before the disk has it: for work that would be done again in the same way after a crash.
+ */
+export async function transaction<T>(
+  pool: Pool,
+  work: (db: Db) => Promise<T>,
+  { durable = true }: { durable?: boolean } = {},
+): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query('BEGIN');
+    await client.query(durable ? 'BEGIN' : 'BEGIN; SET LOCAL synchronous_commit = off');
     const result = await work(client);
     await client.query('COMMIT');
     return result;

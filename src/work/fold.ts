@@ -113,7 +113,6 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   const before = known?.booking ?? null;
   let booking = before;
   let told: ToldByRecipient = known?.told ?? {};
-  let snapshotEventId: string | null = null;
 
   for (const event of group) {
     if (!STATUSES.has(event.status)) {
@@ -130,7 +129,6 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     for (const change of changesBetween(booking, merged.booking, company.zone)) {
       effects.changes.push({ ...key, eventId: event.id, ...kindAndDetail(change), changedAt: version });
     }
-    if (merged.effect !== 'stale' && body.fields.startsLocal !== undefined) snapshotEventId = event.id;
     pushPerson(body, company.companyId, version, effects);
     effects.odd.push(...body.odd);
     effects.done.push({ id: event.id, resource: event.resource, effect: merged.effect });
@@ -144,7 +142,6 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     told,
     state: stateOf(booking, company.zone),
     startsAt: startsAt(booking, company.zone),
-    snapshotEventId,
   });
   if (!company.removed) pushNotices(key, { before, after: booking, told }, company, world.now, effects);
 }

@@ -38,6 +38,8 @@ import { createLoop, type Loop } from './loop.ts';
 export const SHARDS = 64;
 /** Events in one transaction. */
 const BATCH = 512;
+/** Batches under way at once in one process. */
+const LANES = 2;
 /** A process that stops renewing loses its shards after this long. */
 const LEASE_MS = 15_000;
 const RENEW_MS = 5_000;
@@ -70,6 +72,7 @@ export function createProcessor(deps: ProcessDeps): Processor {
   const owner = randomUUID();
   let held: number[] = [];
   let renewAt = 0;
+  let turn = 0;
 
   /** Renews and balances the leases: an even share for every living process. */
   async function keepShards(): Promise<void> {
@@ -93,11 +96,18 @@ export function createProcessor(deps: ProcessDeps): Processor {
   async function runOnce(): Promise<number> {
     await keepShards();
     if (held.length === 0) return 0;
-    const events = await fetchPending(pool, { shards: held, perShard: BATCH / 4, total: BATCH });
-    if (events.length === 0) return 0;
-    // The shard served last goes first next time, so that a full one does not starve the others.
-    held = rotate(held, events.at(-1)?.shard);
-    return processBatch(deps, owner, events);
+    const counts = await Promise.all(lanes(held).map(processLane));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  async function processLane(shards: readonly number[]): Promise<number> {
+    // Another shard goes first each time, so that a full one does not starve the others.
+    const events = await fetchPending(pool, {
+      shards: rotate(shards, turn++),
+      perShard: BATCH / 4,
+      total: BATCH,
+    });
+    return events.length === 0 ? 0 : processBatch(deps, owner, events);
   }
 
   const loop = createLoop({ name: 'process', log, idleMs: IDLE_MS, runOnce });
@@ -123,9 +133,14 @@ export function createProcessor(deps: ProcessDeps): Processor {
   };
 }
 
-function rotate(shards: readonly number[], last: number | undefined): number[] {
-  const place = last === undefined ? -1 : shards.indexOf(last);
-  return [...shards.slice(place), ...shards.slice(0, Math.max(0, place))];
+/** The shards divided among batches that run side by side: while one folds here, another writes in the database. */
+function lanes(shards: readonly number[]): number[][] {
+  return Array.from({ length: LANES }, (_, lane) => shards.filter((_shard, place) => place % LANES === lane));
+}
+
+function rotate(shards: readonly number[], by: number): number[] {
+  const place = shards.length === 0 ? 0 : by % shards.length;
+  return [...shards.slice(place), ...shards.slice(0, place)];
 }
 
 /** Processes events, isolating those that cannot be. Returns how many were dealt with. */
@@ -204,7 +219,9 @@ async function commitWithRetries(
 ): Promise<Effects> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await transaction(deps.pool, db => commitBatch(deps, db, owner, events));
+      // Not durable by itself: after a crash the events are pending again and come to the same. Whatever follows from
+      // them (a message claimed) is committed durably later, and takes this along.
+      return await transaction(deps.pool, db => commitBatch(deps, db, owner, events), { durable: false });
     } catch (error) {
       if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
     }

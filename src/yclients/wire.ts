@@ -4,41 +4,52 @@
  *
  * Sources: the vendor's developer documents (2026) and real bodies of 2022-2026; see docs/wire.md.
  */
-import { z } from 'zod';
 import type { Attendance, BookingFields, Service } from '../domain/booking.ts';
 import { originOf } from '../domain/origin.ts';
 import { type EpochMs, isZone, parseInstant, parseWall } from '../domain/time.ts';
 
-/** PHP writes an empty object as `[]`, a boolean as 0/1 and a number as a string. */
-const emptyAsAbsent = (value: unknown) => (Array.isArray(value) && value.length === 0 ? undefined : value);
-const absentWhenNull = (value: unknown) => (value === null ? undefined : value);
+// Readers of one value: undefined is "not understood". Plain functions, because a schema library spent more on a
+// record's forty fields than everything else that is done with it (bench:process). PHP writes an empty object as `[]`,
+// a boolean as 0/1 and a number as a string.
 
-const integer = z.union([
-  z.int(),
-  z
-    .string()
-    .regex(/^-?\d{1,15}$/)
-    .transform(Number),
-]);
-const id = integer.refine(value => value > 0);
-const amount = z.union([
-  z.number(),
-  z
-    .string()
-    .regex(/^-?\d+(\.\d+)?$/)
-    .transform(Number),
-]);
-const flag = z.union([z.boolean(), integer.transform(value => value !== 0), z.stringbool()]);
-const text = z.string().transform(value => clean(value).trim());
-const filledText = text.refine(value => value !== '');
-const instant = z
-  .string()
-  .transform(parseInstant)
-  .refine(value => value !== undefined);
-const wall = z
-  .string()
-  .transform(parseWall)
-  .refine(value => value !== undefined);
+function integer(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? value : undefined;
+  return typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : undefined;
+}
+
+function id(value: unknown): number | undefined {
+  const read = integer(value);
+  return read !== undefined && read > 0 ? read : undefined;
+}
+
+function amount(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+  return typeof value === 'string' && /^-?\d{1,15}(\.\d{1,10})?$/.test(value) ? Number(value) : undefined;
+}
+
+function flag(value: unknown): boolean | undefined {
+  if (typeof value === 'boolean') return value;
+  if (value === 'true' || value === 'false') return value === 'true';
+  const read = integer(value);
+  return read === undefined ? undefined : read !== 0;
+}
+
+function text(value: unknown): string | undefined {
+  if (typeof value === 'string') return clean(value).trim();
+  return typeof value === 'number' ? String(value) : undefined;
+}
+
+function instant(value: unknown): EpochMs | undefined {
+  return typeof value === 'string' ? parseInstant(value) : undefined;
+}
+
+function wall(value: unknown): string | undefined {
+  return typeof value === 'string' ? parseWall(value) : undefined;
+}
+
+function ids(value: unknown): number[] | undefined {
+  return Array.isArray(value) ? value.map(integer).filter(item => item !== undefined) : undefined;
+}
 
 /** NUL and lone surrogates occur in names and comments; PostgreSQL's text and JSONB accept neither. */
 export function clean(value: string): string {
@@ -47,6 +58,10 @@ export function clean(value: string): string {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
 /** Reads fields one by one, so that one odd value costs that value only. */
@@ -67,16 +82,21 @@ class Reader {
     return Object.hasOwn(this.#source, name) ? this.#source[name] : undefined;
   }
 
-  /** The value of `name` as `schema` reads it; undefined when absent, null or odd. */
-  get<T>(name: string, schema: z.ZodType<T>): T | undefined {
-    const value = absentWhenNull(emptyAsAbsent(this.raw(name)));
-    if (value === undefined) return undefined;
-    const parsed = schema.safeParse(value);
-    if (parsed.success) return parsed.data;
-    this.odd.push(`${this.#path}.${name}`);
-    return undefined;
+  /** The value of `name` as `read` understands it; undefined when absent, null, `[]` or odd. */
+  get<T>(name: string, read: (value: unknown) => T | undefined): T | undefined {
+    const value = this.raw(name);
+    if (value === undefined || value === null || isEmptyList(value)) return undefined;
+    const understood = read(value);
+    if (understood === undefined) this.odd.push(`${this.#path}.${name}`);
+    return understood;
   }
 
+  /** The text of `name`, or undefined when it is absent or says nothing. */
+  filled(name: string): string | undefined {
+    return this.get(name, text) || undefined;
+  }
+
+  /** A reader of the object under `name`; its oddities are counted here. */
   into(name: string): Reader {
     return new Reader(this.raw(name), `${this.#path}.${name}`, this.odd);
   }
@@ -90,28 +110,27 @@ export type Envelope = {
   readonly status: string;
 };
 
-const envelope = z.object({
-  company_id: id,
-  resource: z.string().regex(/^[a-z][a-z0-9_]{0,39}$/i),
-  resource_id: integer.optional().catch(undefined),
-  status: z.string().regex(/^[a-z][a-z0-9_]{0,19}$/i),
-  data: z.unknown(),
-});
+const RESOURCE = /^[a-z][a-z0-9_]{0,39}$/i;
+const STATUS = /^[a-z][a-z0-9_]{0,19}$/i;
 
 /**
  * The envelope of a parsed body, or undefined when it is none. `company` and `salon` are one resource under two
  * names. A good has `good_id` and may lack `resource_id`; an event without any id is keyed by 0.
  */
 export function readEnvelope(body: unknown): Envelope | undefined {
-  const parsed = envelope.safeParse(body);
-  if (!parsed.success) return undefined;
-  const { company_id: companyId, resource_id, status, data } = parsed.data;
-  const resource = parsed.data.resource.toLowerCase();
-  const inner = new Reader(data, 'data');
-  const resourceId = resource_id ?? inner.get('id', integer) ?? inner.get('good_id', integer) ?? 0;
+  const reader = new Reader(body, 'event');
+  const companyId = reader.get('company_id', id);
+  const resource = reader.get('resource', text);
+  const status = reader.get('status', text);
+  if (companyId === undefined || resource === undefined || status === undefined) return undefined;
+  if (!RESOURCE.test(resource) || !STATUS.test(status)) return undefined;
+  const data = reader.into('data');
+  const resourceId =
+    reader.get('resource_id', integer) ?? data.get('id', integer) ?? data.get('good_id', integer) ?? 0;
+  const name = resource.toLowerCase();
   return {
     companyId,
-    resource: resource === 'salon' ? 'company' : resource,
+    resource: name === 'salon' ? 'company' : name,
     resourceId,
     status: status.toLowerCase(),
   };
@@ -119,8 +138,7 @@ export function readEnvelope(body: unknown): Envelope | undefined {
 
 /** Whether a body carries the sender's own order mark; without one, two equal bodies may be two events. */
 export function carriesVersion(body: unknown): boolean {
-  const parsed = z.object({ data: z.object({ last_change_date: z.string() }) }).safeParse(body);
-  return parsed.success && parseInstant(parsed.data.data.last_change_date) !== undefined;
+  return new Reader(body, 'event').into('data').get('last_change_date', instant) !== undefined;
 }
 
 /** A person as a client or record body describes them. A field the body does not mention is absent. */
@@ -172,9 +190,9 @@ export function readRecord(status: string, data: unknown, botApiPrefix?: string)
 
 /** `client: null` or `[]` in a create or update says that there is none; in a delete it says nothing. */
 function saysNoClient(status: string, reader: Reader): boolean {
+  if (status === 'delete') return false;
   const client = reader.raw('client');
-  if (status === 'delete' || client === undefined) return false;
-  return absentWhenNull(emptyAsAbsent(client)) === undefined;
+  return client === null || isEmptyList(client);
 }
 
 function readAttendance(reader: Reader): Attendance | undefined {
@@ -193,23 +211,18 @@ function readAttendance(reader: Reader): Attendance | undefined {
   }
 }
 
-const service = z.object({
-  id: integer,
-  title: text.catch(''),
-  amount: amount.catch(1),
-});
-
 /** Absent when the body has no `services`; an empty list is a list. */
 function readServices(reader: Reader): readonly Service[] | undefined {
-  const list = z.array(z.unknown()).safeParse(reader.raw('services'));
-  if (!list.success) return undefined;
-  const services: Service[] = [];
-  for (const item of list.data) {
-    const parsed = service.safeParse(item);
-    if (parsed.success) services.push(parsed.data);
-    else reader.odd.push('record.services[]');
-  }
-  return services;
+  const list = reader.raw('services');
+  if (!Array.isArray(list)) return undefined;
+  return list.flatMap(item => {
+    const service = new Reader(item, 'record.services[]', reader.odd);
+    const serviceId = service.get('id', integer);
+    if (serviceId === undefined) return [];
+    return [
+      { id: serviceId, title: service.get('title', text) ?? '', amount: service.get('amount', amount) ?? 1 },
+    ];
+  });
 }
 
 function readOrigin(reader: Reader, botApiPrefix: string | undefined): BookingFields['origin'] | undefined {
@@ -225,21 +238,13 @@ function readOrigin(reader: Reader, botApiPrefix: string | undefined): BookingFi
 }
 
 function readPerson(reader: Reader): PersonFields {
-  const whole = ['surname', 'name', 'patronymic'].map(name => reader.get(name, text) ?? '');
   return present({
     // The given name is what a message addresses; the rest only where there is no given name.
-    name:
-      reader.get('name', filledText) ??
-      reader.get('display_name', filledText) ??
-      filled(whole.join(' ').trim()),
-    phone: reader.get('phone', filledText),
-    email: reader.get('email', filledText),
+    name: reader.filled('name') ?? reader.filled('display_name') ?? reader.filled('surname'),
+    phone: reader.filled('phone'),
+    email: reader.filled('email'),
     refuses: reader.get('sms_not', flag),
   });
-}
-
-function filled(value: string): string | undefined {
-  return value === '' ? undefined : value;
 }
 
 /** Without the keys whose value is undefined: absent means "not mentioned". */
@@ -280,15 +285,15 @@ export type CompanyBody = {
 /** Reads `data` of a `company`/`salon` webhook. Older shapes put the IANA zone, or hours, into `timezone`. */
 export function readCompany(data: unknown): CompanyBody {
   const reader = new Reader(data, 'company');
-  const zone = reader.get('timezone_name', filledText) ?? reader.get('timezone', filledText);
+  const zone = reader.filled('timezone_name') ?? reader.filled('timezone');
   const known = zone !== undefined && isZone(zone);
   if (zone !== undefined && !known && Number.isNaN(Number(zone))) reader.odd.push('company.timezone_name');
   return {
     ...present({
-      title: reader.get('public_title', filledText) ?? reader.get('title', filledText),
+      title: reader.filled('public_title') ?? reader.filled('title'),
       zone: known ? zone : undefined,
-      phone: reader.get('phone', filledText),
-      address: reader.get('address', filledText),
+      phone: reader.filled('phone'),
+      address: reader.filled('address'),
     }),
     odd: reader.odd,
   };
@@ -309,7 +314,7 @@ type EntityReader = (reader: Reader) => { title?: string | undefined; data: Reco
 /** Resources kept as plain copies, each with the fields it is known to carry. */
 const ENTITY_READERS: Record<string, EntityReader> = {
   staff: reader => ({
-    title: reader.get('name', filledText),
+    title: reader.filled('name'),
     data: present({
       specialization: reader.get('specialization', text),
       position: reader.into('position').get('title', text),
@@ -319,7 +324,7 @@ const ENTITY_READERS: Record<string, EntityReader> = {
     }),
   }),
   service: reader => ({
-    title: reader.get('title', filledText),
+    title: reader.filled('title'),
     data: present({
       priceMin: reader.get('price_min', amount),
       priceMax: reader.get('price_max', amount),
@@ -329,13 +334,13 @@ const ENTITY_READERS: Record<string, EntityReader> = {
     }),
   }),
   service_category: reader => ({
-    title: reader.get('title', filledText),
-    data: present({ weight: reader.get('weight', integer), staffIds: reader.get('staff', z.array(integer)) }),
+    title: reader.filled('title'),
+    data: present({ weight: reader.get('weight', integer), staffIds: reader.get('staff', ids) }),
   }),
   // `data` is `[]` always; that it came is the whole news: the staff member's working hours changed.
   schedule: () => ({ data: {} }),
   good: reader => ({
-    title: reader.get('title', filledText),
+    title: reader.filled('title'),
     data: present({
       cost: reader.get('cost', amount),
       actualCost: reader.get('actual_cost', amount),

@@ -1,0 +1,258 @@
+-- What the migrations make, for reading. Written by "npm run schema", compared by CI.
+
+CREATE TABLE addresses (
+  company_id integer NOT NULL,
+  client_id bigint NOT NULL,
+  channel text NOT NULL,
+  address text NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT addresses_pkey PRIMARY KEY (company_id, client_id, channel),
+  CONSTRAINT addresses_address_check CHECK ((address <> ''::text))
+);
+
+CREATE TABLE attempts (
+  company_id integer NOT NULL,
+  message_id uuid NOT NULL,
+  number integer NOT NULL,
+  channel text NOT NULL,
+  started_at timestamp with time zone NOT NULL,
+  finished_at timestamp with time zone NOT NULL,
+  outcome text NOT NULL,
+  reason text DEFAULT ''::text NOT NULL,
+  provider_id text,
+  CONSTRAINT attempts_pkey PRIMARY KEY (company_id, message_id, number),
+  CONSTRAINT attempts_company_id_message_id_fkey FOREIGN KEY (company_id, message_id) REFERENCES messages(company_id, id) ON DELETE CASCADE,
+  CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'retry'::text, 'rejected'::text, 'unknown'::text])))
+);
+
+CREATE TABLE audit_log (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  actor text NOT NULL,
+  action text NOT NULL,
+  company_id integer,
+  subject text DEFAULT ''::text NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT audit_log_pkey PRIMARY KEY (id)
+);
+
+CREATE TABLE booking_changes (
+  company_id integer NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  record_id bigint NOT NULL,
+  event_id uuid NOT NULL,
+  kind text NOT NULL,
+  detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+  changed_at timestamp with time zone NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT booking_changes_pkey PRIMARY KEY (company_id, id)
+);
+
+CREATE TABLE bookings (
+  company_id integer NOT NULL,
+  record_id bigint NOT NULL,
+  visit_id bigint,
+  starts_local timestamp without time zone,
+  starts_at timestamp with time zone,
+  duration_seconds integer,
+  staff_id bigint,
+  staff_name text,
+  services jsonb,
+  client_id bigint,
+  client_known boolean DEFAULT false NOT NULL,
+  attendance smallint,
+  deleted boolean,
+  paid boolean,
+  comment text,
+  origin text,
+  made_at timestamp with time zone,
+  state text NOT NULL,
+  version timestamp with time zone NOT NULL,
+  field_versions jsonb DEFAULT '{}'::jsonb NOT NULL,
+  told jsonb DEFAULT '{}'::jsonb NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT bookings_pkey PRIMARY KEY (company_id, record_id),
+  CONSTRAINT bookings_attendance_check CHECK ((attendance = ANY (ARRAY['-1'::integer, 0, 1, 2]))),
+  CONSTRAINT bookings_check CHECK ((client_known OR (client_id IS NULL))),
+  CONSTRAINT bookings_origin_check CHECK ((origin = ANY (ARRAY['bot'::text, 'widget'::text, 'app'::text, 'aggregator'::text, 'admin'::text, 'unknown'::text]))),
+  CONSTRAINT bookings_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'confirmed'::text, 'arrived'::text, 'no_show'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE companies (
+  company_id integer NOT NULL,
+  title text NOT NULL,
+  zone text NOT NULL,
+  brand text DEFAULT 'yclients'::text NOT NULL,
+  locale text DEFAULT 'ru'::text NOT NULL,
+  phone text DEFAULT ''::text NOT NULL,
+  address text DEFAULT ''::text NOT NULL,
+  settle_ms integer DEFAULT 5000 NOT NULL,
+  route text[] DEFAULT '{console}'::text[] NOT NULL,
+  webhook_url text,
+  bot_api_prefix text,
+  signature_required boolean DEFAULT false NOT NULL,
+  removed_at timestamp with time zone,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT companies_pkey PRIMARY KEY (company_id),
+  CONSTRAINT companies_brand_check CHECK ((brand = ANY (ARRAY['yclients'::text, 'altegio'::text]))),
+  CONSTRAINT companies_company_id_check CHECK ((company_id > 0)),
+  CONSTRAINT companies_locale_check CHECK ((locale = ANY (ARRAY['ru'::text, 'en'::text]))),
+  CONSTRAINT companies_route_check CHECK ((cardinality(route) > 0)),
+  CONSTRAINT companies_settle_ms_check CHECK (((settle_ms >= 0) AND (settle_ms <= 600000)))
+);
+
+CREATE TABLE company_keys (
+  company_id integer NOT NULL,
+  key_hash bytea NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  expires_at timestamp with time zone,
+  CONSTRAINT company_keys_pkey PRIMARY KEY (company_id, key_hash),
+  CONSTRAINT company_keys_key_hash_key UNIQUE (key_hash),
+  CONSTRAINT company_keys_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT company_keys_key_hash_check CHECK ((octet_length(key_hash) = 32))
+);
+
+CREATE TABLE company_secrets (
+  company_id integer NOT NULL,
+  id uuid NOT NULL,
+  purpose text NOT NULL,
+  sealed bytea NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  expires_at timestamp with time zone,
+  CONSTRAINT company_secrets_pkey PRIMARY KEY (company_id, id),
+  CONSTRAINT company_secrets_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT company_secrets_purpose_check CHECK ((purpose = ANY (ARRAY['inbound'::text, 'outbound'::text])))
+);
+
+CREATE TABLE entities (
+  company_id integer NOT NULL,
+  resource text NOT NULL,
+  resource_id bigint NOT NULL,
+  title text DEFAULT ''::text NOT NULL,
+  data jsonb DEFAULT '{}'::jsonb NOT NULL,
+  deleted boolean DEFAULT false NOT NULL,
+  version timestamp with time zone NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT entities_pkey PRIMARY KEY (company_id, resource, resource_id)
+);
+
+CREATE TABLE messages (
+  company_id integer NOT NULL,
+  id uuid NOT NULL,
+  record_id bigint,
+  purpose text NOT NULL,
+  recipient text NOT NULL,
+  step integer DEFAULT 1 NOT NULL,
+  state text DEFAULT 'due'::text NOT NULL,
+  due_at timestamp with time zone NOT NULL,
+  attempts integer DEFAULT 0 NOT NULL,
+  kind text,
+  told_before jsonb,
+  told_after jsonb,
+  channel text,
+  subject text,
+  body text,
+  leased_by uuid,
+  leased_until timestamp with time zone,
+  uncertain boolean DEFAULT false NOT NULL,
+  error text,
+  provider_id text,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL,
+  sent_at timestamp with time zone,
+  CONSTRAINT messages_pkey PRIMARY KEY (company_id, id),
+  CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
+  CONSTRAINT messages_check1 CHECK (((purpose <> 'notice'::text) OR (record_id IS NOT NULL))),
+  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text]))),
+  CONSTRAINT messages_state_check CHECK ((state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'failed'::text, 'dead'::text, 'unknown'::text, 'superseded'::text, 'expired'::text, 'cancelled'::text]))),
+  CONSTRAINT messages_step_check CHECK ((step > 0))
+);
+
+CREATE TABLE migrations (
+  name text NOT NULL,
+  applied_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT migrations_pkey PRIMARY KEY (name)
+);
+
+CREATE TABLE people (
+  company_id integer NOT NULL,
+  client_id bigint NOT NULL,
+  name text DEFAULT ''::text NOT NULL,
+  name_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  phone text DEFAULT ''::text NOT NULL,
+  phone_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  email text DEFAULT ''::text NOT NULL,
+  email_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  refuses boolean DEFAULT false NOT NULL,
+  refuses_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  deleted boolean DEFAULT false NOT NULL,
+  deleted_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  CONSTRAINT people_pkey PRIMARY KEY (company_id, client_id)
+) WITH (fillfactor=80);
+
+CREATE TABLE settings (
+  key text NOT NULL,
+  value text NOT NULL,
+  CONSTRAINT settings_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE shards (
+  shard smallint NOT NULL,
+  owner uuid,
+  leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  CONSTRAINT shards_pkey PRIMARY KEY (shard),
+  CONSTRAINT shards_shard_check CHECK (((shard >= 0) AND (shard <= 63)))
+);
+
+CREATE TABLE webhook_events (
+  id uuid NOT NULL,
+  event_id character varying(255) NOT NULL,
+  event_type character varying(50) NOT NULL,
+  company_id integer NOT NULL,
+  record_id bigint GENERATED ALWAYS AS (
+CASE
+    WHEN ((resource)::text = 'record'::text) THEN resource_id
+    ELSE NULL::bigint
+END) STORED,
+  payload jsonb STORAGE EXTERNAL NOT NULL,
+  processed_at timestamp with time zone,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  resource character varying(40) NOT NULL,
+  resource_id bigint NOT NULL,
+  status character varying(20) NOT NULL,
+  source text NOT NULL,
+  shard smallint GENERATED ALWAYS AS (((hashtextextended((((((company_id)::text || ':'::text) || (resource)::text) || ':'::text) || (resource_id)::text), (0)::bigint) & (63)::bigint))::smallint) STORED NOT NULL,
+  seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  state text DEFAULT 'pending'::text NOT NULL,
+  effect text,
+  attempts integer DEFAULT 0 NOT NULL,
+  next_at timestamp with time zone,
+  error text,
+  raw bytea,
+  CONSTRAINT webhook_events_pkey PRIMARY KEY (id),
+  CONSTRAINT webhook_events_event_id_key UNIQUE (event_id),
+  CONSTRAINT webhook_events_check CHECK (((state = 'waiting'::text) = (next_at IS NOT NULL))),
+  CONSTRAINT webhook_events_check1 CHECK (((state = 'done'::text) = (processed_at IS NOT NULL))),
+  CONSTRAINT webhook_events_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'reconcile'::text, 'replay'::text, 'test'::text]))),
+  CONSTRAINT webhook_events_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'waiting'::text, 'done'::text, 'dead'::text, 'quarantined'::text])))
+);
+
+CREATE TABLE workers (
+  id uuid NOT NULL,
+  alive_until timestamp with time zone NOT NULL,
+  CONSTRAINT workers_pkey PRIMARY KEY (id)
+);
+
+
+CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
+CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, starts_at);
+CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
+CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
+CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
+CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
+CREATE INDEX messages_sending ON public.messages USING btree (leased_until) WHERE (state = 'sending'::text);
+CREATE INDEX webhook_events_created_at ON public.webhook_events USING brin (created_at) WITH (autosummarize='true');
+CREATE INDEX webhook_events_of_company ON public.webhook_events USING btree (company_id, id);
+CREATE INDEX webhook_events_pending ON public.webhook_events USING btree (shard, seq) WHERE (state = 'pending'::text);
+CREATE INDEX webhook_events_troubled ON public.webhook_events USING btree (company_id, id) WHERE (state = ANY (ARRAY['dead'::text, 'quarantined'::text]));
+CREATE INDEX webhook_events_waiting ON public.webhook_events USING btree (company_id, resource, resource_id, seq) WHERE (state = 'waiting'::text);
