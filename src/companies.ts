@@ -1,5 +1,5 @@
 /** What an operator does with a company, by command or API: one transaction each, with its line in the audit log. */
-import { v7 as uuidv7 } from 'uuid';
+import { newId } from './ids.ts';
 import { PlainError } from './log.ts';
 import {
   addKey,
@@ -66,7 +66,7 @@ async function newSecret(
   const secret = newSigningSecret();
   await addSecret(db, {
     companyId,
-    id: uuidv7(),
+    id: newId(),
     purpose,
     sealed: vault.seal(secret),
     graceMs: KEY_GRACE_MS,

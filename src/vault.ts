@@ -2,7 +2,14 @@
  * The one place that knows OTKLIK_KEY. Keys of webhook URLs are kept as keyed hashes (a stolen database gives no
  * working URL), secrets we must use ourselves are sealed with AES-256-GCM. Each use has its own key, derived by HKDF.
  */
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+} from 'node:crypto';
 import { PlainError } from './log.ts';
 
 export type Vault = {
@@ -22,7 +29,7 @@ const TAG_BYTES = 16;
 export function createVault(masterKey: Buffer): Vault {
   if (masterKey.length !== 32) throw new PlainError('OTKLIK_KEY must be 32 bytes, written as base64 or hex');
   const derive = (use: string) => Buffer.from(hkdfSync('sha256', masterKey, '', `otklik ${use}`, 32));
-  const hashingKey = derive('url-key');
+  const hashingKey = createSecretKey(derive('url-key'));
   const sealingKey = derive('seal');
 
   return {

@@ -1,6 +1,7 @@
 /** `send-test`: a test event through the receiver, or a test message through a channel, watched to its end. */
-import { v7 as uuidv7 } from 'uuid';
+
 import { requireCompany } from '../companies.ts';
+import { newId } from '../ids.ts';
 import { PlainError } from '../log.ts';
 import { insertTestMessage } from '../store/messages.ts';
 import type { Pool } from '../store/pool.ts';
@@ -94,7 +95,7 @@ async function testChannel(context: Context, companyId: number, options: Options
   await withStore(context, async ({ pool }) => {
     const company = await requireCompany(pool, companyId);
     const channel = options.channel ?? company.route[0] ?? 'console';
-    const id = uuidv7();
+    const id = newId();
     await insertTestMessage(pool, { companyId, id, recipient: options.to ?? '', channel, now: Date.now() });
     const message = await settled(`message ${id}`, async () => {
       const found = await showMessage(pool, id);

@@ -4,8 +4,8 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
-import { v7 as uuidv7 } from 'uuid';
 import type { EpochMs } from '../domain/time.ts';
+import { newId } from '../ids.ts';
 import type { EventSource, NewEvent } from '../store/inbox.ts';
 import { carriesVersion, clean, type Envelope, readEnvelope } from '../yclients/wire.ts';
 
@@ -53,7 +53,7 @@ export function readBody(raw: Buffer, options: ReadOptions): readonly NewEvent[]
 export function quarantined(raw: Buffer, { companyId, receivedAt }: ReadOptions): NewEvent {
   const minute = Math.floor(receivedAt / UNVERSIONED_MS);
   return {
-    id: uuidv7(),
+    id: newId(),
     eventId: `${companyId}:unreadable:${hash('sha256', raw, 'base64url')}:${minute}`,
     eventType: 'unreadable',
     companyId,
@@ -76,7 +76,7 @@ function readEvent(value: unknown, bytes: Buffer, text: Buffer, options: ReadOpt
     return { unreadable: `company_id ${envelope.companyId} does not belong to this URL` };
   }
   return {
-    id: uuidv7(),
+    id: newId(),
     eventId: dedupeKey(envelope, value, bytes, options),
     eventType: eventType(envelope),
     companyId: envelope.companyId,

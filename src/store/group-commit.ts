@@ -29,12 +29,10 @@ export function createGroupCommit<Item, Result>(options: {
   readonly flush: (batch: readonly Item[]) => Promise<readonly Result[]>;
   readonly batchLimit: number;
   readonly waitingLimit: number;
-  /** Flushes under way at once. One keeps strict arrival order. */
-  readonly lanes?: number;
 }): GroupCommit<Item, Result> {
-  const { flush, batchLimit, waitingLimit, lanes = 1 } = options;
+  const { flush, batchLimit, waitingLimit } = options;
   let waiting: Waiting<Item, Result>[] = [];
-  let flushing = 0;
+  let flushing = false;
   let idlers: (() => void)[] = [];
 
   async function flushBatch(): Promise<void> {
@@ -52,10 +50,9 @@ export function createGroupCommit<Item, Result>(options: {
   }
 
   async function drain(): Promise<void> {
-    flushing += 1;
+    flushing = true;
     while (waiting.length > 0) await flushBatch();
-    flushing -= 1;
-    if (flushing > 0) return;
+    flushing = false;
     for (const resolve of idlers) resolve();
     idlers = [];
   }
@@ -65,11 +62,11 @@ export function createGroupCommit<Item, Result>(options: {
       if (waiting.length >= waitingLimit) return Promise.reject(new Overloaded(waitingLimit));
       return new Promise((resolve, reject) => {
         waiting.push({ item, resolve, reject });
-        if (flushing < lanes) void drain();
+        if (!flushing) void drain();
       });
     },
     idle() {
-      if (flushing === 0) return Promise.resolve();
+      if (!flushing) return Promise.resolve();
       return new Promise(resolve => idlers.push(resolve));
     },
   };

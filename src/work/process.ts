@@ -6,8 +6,8 @@
  * retried with backoff and finally dead-lettered, and later events of its own resource wait behind it. Nothing else does.
  */
 import { randomUUID } from 'node:crypto';
-import { v7 as uuidv7 } from 'uuid';
 import type { EpochMs } from '../domain/time.ts';
+import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import { describeError } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -259,7 +259,7 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {
   if (effects.notices.length > 0) {
     await openNotices(
       db,
-      effects.notices.map(notice => ({ ...notice, id: uuidv7(), now })),
+      effects.notices.map(notice => ({ ...notice, id: newId(), now })),
     );
   }
   const completed = await completeEvents(db, effects.done);

@@ -3,10 +3,11 @@
  * what the recipient was told, and opens a new notice if the booking has moved on meanwhile. Outcomes that arrive
  * together are settled together.
  */
-import { v7 as uuidv7 } from 'uuid';
+
 import type { Channel, Outgoing, SendResult } from '../channels/channel.ts';
 import { factsFor, hasBegun, noticeBetween, sameFacts, type ToldByRecipient } from '../domain/notice.ts';
 import type { EpochMs } from '../domain/time.ts';
+import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import { bookingKey, lockBookings, type StoredBooking, saveTold } from '../store/bookings.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
@@ -208,7 +209,7 @@ export async function followUp(
       companyId,
       recordId,
       recipient,
-      id: uuidv7(),
+      id: newId(),
       step: (last?.step ?? 0) + 1,
       dueAt,
       now: scene.now,

@@ -138,7 +138,8 @@ export function readEnvelope(body: unknown): Envelope | undefined {
 
 /** Whether a body carries the sender's own order mark; without one, two equal bodies may be two events. */
 export function carriesVersion(body: unknown): boolean {
-  return new Reader(body, 'event').into('data').get('last_change_date', instant) !== undefined;
+  const version = new Reader(body, 'event').into('data').get('last_change_date', text);
+  return version !== undefined && /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}/.test(version);
 }
 
 /** A person as a client or record body describes them. A field the body does not mention is absent. */

@@ -1,0 +1,239 @@
+/**
+ * The program as its operators see it: `serve` and the commands as processes of their own, reached by HTTP alone.
+ * Whatever a test starts here has ended when the test's process ends, however that ends.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { z } from 'zod';
+import { until } from './until.ts';
+
+const PROGRAM = new URL('../../src/cli.ts', import.meta.url).pathname;
+const READY_MS = 60_000;
+const STOP_MS = 30_000;
+const COMMAND_MS = 60_000;
+const ANSWER_MS = 60_000;
+
+export const ADMIN_TOKEN = 'canary-admin-token-5d1f0c7be2';
+/** Seals what the tests' databases hold. */
+export const OTKLIK_KEY = '8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d';
+
+export type Answer = { status: number; headers: IncomingHttpHeaders; body: Buffer };
+export type Headers = Readonly<Record<string, string>>;
+export type Company = {
+  companyId: number;
+  url: string;
+  key: string;
+  inboundSecret?: string | undefined;
+  outboundSecret?: string | undefined;
+};
+type Environment = Readonly<Record<string, string>>;
+type Ports = { public: number; admin: number };
+
+export type Service = {
+  publicUrl: string;
+  adminUrl: string;
+  ports: Ports;
+  pid: number;
+  /** Everything the process has printed so far, both streams. */
+  output(): string;
+  /** Calls the admin API, signed in unless `headers` say otherwise. */
+  api(method: string, path: string, body?: unknown, headers?: Headers): Promise<Answer>;
+  addCompany(fields: Readonly<Record<string, unknown>> & { companyId: number }): Promise<Company>;
+  /** Asks for an orderly end and answers the exit code. */
+  stop(): Promise<number | null>;
+  kill9(): Promise<void>;
+  ended(): boolean;
+};
+
+const living = new Set<ChildProcess>();
+const killAll = () => {
+  for (const child of living) child.kill('SIGKILL');
+};
+process.on('exit', killAll);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    killAll();
+    process.exit(1);
+  });
+}
+
+export async function freePorts(): Promise<Ports> {
+  const servers = [createServer(), createServer()];
+  const [first, second] = await Promise.all(
+    servers.map(async server => {
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const address = server.address();
+      assert.ok(address !== null && typeof address === 'object');
+      return address.port;
+    }),
+  );
+  await Promise.all(servers.map(server => new Promise(done => server.close(done))));
+  return { public: first ?? 0, admin: second ?? 0 };
+}
+
+/** Starts `serve` and answers when /readyz does. Retries once on other ports when somebody took ours meanwhile. */
+export async function startService(
+  databaseUrl: string,
+  { env = {}, ports }: { env?: Environment; ports?: Ports } = {},
+): Promise<Service> {
+  const chosen = ports ?? (await freePorts());
+  const child = spawn(process.execPath, [PROGRAM, 'serve'], {
+    env: environment(databaseUrl, {
+      PUBLIC_PORT: String(chosen.public),
+      ADMIN_PORT: String(chosen.admin),
+      ...env,
+    }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const service = serviceOf(child, chosen);
+  try {
+    await until(async () => service.ended() || (await isReady(service)), {
+      what: 'the service is ready',
+      timeoutMs: READY_MS,
+    });
+    assert.ok(!service.ended(), 'the service ended while it started');
+    return service;
+  } catch (error) {
+    await service.kill9();
+    if (!ports && service.output().includes('EADDRINUSE')) return startService(databaseUrl, { env });
+    throw new Error(`the service did not start:\n${service.output()}`, { cause: error });
+  }
+}
+
+function serviceOf(child: ChildProcess, ports: Ports): Service {
+  const printed: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (part: Buffer) => printed.push(part));
+  let ended = false;
+  living.add(child);
+  const exit = new Promise<number | null>(resolve => {
+    child.on('close', code => {
+      ended = true;
+      living.delete(child);
+      resolve(code);
+    });
+  });
+  const adminUrl = `http://127.0.0.1:${ports.admin}`;
+  const api: Service['api'] = (method, path, body, headers) =>
+    send(`${adminUrl}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${ADMIN_TOKEN}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+  return {
+    publicUrl: `http://127.0.0.1:${ports.public}`,
+    adminUrl,
+    ports,
+    pid: child.pid ?? -1,
+    output: () => Buffer.concat(printed).toString(),
+    api,
+    addCompany: async fields => {
+      const answer = await api('POST', '/companies', { title: 'Ромашка', zone: 'Europe/Moscow', ...fields });
+      assert.equal(answer.status, 200, answer.body.toString());
+      return companyAnswer.parse(json(answer));
+    },
+    stop: async () => {
+      child.kill('SIGTERM');
+      const forced = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+      const code = await exit;
+      clearTimeout(forced);
+      return code;
+    },
+    kill9: async () => {
+      child.kill('SIGKILL');
+      await exit;
+    },
+    ended: () => ended,
+  };
+}
+
+const companyAnswer = z.object({
+  companyId: z.number(),
+  url: z.string(),
+  key: z.string(),
+  inboundSecret: z.string().optional(),
+  outboundSecret: z.string().optional(),
+});
+
+async function isReady(service: Service): Promise<boolean> {
+  return send(`${service.adminUrl}/readyz`, { method: 'GET' }).then(
+    ({ status }) => status === 200,
+    () => false,
+  );
+}
+
+/** Posts an event the way the platform does: JSON unless it is bytes or text already. */
+export function post(url: string, body: unknown, headers: Headers = {}): Promise<Answer> {
+  const bytes = Buffer.isBuffer(body) ? body : typeof body === 'string' ? body : JSON.stringify(body);
+  return send(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: bytes });
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 128 });
+
+/** One HTTP request; an answer of any status is an answer. */
+export function send(
+  url: string,
+  { method, headers = {}, body }: { method: string; headers?: Headers; body?: Buffer | string },
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { method, headers, agent, timeout: ANSWER_MS }, incoming => {
+      const parts: Buffer[] = [];
+      incoming.on('data', (part: Buffer) => parts.push(part));
+      incoming.on('error', reject);
+      incoming.on('end', () =>
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(parts) }),
+      );
+    });
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer of ${new URL(url).host} in time`)));
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+export function json(answer: Answer): unknown {
+  return JSON.parse(answer.body.toString());
+}
+
+export type Ran = { code: number | null; stdout: string; stderr: string };
+
+/** Runs one command to its end. */
+export async function command(databaseUrl: string, args: readonly string[], env: Environment = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    env: environment(databaseUrl, env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  living.add(child);
+  const forced = setTimeout(() => child.kill('SIGKILL'), COMMAND_MS);
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout.on('data', (part: Buffer) => out.push(part));
+  child.stderr.on('data', (part: Buffer) => err.push(part));
+  const code = await new Promise<number | null>(resolve => child.on('close', resolve));
+  clearTimeout(forced);
+  living.delete(child);
+  return { code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() };
+}
+
+/** Nothing of the machine's own settings reaches the program. */
+function environment(databaseUrl: string, env: Environment): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    TMPDIR: process.env.TMPDIR,
+    DATA_DIR: tmpdir(),
+    ...(databaseUrl === '' ? {} : { DATABASE_URL: databaseUrl }),
+    OTKLIK_KEY,
+    ADMIN_TOKEN,
+    WEBHOOK_ALLOW_PRIVATE: 'true',
+    ...env,
+  };
+}
