@@ -1,6 +1,7 @@
 /** The composition root: puts the roles of one process together, starts and stops them in order. No logic. */
 import { hash, randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { Channel } from './channels/channel.ts';
 import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
 import type { Config, Role } from './config.ts';
 import { createTexts } from './domain/text.ts';
@@ -39,20 +40,19 @@ export type Service = {
 
 export type ServiceOptions = {
   readonly log: Log;
-  /** Where the console channel writes; standard output unless given. */
-  readonly consoleWrite?: (line: string) => void;
+  /** In place of the console channel that prints to standard output. */
+  readonly console?: Channel;
 };
 
-export async function startService(config: Config, { log, consoleWrite }: ServiceOptions): Promise<Service> {
+export async function startService(config: Config, { log, console }: ServiceOptions): Promise<Service> {
   const metrics = createMetrics();
   const opened = await open(config, log);
   const { pool, vault } = opened;
   const has = (role: Role) => config.ROLES.includes(role);
   const now = Date.now;
   const random = Math.random;
-  const channels = createChannels(
-    channelsConfig(config, consoleWrite ?? (line => process.stdout.write(`${line}\n`))),
-  );
+  const channels = createChannels(channelsConfig(config));
+  if (console !== undefined) channels.set('console', console);
 
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
@@ -151,10 +151,10 @@ function buildReceiver(
   };
 }
 
-function channelsConfig(config: Config, write: (line: string) => void): ChannelsConfig {
+function channelsConfig(config: Config): ChannelsConfig {
   const { TELEGRAM_TOKEN, TELEGRAM_API_ROOT, SMTP_URL } = config;
   return {
-    console: { write },
+    console: { write: line => process.stdout.write(`${line}\n`) },
     webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: 10_000 },
     ...(TELEGRAM_TOKEN === undefined
       ? {}

@@ -1,2 +1,50 @@
+/** `simulate`: the fake salon against a URL of yours. */
+
+import { isZone } from '../domain/time.ts';
+import { PlainError } from '../log.ts';
+import type { Brand } from '../simulator/cast.ts';
+import { simulate as runSimulate } from '../simulator/command.ts';
+import { parseFaults } from '../simulator/faults.ts';
+import { checkFaults } from './demo.ts';
 import type { Context } from './run.ts';
-export async function simulate(_context: Context): Promise<void> {}
+
+type Options = {
+  readonly to: string;
+  readonly company: number;
+  readonly for?: number;
+  readonly seed: number;
+  readonly perSecond: number;
+  readonly faults: string;
+  readonly drop?: number;
+  readonly brand: Brand;
+  readonly zone: string;
+  readonly ledger?: string;
+  readonly json?: boolean;
+};
+
+export async function simulate(_context: Context, options: Options): Promise<void> {
+  if (!URL.canParse(options.to)) throw new PlainError('--to must be a URL, as `company add` prints it');
+  if (!isZone(options.zone)) throw new PlainError('--zone must be an IANA zone like Europe/Moscow');
+  checkFaults(options.faults);
+  const abort = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => abort.abort());
+  const ledger = await runSimulate({
+    to: options.to,
+    companyId: options.company,
+    seed: options.seed,
+    forMs: options.for,
+    perSecond: options.perSecond,
+    faults: parseFaults(options.faults),
+    dropChance: options.drop,
+    brand: options.brand,
+    zone: options.zone,
+    json: options.json,
+    ledgerFile: options.ledger,
+    write: line => process.stdout.write(`${line}\n`),
+    signal: abort.signal,
+  });
+  const { requests, answers } = ledger.counts;
+  if (requests === 0 || (answers['200'] ?? 0) > 0) return;
+  const { origin } = new URL(options.to);
+  throw new PlainError(`none of ${requests} webhooks was accepted at ${origin}: ${JSON.stringify(answers)}`);
+}

@@ -53,7 +53,7 @@ function ids(value: unknown): number[] | undefined {
 
 /** NUL and lone surrogates occur in names and comments; PostgreSQL's text and JSONB accept neither. */
 export function clean(value: string): string {
-  return value.replaceAll('\u0000', '').toWellFormed();
+  return value.replace(/\p{Surrogate}|\0/gu, '');
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -15,15 +15,7 @@ for (const { name, open } of NETWORKED) {
     manner: Manner,
     body: (side: Counterpart) => Promise<void>,
     timeoutMs?: number,
-  ) =>
-    test(`${name}: ${what}`, async () => {
-      const side = await open(manner, timeoutMs);
-      try {
-        await body(side);
-      } finally {
-        await side.close();
-      }
-    });
+  ) => test(`${name}: ${what}`, async t => body(await open(t, manner, timeoutMs)));
 
   against('a message is sent and arrives whole, once', 'accept', async side => {
     const result = await send(side);
@@ -146,8 +138,8 @@ for (const { name, open } of NETWORKED) {
   });
 }
 
-test('console: a message is shown with its id, its text and a masked phone', async () => {
-  const { channel, lines } = openConsole();
+test('console: a message is shown with its id, its text and a masked phone', async t => {
+  const { channel, lines } = openConsole(t);
   const result = await channel.send(outgoing(), never);
   assert.equal(result.outcome, 'sent');
   assert.deepEqual(lines, [
@@ -159,8 +151,8 @@ test('console: a message is shown with its id, its text and a masked phone', asy
   ]);
 });
 
-test('console: sends at once do not mix their lines', async () => {
-  const { channel, lines } = openConsole();
+test('console: sends at once do not mix their lines', async t => {
+  const { channel, lines } = openConsole(t);
   await Promise.all(
     Array.from({ length: 20 }, (_, index) => channel.send(outgoing({ id: `id-${index}` }), never)),
   );
@@ -170,8 +162,8 @@ test('console: sends at once do not mix their lines', async () => {
   });
 });
 
-test('console: hostile text cannot drive a terminal or forge a block', async () => {
-  const { channel, lines } = openConsole();
+test('console: hostile text cannot drive a terminal or forge a block', async t => {
+  const { channel, lines } = openConsole(t);
   for (const text of HOSTILE_TEXTS) {
     const recipient = { clientId: 1, name: text, phone: text, email: text };
     assert.equal((await channel.send(outgoing({ text, recipient }), never)).outcome, 'sent');
@@ -179,8 +171,8 @@ test('console: hostile text cannot drive a terminal or forge a block', async () 
   assert.ok(lines.every(line => /^[╭│╰]/u.test(line) && !/\p{Cc}|\p{Cf}/u.test(line)));
 });
 
-test('console: a stop before sending is a retry, and nothing is shown', async () => {
-  const { channel, lines } = openConsole();
+test('console: a stop before sending is a retry, and nothing is shown', async t => {
+  const { channel, lines } = openConsole(t);
   assert.equal((await channel.send(outgoing(), AbortSignal.abort())).outcome, 'retry');
   assert.deepEqual(lines, []);
 });

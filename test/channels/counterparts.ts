@@ -29,10 +29,9 @@ export type Counterpart = {
   readonly arrived: Promise<unknown>;
   /** What must never be told in a reason. */
   readonly secrets: readonly string[];
-  close(): Promise<void>;
 };
 
-export type Open = (manner: Manner, timeoutMs?: number) => Promise<Counterpart>;
+export type Open = (t: Ending, manner: Manner, timeoutMs?: number) => Promise<Counterpart>;
 
 /** The wait that a `busy` side asks for. */
 export const BUSY_MS = 7000;
@@ -73,16 +72,21 @@ export function outgoing(changes: Partial<Outgoing> = {}): Outgoing {
 }
 
 /** One channel out of the registry, as the project makes it. */
-function channelOf(name: ChannelName, config: Partial<Parameters<typeof createChannels>[0]>): Channel {
+function channelOf(
+  t: Ending,
+  name: ChannelName,
+  config: Partial<Parameters<typeof createChannels>[0]>,
+): Channel {
   const webhook = { allowPrivate: false, timeoutMs: TIMEOUT_MS };
   const channel = createChannels({ console: { write() {} }, webhook, ...config }).get(name);
   if (channel === undefined) throw new Error(`no channel ${name}`);
+  t.after(async () => channel.close?.());
   return channel;
 }
 
-export function openConsole(): { channel: Channel; lines: string[] } {
+export function openConsole(t: Ending): { channel: Channel; lines: string[] } {
   const lines: string[] = [];
-  return { channel: channelOf('console', { console: { write: line => lines.push(line) } }), lines };
+  return { channel: channelOf(t, 'console', { console: { write: line => lines.push(line) } }), lines };
 }
 
 /** Messages as they arrive, and how many of them have. */
@@ -96,7 +100,7 @@ function mailbox() {
   return { received, arrived, put };
 }
 
-export async function listen(server: Server): Promise<number> {
+async function listen(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return portOf(server);
@@ -117,20 +121,22 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** The test at whose end a server closes, failed or not. */
+export type Ending = { after(close: () => Promise<unknown>): void };
+
 type Handler = (request: IncomingMessage, body: Buffer, response: ServerResponse) => void;
 
-export async function httpServer(handle: Handler): Promise<{ port: number; close(): Promise<void> }> {
+export async function httpServer(t: Ending, handle: Handler): Promise<{ readonly port: number }> {
   const server = createServer(async (request, response) => {
     const chunks = await request.toArray().catch(() => null);
     if (chunks !== null) handle(request, Buffer.concat(chunks), response);
   });
-  const port = await listen(server);
-  const close = async () => {
+  t.after(async () => {
     server.closeAllConnections();
     server.close();
     await once(server, 'close');
-  };
-  return { port, close };
+  });
+  return { port: await listen(server) };
 }
 
 const BOT_API_REFUSALS: Readonly<Record<string, readonly [number, string]>> = {
@@ -140,18 +146,18 @@ const BOT_API_REFUSALS: Readonly<Record<string, readonly [number, string]>> = {
 };
 
 /** `accept` is telegram-test-api; the rest is scripted, as the Bot API documents its errors. */
-async function openTelegram(manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counterpart> {
+async function openTelegram(t: Ending, manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counterpart> {
   const address = '700000001';
   const common = { address, secrets: [BOT_TOKEN, BOT_TOKEN.slice(12)] };
   const through = (port: number) =>
-    channelOf('telegram', {
+    channelOf(t, 'telegram', {
       telegram: { token: BOT_TOKEN, apiRoot: `http://127.0.0.1:${port}/`, timeoutMs },
     });
-  if (manner === 'absent') return { ...common, ...nobody(through(await freePort())) };
-  if (manner === 'accept') return openTelegramTestApi(through, common);
+  if (manner === 'absent') return { ...common, ...NOTHING, channel: through(await freePort()) };
+  if (manner === 'accept') return openTelegramTestApi(t, through, common);
   const { received, arrived, put } = mailbox();
   let calls = 0;
-  const server = await httpServer((request, body, response) => {
+  const server = await httpServer(t, (request, body, response) => {
     calls += 1;
     const { text, chat_id } = JSON.parse(body.toString());
     const refuse = (code: number, description: string, parameters = {}) => {
@@ -171,14 +177,21 @@ async function openTelegram(manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Cou
     );
   });
   const channel = through(server.port);
-  return { ...common, channel, received, arrived, close: closeBoth(channel, server) };
+  return { ...common, channel, received, arrived };
 }
+
+const NOTHING = { received: [], arrived: Promise.resolve() };
 
 type Common = Pick<Counterpart, 'address' | 'secrets'>;
 
-async function openTelegramTestApi(through: (port: number) => Channel, common: Common): Promise<Counterpart> {
+async function openTelegramTestApi(
+  t: Ending,
+  through: (port: number) => Channel,
+  common: Common,
+): Promise<Counterpart> {
   const server = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
   await server.start();
+  t.after(() => server.stop());
   const channel = through(server.config.port);
   return {
     ...common,
@@ -187,7 +200,6 @@ async function openTelegramTestApi(through: (port: number) => Channel, common: C
     get received() {
       return server.storage.botMessages.map(({ message }) => ({ id: undefined, text: message.text }));
     },
-    close: closeBoth(channel, { close: () => server.stop() }),
   };
 }
 
@@ -198,21 +210,21 @@ const SMTP_REFUSALS: Readonly<Record<string, readonly [number, string]>> = {
   locked: [535, '5.7.8 Authentication failed'],
 };
 
-async function openEmail(manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counterpart> {
+async function openEmail(t: Ending, manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counterpart> {
   const from = 'Студия Север <hello@studio.test>';
   const common = { address: 'anna@mail.test', secrets: [SMTP_PASSWORD] };
   const through = (port: number) =>
-    channelOf('email', {
+    channelOf(t, 'email', {
       email: { smtpUrl: `smtp://robot:${SMTP_PASSWORD}@127.0.0.1:${port}`, from, timeoutMs },
     });
-  if (manner === 'absent') return { ...common, ...nobody(through(await freePort())) };
+  if (manner === 'absent') return { ...common, ...NOTHING, channel: through(await freePort()) };
   const { received, arrived, put } = mailbox();
   let refused = 0;
   const refusal = (words: unknown) => {
     const [responseCode, text] = SMTP_REFUSALS[manner] ?? [550, ''];
     return Object.assign(new Error(`${text} ${words}`), { responseCode });
   };
-  const server = await smtpServer({
+  const server = await smtpServer(t, {
     onAuth({ username, password }, _session, done) {
       if (manner === 'locked') return done(refusal(`${username} ${password}`));
       return done(null, { user: username });
@@ -231,29 +243,29 @@ async function openEmail(manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counte
     },
   });
   const channel = through(server.port);
-  return { ...common, channel, received, arrived, close: closeBoth(channel, server) };
+  return { ...common, channel, received, arrived };
 }
 
 /** smtp-server, with its sockets at hand. */
-export async function smtpServer(options: SMTPServerOptions) {
-  const smtp = new SMTPServer({
-    disabledCommands: ['STARTTLS'],
-    allowInsecureAuth: true,
-    authOptional: true,
-    ...options,
-  });
-  const sockets = new Set<Socket>();
-  smtp.server.on('connection', (socket: Socket) => sockets.add(socket));
+export async function smtpServer(t: Ending, options: SMTPServerOptions) {
+  const insecure = { disabledCommands: ['STARTTLS'], allowInsecureAuth: true, authOptional: true };
+  const smtp = new SMTPServer({ ...insecure, ...options });
   smtp.on('error', () => {});
-  const port = await listen(smtp.server);
+  return tcpServer(t, smtp.server);
+}
+
+export async function tcpServer(t: Ending, server: Server) {
+  const sockets = new Set<Socket>();
+  server.on('connection', socket => sockets.add(socket));
+  t.after(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    await once(server, 'close');
+  });
   const reset = () => {
     for (const socket of sockets) socket.resetAndDestroy();
   };
-  const close = async () => {
-    for (const socket of sockets) socket.destroy();
-    await new Promise<void>(resolve => smtp.close(resolve));
-  };
-  return { port, reset, close };
+  return { port: await listen(server), reset };
 }
 
 /** The text and the id of a message of one plain part. */
@@ -279,15 +291,15 @@ function decodeBody(body: string, encoding: string | undefined): string {
 
 const HTTP_REFUSALS: Readonly<Record<string, number>> = { gone: 410, bad: 422 };
 
-async function openWebhook(manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counterpart> {
-  const channel = channelOf('webhook', { webhook: { allowPrivate: true, timeoutMs } });
+async function openWebhook(t: Ending, manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Counterpart> {
+  const channel = channelOf(t, 'webhook', { webhook: { allowPrivate: true, timeoutMs } });
   const secrets = [WEBHOOK_SECRET, WEBHOOK_SECRET.slice('whsec_'.length)];
   const at = (port: number) => `http://127.0.0.1:${port}/hook?key=in-the-address`;
   // Our account cannot be refused by a receiver; what can be wrong with it is the secret.
-  if (manner === 'absent') return { address: at(await freePort()), secrets, ...nobody(channel) };
+  if (manner === 'absent') return { ...NOTHING, channel, secrets, address: at(await freePort()) };
   const { received, arrived, put } = mailbox();
   let calls = 0;
-  const server = await httpServer((request, body, response) => {
+  const server = await httpServer(t, (request, body, response) => {
     calls += 1;
     if (!isGenuine(request, body)) return response.writeHead(401).end();
     if (manner === 'busy' && calls === 1) {
@@ -300,7 +312,7 @@ async function openWebhook(manner: Manner, timeoutMs = TIMEOUT_MS): Promise<Coun
     if (manner === 'reset') return request.socket.resetAndDestroy();
     return response.end('thank you');
   });
-  return { channel, address: at(server.port), secrets, received, arrived, close: closeBoth(channel, server) };
+  return { channel, address: at(server.port), secrets, received, arrived };
 }
 
 /** Verified twice: by the standard's own library, and by hand over the raw bytes. */
@@ -320,15 +332,4 @@ export function isGenuine(
   const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
   const mac = createHmac('sha256', key).update(`${id}.${time}.`).update(body).digest('base64');
   return /^\d{10}$/.test(time) && signature === `v1,${mac}`;
-}
-
-function nobody(channel: Channel) {
-  return { channel, received: [], arrived: Promise.resolve(), close: async () => channel.close?.() };
-}
-
-function closeBoth(channel: Channel, server: { close(): Promise<unknown> }): () => Promise<void> {
-  return async () => {
-    await channel.close?.();
-    await server.close();
-  };
 }

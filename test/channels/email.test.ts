@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import type { SMTPServerOptions } from 'smtp-server';
 import { createEmail } from '../../src/channels/email.ts';
-import { listen, outgoing, smtpServer } from './counterparts.ts';
+import { outgoing, smtpServer, tcpServer } from './counterparts.ts';
 
 const never = new AbortController().signal;
 const message = outgoing({ address: 'anna@mail.test' });
 const FROM = '"Студия, Север" <hello@studio.test>';
 
-test('what the server says, and to which command, decides whether to try again, and what to give up', async () => {
+test('what the server says, and to which command, decides whether to try again, and what to give up', async t => {
   const cases: ReadonlyArray<readonly [Stage, number, string, object]> = [
     [
       'RCPT TO',
@@ -68,15 +67,13 @@ test('what the server says, and to which command, decides whether to try again, 
     ['AUTH', 454, 'Try later', { outcome: 'retry', reason: 'SMTP 454 at AUTH' }],
   ];
   for (const [stage, code, words, expected] of cases) {
-    const server = await smtpServer(refusing(stage, code, words));
+    const server = await smtpServer(t, refusing(stage, code, words));
     const channel = createEmail({ smtpUrl: `smtp://robot:secret@127.0.0.1:${server.port}`, from: FROM });
     assert.deepEqual(await channel.send(message, never), expected, `${stage} ${code} ${words}`);
-    await channel.close?.();
-    await server.close();
   }
 });
 
-test('a connection lost before the body is a retry, lost after it is unknown', async () => {
+test('a connection lost before the body is a retry, lost after it is unknown', async t => {
   const dialogues: ReadonlyArray<readonly [string, RegExp | null, boolean, string]> = [
     ['at the greeting', null, false, 'retry'],
     ['at EHLO', /^EHLO/m, false, 'retry'],
@@ -88,29 +85,25 @@ test('a connection lost before the body is a retry, lost after it is unknown', a
     ['after the body, pipelined', /\r\n\.\r\n$/, true, 'unknown'],
   ];
   for (const [where, last, pipelining, outcome] of dialogues) {
-    const server = createServer(socket => converse(socket, last, pipelining));
-    const port = await listen(server);
+    const { port } = await tcpServer(
+      t,
+      createServer(socket => converse(socket, last, pipelining)),
+    );
     const channel = createEmail({ smtpUrl: `smtp://127.0.0.1:${port}`, from: FROM });
     assert.equal((await channel.send(message, never)).outcome, outcome, where);
-    await channel.close?.();
-    server.close();
-    await once(server, 'close');
   }
 });
 
-test('a server that says nothing at all is a retry within the timeout', async () => {
-  const server = createServer(() => {});
-  const port = await listen(server);
+test('a server that says nothing at all is a retry within the timeout', async t => {
+  const { port } = await tcpServer(t, createServer());
   const channel = createEmail({ smtpUrl: `smtp://127.0.0.1:${port}`, from: FROM, timeoutMs: 500 });
   assert.equal((await channel.send(message, never)).outcome, 'retry');
-  await channel.close?.();
-  server.close();
 });
 
-test('no text gets into the headers or the envelope, and the Message-ID is the same on every attempt', async () => {
+test('no text gets into the headers or the envelope, and the Message-ID is the same on every attempt', async t => {
   const sources: string[] = [];
   const recipients: string[] = [];
-  const server = await smtpServer({
+  const server = await smtpServer(t, {
     onRcptTo({ address }, _session, done) {
       recipients.push(address);
       done();
@@ -139,8 +132,6 @@ test('no text gets into the headers or the envelope, and the Message-ID is the s
     assert.match(head, /^Content-Type: text\/plain; charset=utf-8$/m);
     assert.match(body, /^One\r\n\.\r\nMAIL FROM:<evil@mail\.test>\r\n\.\.two\s*$/);
   }
-  await channel.close?.();
-  await server.close();
 });
 
 test('a setting that can never work stops the start, and is not repeated in the error', () => {

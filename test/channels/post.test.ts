@@ -8,9 +8,9 @@ import { httpServer } from './counterparts.ts';
 const never = new AbortController().signal;
 const limits = { headers: {}, body: 'hello', timeoutMs: 10_000, maxAnswerBytes: 1000 };
 
-test('a stop while still connecting ends at once, and what has not left does not leave later', async () => {
+test('a stop while still connecting ends at once, and what has not left does not leave later', async t => {
   let arrived = 0;
-  const server = await httpServer((_request, _body, response) => {
+  const server = await httpServer(t, (_request, _body, response) => {
     arrived += 1;
     response.end();
   });
@@ -41,17 +41,13 @@ test('a stop while still connecting ends at once, and what has not left does not
   const after = await post({ ...limits, url: `http://127.0.0.1:${server.port}`, dispatcher }, never);
   assert.equal(after.answered, true);
   assert.equal(arrived, 1);
-  await dispatcher.destroy();
-  await server.close();
 });
 
-test('an answer over the limit is dropped, its status kept', async () => {
-  const server = await httpServer((_request, _body, response) => response.end('x'.repeat(1_000_000)));
+test('an answer over the limit is dropped, its status kept', async t => {
+  const server = await httpServer(t, (_request, _body, response) => response.end('x'.repeat(1_000_000)));
   const dispatcher = new Agent();
   const posted = await post({ ...limits, url: `http://127.0.0.1:${server.port}`, dispatcher }, never);
   assert.deepEqual(posted, { answered: true, status: 200, retryAfter: undefined, text: null });
-  await dispatcher.destroy();
-  await server.close();
 });
 
 test('Retry-After is read as seconds or as a date, and never beyond an hour', () => {

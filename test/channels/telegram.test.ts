@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createTelegram } from '../../src/channels/telegram.ts';
-import { httpServer, outgoing } from './counterparts.ts';
+import { type Ending, httpServer, outgoing } from './counterparts.ts';
 
 const TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
 const never = new AbortController().signal;
 
-test('what the Bot API says of a failure decides whether to try again, and what to give up', async () => {
+test('what the Bot API says of a failure decides whether to try again, and what to give up', async t => {
   const cases: ReadonlyArray<readonly [number, string, object]> = [
     [
       400,
@@ -42,11 +42,11 @@ test('what the Bot API says of a failure decides whether to try again, and what 
   for (const [error_code, description, expected] of cases) {
     const parameters = error_code === 429 ? { retry_after: 99_999 } : undefined;
     const answer = JSON.stringify({ ok: false, error_code, description, parameters });
-    assert.deepEqual(await answered(error_code, answer), expected, description);
+    assert.deepEqual(await answered(t, error_code, answer), expected, description);
   }
 });
 
-test('an answer that is not the Bot API’s is judged by what it may hide', async () => {
+test('an answer that is not the Bot API’s is judged by what it may hide', async t => {
   const page = '<html>nginx</html>';
   const outcomes = {
     502: 'unknown',
@@ -58,23 +58,23 @@ test('an answer that is not the Bot API’s is judged by what it may hide', asyn
     302: 'rejected',
   };
   for (const [status, outcome] of Object.entries(outcomes)) {
-    const result = await answered(Number(status), page);
+    const result = await answered(t, Number(status), page);
     assert.equal(result.outcome, outcome, status);
     if (result.outcome === 'rejected') assert.equal(result.scope, 'channel');
   }
-  assert.equal((await answered(200, '{"ok":true}')).outcome, 'unknown');
-  assert.equal((await answered(200, '')).outcome, 'unknown');
-  assert.equal((await answered(200, 'x'.repeat(1_000_000))).outcome, 'unknown');
-  assert.deepEqual(await answered(503, page, { 'retry-after': '3' }), {
+  assert.equal((await answered(t, 200, '{"ok":true}')).outcome, 'unknown');
+  assert.equal((await answered(t, 200, '')).outcome, 'unknown');
+  assert.equal((await answered(t, 200, 'x'.repeat(1_000_000))).outcome, 'unknown');
+  assert.deepEqual(await answered(t, 503, page, { 'retry-after': '3' }), {
     outcome: 'retry',
     reason: 'HTTP 503, and not from the Bot API',
     retryAfterMs: 3000,
   });
 });
 
-test('a long text is cut to what Telegram takes, and not in the middle of a character', async () => {
+test('a long text is cut to what Telegram takes, and not in the middle of a character', async t => {
   const texts: string[] = [];
-  const server = await httpServer((request, body, response) => {
+  const server = await httpServer(t, (request, body, response) => {
     assert.equal(request.url, `/proxy/bot${TOKEN}/sendMessage`);
     const payload = JSON.parse(body.toString());
     assert.deepEqual(
@@ -93,8 +93,6 @@ test('a long text is cut to what Telegram takes, and not in the middle of a char
     });
   }
   assert.deepEqual(texts, ['a'.repeat(4096), `${'a'.repeat(4095)}…`, `${'𝕬'.repeat(2047)}…`]);
-  await channel.close?.();
-  await server.close();
 });
 
 test('an API root that is no URL stops the start', () => {
@@ -103,13 +101,11 @@ test('an API root that is no URL stops the start', () => {
   }
 });
 
-async function answered(status: number, body: string, headers = {}) {
-  const server = await httpServer((_request, _body, response) => {
+async function answered(t: Ending, status: number, body: string, headers = {}) {
+  const server = await httpServer(t, (_request, _body, response) => {
     response.writeHead(status, headers).end(body);
   });
   const channel = createTelegram({ token: TOKEN, apiRoot: `http://127.0.0.1:${server.port}` });
   const result = await channel.send(outgoing({ address: '700000001' }), never);
-  await channel.close?.();
-  await server.close();
   return result;
 }

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import type { SendResult } from '../../src/channels/channel.ts';
 import { isPublic } from '../../src/channels/guard.ts';
 import { createWebhook } from '../../src/channels/webhook.ts';
-import { freePort, httpServer, isGenuine, listen, outgoing, WEBHOOK_SECRET } from './counterparts.ts';
+import { freePort, httpServer, isGenuine, outgoing, tcpServer, WEBHOOK_SECRET } from './counterparts.ts';
 
 const never = new AbortController().signal;
 const TIMEOUT_MS = 10_000;
@@ -15,13 +15,13 @@ const guarded = createWebhook({ allowPrivate: false, timeoutMs: TIMEOUT_MS });
 const open = createWebhook({ allowPrivate: true, timeoutMs: TIMEOUT_MS });
 test.after(() => Promise.all([guarded.close?.(), open.close?.()]));
 
-test('hosts that are not on the public internet are refused without a connection', async () => {
+test('hosts that are not on the public internet are refused without a connection', async t => {
   let connections = 0;
   const server = createServer(socket => {
     connections += 1;
     socket.destroy();
   });
-  const port = await listen(server);
+  const { port } = await tcpServer(t, server);
   const hosts = [
     '127.0.0.1',
     '127.1',
@@ -62,7 +62,6 @@ test('hosts that are not on the public internet are refused without a connection
     assert.equal(scopeOf(result), 'address', host);
   }
   assert.equal(connections, 0);
-  server.close();
 });
 
 test('an address with a user, another scheme or no host is refused', async () => {
@@ -103,14 +102,14 @@ test('only addresses of the public internet are public', () => {
   }
 });
 
-test('a redirect is not followed, wherever it leads', async () => {
+test('a redirect is not followed, wherever it leads', async t => {
   let followed = 0;
-  const inner = await httpServer((_request, _body, response) => {
+  const inner = await httpServer(t, (_request, _body, response) => {
     followed += 1;
     response.end();
   });
   for (const status of [301, 302, 303, 307, 308]) {
-    const outer = await httpServer((_request, _body, response) => {
+    const outer = await httpServer(t, (_request, _body, response) => {
       response.writeHead(status, { location: `http://127.0.0.1:${inner.port}/` }).end();
     });
     const result = await open.send(outgoing({ address: `http://127.0.0.1:${outer.port}/` }), never);
@@ -119,16 +118,14 @@ test('a redirect is not followed, wherever it leads', async () => {
       scope: 'address',
       reason: `HTTP ${status}: redirects are not followed`,
     });
-    await outer.close();
   }
   assert.equal(followed, 0);
-  await inner.close();
 });
 
-test('the answer decides: sent, later, never', async () => {
+test('the answer decides: sent, later, never', async t => {
   const now = () => Date.parse('2026-11-24T10:00:00Z');
   const channel = createWebhook({ allowPrivate: true, timeoutMs: TIMEOUT_MS, now });
-  const server = await httpServer(({ url }, _body, response) => {
+  const server = await httpServer(t, ({ url }, _body, response) => {
     const [, status = '', retryAfter = ''] = (url ?? '').split('/');
     response
       .writeHead(Number(status), retryAfter === '' ? {} : { 'retry-after': decodeURIComponent(retryAfter) })
@@ -153,26 +150,22 @@ test('the answer decides: sent, later, never', async () => {
     const address = `http://127.0.0.1:${server.port}/${encodeURI(path)}`;
     assert.deepEqual(await channel.send(outgoing({ address }), never), expected, path);
   }
-  await channel.close?.();
-  await server.close();
 });
 
-test('a receiver that has answered may dawdle over the rest: the message is sent', async () => {
+test('a receiver that has answered may dawdle over the rest: the message is sent', async t => {
   const channel = createWebhook({ allowPrivate: true, timeoutMs: 1000 });
-  const server = await httpServer((_request, _body, response) => {
+  const server = await httpServer(t, (_request, _body, response) => {
     response.writeHead(200).write('never ending');
   });
   const result = await channel.send(outgoing({ address: `http://127.0.0.1:${server.port}/` }), never);
   assert.deepEqual(result, { outcome: 'sent' });
-  await channel.close?.();
-  await server.close();
 });
 
-test('the body and the headers are those of docs/webhook-channel.md', async () => {
+test('the body and the headers are those of docs/webhook-channel.md', async t => {
   const bodies: unknown[] = [];
   const now = () => Date.now() + 60_000;
   const channel = createWebhook({ allowPrivate: true, timeoutMs: TIMEOUT_MS, now });
-  const server = await httpServer((request, body, response) => {
+  const server = await httpServer(t, (request, body, response) => {
     assert.ok(isGenuine(request, body));
     assert.equal(request.method, 'POST');
     assert.equal(request.headers['content-type'], 'application/json');
@@ -192,8 +185,6 @@ test('the body and the headers are those of docs/webhook-channel.md', async () =
     { ...common, type: 'notice.booked', recordId, attempt: 3, before: null, after: notice?.after },
     { ...common, type: 'test', recordId: null, attempt: 1, before: null, after: null },
   ]);
-  await channel.close?.();
-  await server.close();
 });
 
 test('without a usable secret nothing is sent unsigned', async () => {
@@ -204,7 +195,7 @@ test('without a usable secret nothing is sent unsigned', async () => {
   }
 });
 
-test('the receiver of docs/webhook-channel.md takes what is genuine, and drops repeats', async () => {
+test('the receiver of docs/webhook-channel.md takes what is genuine, and drops repeats', async t => {
   const guide = await readFile(new URL('../../docs/webhook-channel.md', import.meta.url), 'utf8');
   const source = /```js\n([\s\S]*?)```/.exec(guide)?.[1] ?? '';
   assert.ok(source.trim().split('\n').length <= 15);
@@ -214,30 +205,26 @@ test('the receiver of docs/webhook-channel.md takes what is genuine, and drops r
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  try {
-    let printed = '';
-    receiver.stdout.setEncoding('utf8').on('data', chunk => {
-      printed += chunk;
-    });
-    await once(receiver.stdout, 'data');
-    const message = outgoing({ address: `http://127.0.0.1:${port}/`, text: 'Один раз' });
-    assert.deepEqual(await open.send(message, never), { outcome: 'sent' });
-    assert.deepEqual(await open.send({ ...message, attempt: 2 }, never), { outcome: 'sent' });
-    const foreign = { ...message, id: 'another', text: 'Подделка', secret: `whsec_${'A'.repeat(32)}` };
-    assert.equal(scopeOf(await open.send(foreign, never)), 'message');
-    const stale = createWebhook({
-      allowPrivate: true,
-      timeoutMs: TIMEOUT_MS,
-      now: () => Date.now() - 600_000,
-    });
-    assert.equal(scopeOf(await stale.send({ ...message, id: 'old' }, never)), 'message');
-    await stale.close?.();
-    receiver.kill();
-    await once(receiver, 'close');
-    assert.equal(printed, 'listening\nОдин раз\n');
-  } finally {
-    receiver.kill();
-  }
+  t.after(() => receiver.kill());
+  let printed = '';
+  receiver.stdout.setEncoding('utf8').on('data', chunk => {
+    printed += chunk;
+  });
+  await once(receiver.stdout, 'data');
+  const message = outgoing({ address: `http://127.0.0.1:${port}/`, text: 'Один раз' });
+  assert.deepEqual(await open.send(message, never), { outcome: 'sent' });
+  assert.deepEqual(await open.send({ ...message, attempt: 2 }, never), { outcome: 'sent' });
+  const foreign = { ...message, id: 'another', text: 'Подделка', secret: `whsec_${'A'.repeat(32)}` };
+  assert.equal(scopeOf(await open.send(foreign, never)), 'message');
+  const stale = createWebhook({
+    allowPrivate: true,
+    timeoutMs: TIMEOUT_MS,
+    now: () => Date.now() - 600_000,
+  });
+  assert.equal(scopeOf(await stale.send({ ...message, id: 'old' }, never)), 'message');
+  receiver.kill();
+  await once(receiver, 'close');
+  assert.equal(printed, 'listening\nОдин раз\n');
 });
 
 function scopeOf(result: SendResult): string {

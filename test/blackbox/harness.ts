@@ -1,0 +1,120 @@
+/** What one file of these tests shares: a database, a bot that listens, one service between them. */
+import assert from 'node:assert/strict';
+import type pg from 'pg';
+import { z } from 'zod';
+import { testDatabase } from '../support/database.ts';
+import { type Answer, type Company, json, post, type Service, startService } from '../support/service.ts';
+import { type Delivery, type Sink, startSink } from '../support/sink.ts';
+import { until } from '../support/until.ts';
+
+/** Two files of tests and other work may share the machine. */
+const PATIENCE_MS = 45_000;
+
+export type Told = z.infer<typeof told> & { delivery: Delivery };
+
+export type House = {
+  databaseUrl: string;
+  pool: pg.Pool;
+  service: Service;
+  sink: Sink;
+  /** A company whose messages come to the sink at once, under a path of its own. */
+  company(fields?: Readonly<Record<string, unknown>>): Promise<Company>;
+  /** Posts, and insists on 200. */
+  accept(company: Company, body: unknown): Promise<Accepted>;
+  /** Waits until all that came in of this company is processed and all that was to be said is said. */
+  settled(company: Company): Promise<void>;
+  /** What the sink heard of this company, one a `webhook-id`, in order of arrival. */
+  heard(company: Company): Told[];
+  /** `settled`, then `heard`. */
+  heardInTheEnd(company: Company): Promise<Told[]>;
+  close(): Promise<void>;
+};
+
+export type Accepted = { id: string; duplicate: boolean };
+
+const accepted = z.object({ id: z.string(), duplicate: z.boolean() });
+const told = z.object({
+  id: z.string(),
+  type: z.string(),
+  recordId: z.number(),
+  recipient: z.object({ clientId: z.number(), name: z.string(), phone: z.string() }),
+  text: z.string(),
+  subject: z.string(),
+  before: z.unknown(),
+  after: z.unknown(),
+});
+const problem = z.object({
+  type: z.string(),
+  title: z.string().min(1),
+  status: z.number(),
+  detail: z.string().min(1),
+});
+
+export async function openHouse(env: Readonly<Record<string, string>> = {}): Promise<House> {
+  const database = await testDatabase();
+  const sink = await startSink();
+  const service = await startService(database.url, { env }).catch(async error => {
+    await Promise.all([sink.close(), database.close()]);
+    throw error;
+  });
+  let last = 1000;
+  const settled = async ({ companyId }: Company) => {
+    await until(async () => (await unfinished(database.pool, companyId)) === 0, {
+      what: `nothing of company ${companyId} is left to do`,
+      timeoutMs: PATIENCE_MS,
+    });
+  };
+  const heard = ({ companyId }: Company) =>
+    [...sink.byId(`/${companyId}`).values()].flatMap(([delivery]) => {
+      if (!delivery) return [];
+      return [{ ...told.parse(JSON.parse(delivery.bytes.toString())), delivery }];
+    });
+  return {
+    databaseUrl: database.url,
+    pool: database.pool,
+    service,
+    sink,
+    company: fields => {
+      last += 1;
+      return service.addCompany({
+        companyId: last,
+        settleMs: 0,
+        route: ['webhook'],
+        webhookUrl: `${sink.url}/${last}`,
+        ...fields,
+      });
+    },
+    accept: async (company, body) => {
+      const answer = await post(company.url, body);
+      assert.equal(answer.status, 200, answer.body.toString());
+      return accepted.parse(json(answer));
+    },
+    settled,
+    heard,
+    heardInTheEnd: async company => {
+      await settled(company);
+      return heard(company);
+    },
+    close: async () => {
+      await service.stop();
+      await sink.close();
+      await database.close();
+    },
+  };
+}
+
+async function unfinished(pool: pg.Pool, companyId: number): Promise<number> {
+  const { rows } = await pool.query<{ left: string }>(
+    `SELECT (SELECT count(*) FROM webhook_events WHERE company_id = $1 AND state IN ('pending', 'waiting'))
+          + (SELECT count(*) FROM messages WHERE company_id = $1 AND state IN ('due', 'sending')) AS left`,
+    [companyId],
+  );
+  return Number(rows[0]?.left);
+}
+
+/** Insists that the answer is a problem of this status, in the form of RFC 9457. */
+export function assertProblem(answer: Answer, status: number): void {
+  assert.equal(answer.status, status, answer.body.toString().slice(0, 500));
+  assert.match(answer.headers['content-type'] ?? '', /^application\/problem\+json\b/);
+  assert.equal(problem.parse(json(answer)).status, status);
+}
