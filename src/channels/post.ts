@@ -45,7 +45,6 @@ export async function post(posting: Posting, signal: AbortSignal): Promise<Poste
   // A stream is read only once the connection stands, which a Buffer would not tell.
   const stream = new Readable({
     read() {
-      if (ended.aborted) return void this.destroy();
       left = true;
       this.push(bytes);
       this.push(null);

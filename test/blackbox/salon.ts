@@ -2,7 +2,13 @@
 
 export type Status = 'create' | 'update' | 'delete';
 export type Data = Readonly<Record<string, unknown>>;
-export type Event = { company_id: number; resource: string; resource_id: number; status: string; data: unknown };
+export type Event = {
+  company_id: number;
+  resource: string;
+  resource_id: number;
+  status: string;
+  data: unknown;
+};
 
 const DAY_MS = 86_400_000;
 
@@ -18,8 +24,20 @@ export function wallClock(daysFromNow: number, time = '14:30:00'): string {
 }
 
 export const HAIRCUT = { id: 5001, title: 'Стрижка', cost: 2500, cost_to_pay: 2500, discount: 0, amount: 1 };
-export const COLOURING = { id: 5002, title: 'Окрашивание', cost: 6000, cost_to_pay: 6000, discount: 0, amount: 1 };
-export const MASTER = { id: 701, name: 'Мария', specialization: 'Стилист', position: { id: 3, title: 'Стилист' } };
+export const COLOURING = {
+  id: 5002,
+  title: 'Окрашивание',
+  cost: 6000,
+  cost_to_pay: 6000,
+  discount: 0,
+  amount: 1,
+};
+export const MASTER = {
+  id: 701,
+  name: 'Мария',
+  specialization: 'Стилист',
+  position: { id: 3, title: 'Стилист' },
+};
 export const OTHER_MASTER = { id: 702, name: 'Светлана', specialization: 'Стилист', position: [] };
 
 export function client(id: number, fields: Data = {}): Data {
@@ -90,13 +108,7 @@ export function booking(companyId: number, recordId: number, fields: Data = {}, 
   };
 }
 
-export function event(
-  companyId: number,
-  resource: string,
-  id: number,
-  status: string,
-  data: unknown,
-): Event {
+export function event(companyId: number, resource: string, id: number, status: string, data: unknown): Event {
   return { company_id: companyId, resource, resource_id: id, status, data };
 }
 

@@ -107,8 +107,7 @@ export async function startService(
 
 function serviceOf(child: ChildProcess, ports: Ports): Service {
   const printed: Buffer[] = [];
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (part: Buffer) => printed.push(part));
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (part: Buffer) => printed.push(part));
   let ended = false;
   living.add(child);
   const exit = new Promise<number | null>(resolve => {
@@ -174,7 +173,11 @@ async function isReady(service: Service): Promise<boolean> {
 /** Posts an event the way the platform does: JSON unless it is bytes or text already. */
 export function post(url: string, body: unknown, headers: Headers = {}): Promise<Answer> {
   const bytes = Buffer.isBuffer(body) ? body : typeof body === 'string' ? body : JSON.stringify(body);
-  return send(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: bytes });
+  return send(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: bytes,
+  });
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 128 });
@@ -206,7 +209,11 @@ export function json(answer: Answer): unknown {
 export type Ran = { code: number | null; stdout: string; stderr: string };
 
 /** Runs one command to its end. */
-export async function command(databaseUrl: string, args: readonly string[], env: Environment = {}): Promise<Ran> {
+export async function command(
+  databaseUrl: string,
+  args: readonly string[],
+  env: Environment = {},
+): Promise<Ran> {
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: environment(databaseUrl, env),
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -31,7 +31,13 @@ export async function startSink({ delayMs = 0 }: { delayMs?: number } = {}): Pro
     if (!parts) return;
     const { 'webhook-id': id } = incoming.headers;
     const path = incoming.url ?? '';
-    const delivery = { path, id: String(id), headers: incoming.headers, bytes: Buffer.concat(parts), status: 0 };
+    const delivery = {
+      path,
+      id: String(id),
+      headers: incoming.headers,
+      bytes: Buffer.concat(parts),
+      status: 0,
+    };
     delivery.status = decide(delivery);
     deliveries.push(delivery);
     // Between taking and answering is where a sender's crash leaves it in doubt.
