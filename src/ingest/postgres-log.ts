@@ -7,40 +7,29 @@ import { findIds, insertEvents, type NewEvent } from '../store/inbox.ts';
 import { type Pool, troubleOf } from '../store/pool.ts';
 import { type Appended, type IngestLog, Unstorable } from './ingest-log.ts';
 
+/** One flush at a time. Two side by side halved the batches and took a third more of PostgreSQL's time. */
 const BATCH = 512;
-/**
- * Flushes side by side, each for resources of its own, so that the order of one resource holds. With a single one node
- * and PostgreSQL wait for each other: every connection's event is in the flush under way.
- */
-const LANES = 2;
 /** At 256 KiB a body the worst case is 1 GiB; at the usual 2 kB it is 8 MB and half a second of work. */
 const WAITING = 4_096;
 const CONFLICT_TRIES = 5;
 
 export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended: () => void }): IngestLog {
-  const flush = async (batch: readonly NewEvent[]) => {
-    const results = await store(pool, batch);
-    onAppended();
-    return results;
-  };
-  const lanes = Array.from({ length: LANES }, () =>
-    createGroupCommit<NewEvent, Appended | Unstorable>({
-      flush,
-      batchLimit: BATCH,
-      waitingLimit: WAITING / LANES,
-    }),
-  );
+  const group = createGroupCommit<NewEvent, Appended | Unstorable>({
+    flush: async batch => {
+      const results = await store(pool, batch);
+      onAppended();
+      return results;
+    },
+    batchLimit: BATCH,
+    waitingLimit: WAITING,
+  });
   return {
     async append(event) {
-      const lane = lanes[Math.abs(event.resourceId) % LANES] ?? lanes[0];
-      if (lane === undefined) throw new Error('a log without lanes');
-      const result = await lane.add(event);
+      const result = await group.add(event);
       if (result instanceof Unstorable) throw result;
       return result;
     },
-    async flushed() {
-      await Promise.all(lanes.map(lane => lane.idle()));
-    },
+    flushed: () => group.idle(),
   };
 }
 

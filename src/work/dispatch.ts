@@ -18,7 +18,7 @@ import { createSettler } from './settle.ts';
 const MAX_IN_FLIGHT = 256;
 const CLAIM_BATCH = 64;
 /** Longer than any channel's own timeout, so that a live send is never taken for an abandoned one. */
-const LEASE_MS = 60_000;
+const LEASE_MS = 120_000;
 const IDLE_MS = 200;
 
 export type DispatchDeps = {
@@ -31,7 +31,7 @@ export type DispatchDeps = {
   readonly channels: ReadonlyMap<ChannelName, Channel>;
   readonly texts: Texts;
   readonly vault: Vault;
-  /** How long a claim lasts without its process; 60 s unless given. */
+  /** How long a claim lasts without its process; 120 s unless given. */
   readonly leaseMs?: number;
 };
 
