@@ -1,0 +1,170 @@
+/** The real inbox, processor and dispatcher on a database of their own, with a clock that the test moves. */
+import type { Channel, ChannelName, Outgoing, SendResult } from '../../src/channels/channel.ts';
+import { createTexts } from '../../src/domain/text.ts';
+import type { EpochMs } from '../../src/domain/time.ts';
+import { readBody } from '../../src/ingest/read-body.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
+import { insertEvents } from '../../src/store/inbox.ts';
+import { createPool, type Pool } from '../../src/store/pool.ts';
+import { loadTemplates } from '../../src/templates.ts';
+import { createVault } from '../../src/vault.ts';
+import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
+import { createProcessor, type Processor } from '../../src/work/process.ts';
+import { testDatabase } from '../support/database.ts';
+
+export type Pipeline = {
+  readonly pool: Pool;
+  readonly processor: Processor;
+  readonly dispatcher: Dispatcher;
+  readonly sent: Outgoing[];
+  /** The clock of everything but leases. */
+  now: EpochMs;
+  /** What the channel answers to the next sends, first to last; `sent` when there is nothing. */
+  answers: SendResult[];
+  addCompany(company: Partial<NewCompany> & { readonly companyId: number }): Promise<void>;
+  /** Puts bodies into the inbox as received at these moments. */
+  receive(
+    companyId: number,
+    bodies: readonly { readonly body: string; readonly receivedAt: EpochMs }[],
+  ): Promise<void>;
+  /** Processes and dispatches until nothing is left to do at this moment. */
+  settle(): Promise<void>;
+  /** Another pair of processes on the same database. */
+  another(options?: { readonly leaseMs?: number; readonly channel?: Channel }): {
+    processor: Processor;
+    dispatcher: Dispatcher;
+  };
+  close(): Promise<void>;
+};
+
+const log = createLog('silent');
+
+export async function createPipeline(
+  options: { idempotent?: boolean; leaseMs?: number } = {},
+): Promise<Pipeline> {
+  const database = await testDatabase();
+  const pool = createPool(database.url, { max: 8, name: 'test', statementTimeoutMs: 30_000 });
+  const sent: Outgoing[] = [];
+  const channel: Channel = {
+    name: 'console',
+    idempotent: options.idempotent ?? true,
+    concurrency: 64,
+    async send(message) {
+      sent.push(message);
+      return pipeline.answers.shift() ?? { outcome: 'sent' };
+    },
+  };
+  const build: Pipeline['another'] = (other = {}) => {
+    const channels = new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
+    const common = { pool, log, metrics: createMetrics(), now: () => pipeline.now, random: () => 0.5 };
+    const leaseMs = other.leaseMs ?? options.leaseMs;
+    const dispatcher = createDispatcher({
+      ...common,
+      channels,
+      texts: createTexts(loadTemplates()),
+      vault: createVault(Buffer.alloc(32, 1)),
+      ...(leaseMs === undefined ? {} : { leaseMs }),
+    });
+    return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };
+  };
+  const pipeline: Pipeline = {
+    pool,
+    ...{ processor: undefined as never, dispatcher: undefined as never },
+    sent,
+    now: Date.now(),
+    answers: [],
+    async addCompany(company) {
+      await insertCompany(pool, {
+        title: 'Студия Север',
+        zone: 'Europe/Moscow',
+        brand: 'yclients',
+        locale: 'ru',
+        settleMs: 0,
+        route: ['console'],
+        webhookUrl: null,
+        botApiPrefix: null,
+        signatureRequired: false,
+        ...company,
+      });
+    },
+    async receive(companyId, bodies) {
+      const events = bodies.flatMap(({ body, receivedAt }) => {
+        const read = readBody(Buffer.from(body), { companyId, receivedAt, source: 'webhook' });
+        if ('unreadable' in read) throw new Error(`unreadable: ${read.unreadable}`);
+        return read.map(event => ({ event, receivedAt }));
+      });
+      const unique = new Map(events.map(entry => [entry.event.eventId, entry]));
+      const fresh = await insertEvents(
+        pool,
+        [...unique.values()].map(({ event }) => event),
+      );
+      const moments = [...unique.values()].filter(({ event }) => fresh.has(event.id));
+      await pool.query(
+        `UPDATE webhook_events e SET created_at = to_timestamp(r.at / 1000.0)
+         FROM unnest($1::uuid[], $2::float8[]) AS r (id, at) WHERE e.id = r.id`,
+        [moments.map(({ event }) => event.id), moments.map(({ receivedAt }) => receivedAt)],
+      );
+    },
+    async settle() {
+      await pipeline.processor.drain();
+      await pipeline.dispatcher.drain();
+    },
+    another: build,
+    async close() {
+      await pipeline.processor.stop();
+      await pipeline.dispatcher.stop();
+      await pool.end();
+      await database.close();
+    },
+  };
+  return Object.assign(pipeline, build());
+}
+
+export type RecordOverrides = {
+  readonly id?: number;
+  readonly companyId?: number;
+  readonly status?: string;
+  readonly at?: EpochMs;
+  readonly data?: Record<string, unknown>;
+};
+
+/** A record webhook as the platform writes it, of a visit in the far future unless told otherwise. */
+export function recordBody({
+  id = 100,
+  companyId = 1,
+  status = 'create',
+  at = Date.now(),
+  data = {},
+}: RecordOverrides = {}): string {
+  const instant = `${new Date(at).toISOString().slice(0, 19)}+0000`;
+  return JSON.stringify({
+    company_id: companyId,
+    resource: 'record',
+    resource_id: id,
+    status,
+    data: {
+      id,
+      company_id: companyId,
+      staff_id: 5,
+      date: '2031-05-20 14:30:00',
+      datetime: '2031-05-20T14:30:00+03:00',
+      create_date: instant,
+      last_change_date: instant,
+      attendance: 0,
+      deleted: false,
+      online: false,
+      seance_length: 3600,
+      paid_full: 0,
+      comment: '',
+      services: [
+        { id: 7, title: 'Стрижка', amount: 1 },
+        { id: 8, title: 'Укладка', amount: 1 },
+      ],
+      staff: { id: 5, name: 'Ольга' },
+      client: { id: 9, name: 'Анна', phone: '79160000001' },
+      ...data,
+    },
+  });
+}
