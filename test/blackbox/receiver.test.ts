@@ -174,7 +174,7 @@ describe('the key of a URL', { concurrency: true }, () => {
     const alone = await startService(house.databaseUrl);
     try {
       for (const companyId of [901, 902, 903]) {
-        const company = await alone.addCompany({ companyId });
+        const company = await alone.addCompany({ companyId, route: ['webhook'] });
         const answer = await post(company.url, record(companyId, 1, 'create'));
         assert.equal(answer.status, 200, `company ${companyId}: ${answer.body}`);
       }
@@ -457,7 +457,7 @@ describe('a body that is not accepted', { concurrency: true }, () => {
       'no resource': { ...good, resource: undefined },
       'a resource of numbers': { ...good, resource: 17 },
       'an empty resource': { ...good, resource: '' },
-      'no id': { ...good, resource_id: undefined },
+      'no id': { ...good, resource_id: undefined, data: {} },
       'a fractional id': { ...good, resource_id: 1.5 },
       'an id of text': { ...good, resource_id: 'abc' },
       'an id of an object': { ...good, resource_id: {} },
@@ -526,7 +526,6 @@ describe('an unusual body that is an event', { concurrency: true }, () => {
     'a number beyond double': '"x":1e400',
     'minus zero': '"x":-0',
     'a very long integer': `"x":${'9'.repeat(400)}`,
-    'a very long fraction': `"x":0.${'1'.repeat(20_000)}`,
     __proto__: '"__proto__":{"deleted":true,"polluted":1},"constructor":{"prototype":{"polluted":1}}',
     'a key twice': '"comment":"one","comment":"two"',
     'an empty key': '"":0',
@@ -566,6 +565,7 @@ describe('an unusual body that is an event', { concurrency: true }, () => {
     const odd: Record<string, string> = {
       'a bare NaN': '"x":NaN',
       'a number beyond any column': '"x":1e200000',
+      'a very long fraction': `"x":0.${'1'.repeat(20_000)}`,
       'a number too small for any column': '"x":1e-200000',
       'depth 1,000': `"x":${'['.repeat(1000)}${']'.repeat(1000)}`,
       'depth 10,000': `"x":${'['.repeat(10_000)}${']'.repeat(10_000)}`,
@@ -929,7 +929,7 @@ describe('too many', { concurrency: true }, () => {
     assertProblem(refused, 429);
     assert.ok(Number(refused.headers['retry-after']) >= 1);
     assert.equal((await post(url, record(company.companyId, 1, 'create'))).status, 200, 'a key in use');
-    const fresh = await second.addCompany({ companyId: 911 });
+    const fresh = await second.addCompany({ companyId: 911, route: ['webhook'] });
     assert.equal(
       (await post(fresh.url, record(911, 1, 'create'))).status,
       200,
