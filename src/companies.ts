@@ -15,7 +15,7 @@ import { type Db, type Pool, transaction } from './store/pool.ts';
 import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
 
 /** How long the old key of a webhook URL goes on working after a rotation. */
-export const KEY_GRACE_MS = 24 * 60 * 60_000;
+const KEY_GRACE_MS = 24 * 60 * 60_000;
 
 export type OperatorDeps = { readonly pool: Pool; readonly vault: Vault; readonly actor: 'command' | 'api' };
 

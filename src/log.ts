@@ -30,8 +30,6 @@ type Fields = {
   readonly request_id?: string;
 };
 
-export type LogFields = Fields;
-
 export type Log = {
   info(fields: Fields, text: string): void;
   warn(fields: Fields, text: string): void;

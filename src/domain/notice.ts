@@ -62,7 +62,7 @@ export function sameFacts(left: Facts | null, right: Facts | null): boolean {
   return noticeBetween(left, right) === null;
 }
 
-export function clientRecipient(clientId: number): string {
+function clientRecipient(clientId: number): string {
   return `client:${clientId}`;
 }
 
@@ -107,7 +107,7 @@ export function hasBegun(booking: Booking, zone: string, now: EpochMs): boolean 
 }
 
 /** How long after its creation a booking first seen by an `update` still counts as new: an out-of-order create. */
-export const FRESH_MS = 60 * 60 * 1000;
+const FRESH_MS = 60 * 60 * 1000;
 
 /**
  * Whether a booking seen for the first time is taken as already known to its client. A `create` is news; so is an

@@ -37,7 +37,7 @@ export type Route = {
 };
 
 /** A refusal that a handler states as an answer. */
-export class Refused extends Error {
+class Refused extends Error {
   readonly problem: Problem;
 
   constructor(problem: Problem) {

@@ -17,7 +17,7 @@ import { NOT_FOUND, type Problem, sendProblem, useProblems } from './problem.ts'
 import { faultOf } from './signature.ts';
 
 /** The largest real body seen is under 20 kB. */
-export const BODY_LIMIT_BYTES = 256 * 1024;
+const BODY_LIMIT_BYTES = 256 * 1024;
 /** The sender gives up at 10 to 15 s; nobody honest needs that long to send 2 kB. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 5_000;

@@ -223,10 +223,3 @@ export async function settleSetting(db: Db, key: string, value: string): Promise
   ]);
   return (await readSetting(db, key)) ?? value;
 }
-
-export async function writeSetting(db: Db, key: string, value: string): Promise<void> {
-  await db.query(
-    'INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value',
-    [key, value],
-  );
-}

@@ -35,7 +35,7 @@ import {
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { createLoop, type Loop } from './loop.ts';
 
-export const SHARDS = 64;
+const SHARDS = 64;
 /** Events in one transaction. */
 const BATCH = 512;
 /** Batches under way at once in one process. */

@@ -1,0 +1,64 @@
+/** The house: who may import whom. A rule that reads no file would hold for ever, so the count is asserted too. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { test } from 'node:test';
+
+const SRC = join(import.meta.dirname, '../src');
+
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  domain: ['domain'],
+  yclients: ['yclients', 'domain'],
+  store: ['store', 'domain', 'channels/channel.ts', 'ids.ts'],
+  ingest: ['ingest', 'domain', 'store', 'yclients', 'ids.ts'],
+  channels: ['channels', 'domain'],
+  work: [
+    'work',
+    'domain',
+    'store',
+    'yclients',
+    'channels/channel.ts',
+    'ids.ts',
+    'log.ts',
+    'metrics.ts',
+    'vault.ts',
+  ],
+  http: ['http', 'domain', 'store', 'ingest', 'companies.ts', 'log.ts', 'metrics.ts', 'vault.ts'],
+  simulator: ['simulator', 'domain/time.ts'],
+};
+
+/** The embedded server's processes get the environment of ours; nothing in it is looked at. */
+const HANDS_ENVIRONMENT_ON = 'store/embedded/account.ts';
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts'));
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(SRC, file), 'utf8');
+  return [...text.matchAll(/from '(\.[^']+)'/g)].map(match =>
+    relative(SRC, join(SRC, file, '..', match[1] ?? '')),
+  );
+}
+
+test('each folder imports only what it may', () => {
+  const faults = files.flatMap(file => {
+    const allowed = MAY_IMPORT[file.split('/')[0] ?? ''];
+    if (allowed === undefined) return [];
+    return importsOf(file)
+      .filter(target => !allowed.some(prefix => target === prefix || target.startsWith(`${prefix}/`)))
+      .map(target => `${file} imports ${target}`);
+  });
+  assert.deepEqual(faults, []);
+  assert.ok(files.length > 80, `only ${files.length} files were read`);
+});
+
+test('only config.ts and the commands read the environment; only the root reads the clock', () => {
+  const reading = (pattern: RegExp) =>
+    files.filter(file => pattern.test(readFileSync(join(SRC, file), 'utf8')));
+  const outside = (file: string) =>
+    !/^(commands|simulator)\//.test(file) &&
+    !['config.ts', 'main.ts', 'demo.ts'].includes(file) &&
+    file !== HANDS_ENVIRONMENT_ON;
+  assert.deepEqual(reading(/process\.env/).filter(outside), []);
+  const inner = (file: string) => /^(domain|yclients|ingest|work)\//.test(file);
+  assert.deepEqual(reading(/Date\.now\(|new Date\(\)|Math\.random\(/).filter(inner), []);
+});
