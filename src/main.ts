@@ -7,6 +7,7 @@ import type { Config, Role } from './config.ts';
 import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
 import { createKeyRing } from './http/keys.ts';
+import { closeServer } from './http/problem.ts';
 import { createReceiver } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
 import type { Log } from './log.ts';
@@ -21,8 +22,8 @@ import { VERSION } from './version.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createProcessor, type Processor } from './work/process.ts';
 
-/** An append that takes longer is given up: the sender stops waiting at 10 s. */
-const APPEND_TIMEOUT_MS = 5_000;
+/** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
+const RECEIVE_STATEMENT_TIMEOUT_MS = 4_000;
 const INGEST_CONNECTIONS = 4;
 /** A stop that takes longer leaves the rest to the leases. */
 const STOP_LIMIT_MS = 25_000;
@@ -87,12 +88,12 @@ export async function startService(config: Config, { log, console }: ServiceOpti
 
   const stop = once(async () => {
     const orderly = async () => {
-      await receiver?.app.close();
+      if (receiver !== undefined) await closeServer(receiver.app);
       await receiver?.close();
       await processor?.stop();
       await dispatcher?.stop();
       await closeChannels(channels);
-      await admin.close();
+      await closeServer(admin);
       await opened.close();
     };
     await within(STOP_LIMIT_MS, orderly(), () =>
@@ -132,7 +133,7 @@ function buildReceiver(
   const pool = createPool(opened.url, {
     max: INGEST_CONNECTIONS,
     name: 'otklik receive',
-    statementTimeoutMs: APPEND_TIMEOUT_MS,
+    statementTimeoutMs: RECEIVE_STATEMENT_TIMEOUT_MS,
   });
   const ingest = createPostgresLog({ pool, onAppended });
   const app = createReceiver({

@@ -7,7 +7,7 @@ import type { Metrics } from '../metrics.ts';
 import { troubleOf } from '../store/pool.ts';
 import { type ApiDeps, type Input, ROUTES, type Route, refusalOf } from './api.ts';
 import { describeApi } from './openapi.ts';
-import { type Problem, sendProblem, useProblems } from './problem.ts';
+import { type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -32,6 +32,7 @@ export function createAdmin(deps: AdminDeps): FastifyInstance {
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: false,
+    ...refuseAsProblems(() => {}),
   });
   useProblems(app, {
     onRefused: () => {},

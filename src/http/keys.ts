@@ -1,26 +1,29 @@
 /**
- * Who a webhook URL belongs to. All live keys are held in memory under their keyed hashes, so that an unknown key costs
- * the database nothing and takes as long as a disabled or a foreign one; a lookup by keyed hash tells an attacker
- * nothing about any stored key.
+ * Who a webhook URL belongs to. Keys are looked up by their keyed hash, which tells an attacker who times the lookup
+ * nothing about any stored key; an unknown, an expired and a removed company's key take the same way to the same answer.
  */
 import type { EpochMs } from '../domain/time.ts';
-import { type Company, findSecrets, listKeys } from '../store/companies.ts';
+import { type Company, findKey } from '../store/companies.ts';
 import type { Pool } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
 
-/** A removed or added key is noticed this much later at most. */
+/** A removed key goes on working this long at most. A new one works at once. */
 const FRESH_MS = 5_000;
-/** An unknown key may be a new one: look again, but no more often than this. */
-const RECHECK_MS = 1_000;
+/** Companies remembered; beyond it the oldest is looked up again. */
+const REMEMBERED = 20_000;
 
-export type KeyRing = {
-  /** The company of a URL key. Rejects when the database is needed and away. */
-  find(urlKey: string): Promise<Company | undefined>;
-  /** Live secrets with which a company's senders may sign. */
-  secretsOf(companyId: number): Promise<readonly string[]>;
+export type KeyHolder = {
+  readonly company: Company;
+  /** Live secrets with which the company's senders may sign. */
+  readonly secrets: readonly string[];
 };
 
-type Entry = { readonly company: Company; readonly expiresAt: number | null };
+export type KeyRing = {
+  /** The holder of a URL key. Rejects when the database is needed and away. */
+  find(urlKey: string): Promise<KeyHolder | undefined>;
+};
+
+type Entry = { readonly holder: KeyHolder; readonly expiresAt: EpochMs | null; readonly loadedAt: number };
 
 export function createKeyRing({
   pool,
@@ -31,56 +34,47 @@ export function createKeyRing({
   vault: Vault;
   now: () => EpochMs;
 }): KeyRing {
-  let entries = new Map<string, Entry>();
-  let loadedAt = Number.NEGATIVE_INFINITY;
-  let loading: Promise<void> | undefined;
-  let secrets = new Map<number, Promise<readonly string[]>>();
+  const entries = new Map<string, Entry>();
+  const loading = new Map<string, Promise<Entry | undefined>>();
 
-  async function load(): Promise<void> {
-    const keys = await listKeys(pool);
-    entries = new Map(
-      keys.map(({ keyHash, company, expiresAt }) => [keyHash.toString('hex'), { company, expiresAt }]),
-    );
-    secrets = new Map();
-    loadedAt = performance.now();
+  async function load(keyHash: Buffer, name: string): Promise<Entry | undefined> {
+    const key = await findKey(pool, keyHash);
+    entries.delete(name);
+    if (key === undefined) return undefined;
+    const { company, expiresAt, sealedSecrets } = key;
+    const holder = { company, secrets: sealedSecrets.map(vault.open) };
+    const entry = { holder, expiresAt, loadedAt: performance.now() };
+    const [oldest] = entries.keys();
+    if (entries.size >= REMEMBERED && oldest !== undefined) entries.delete(oldest);
+    entries.set(name, entry);
+    return entry;
   }
 
-  function reload(): Promise<void> {
-    loading ??= load().finally(() => {
-      loading = undefined;
-    });
-    return loading;
+  /** Requests that come together ask once. */
+  function loadOnce(keyHash: Buffer, name: string): Promise<Entry | undefined> {
+    const underWay = loading.get(name);
+    if (underWay !== undefined) return underWay;
+    const started = load(keyHash, name).finally(() => loading.delete(name));
+    loading.set(name, started);
+    return started;
   }
 
-  function lookUp(hash: string): Company | undefined {
-    const entry = entries.get(hash);
-    if (entry === undefined || (entry.expiresAt !== null && entry.expiresAt <= now())) return undefined;
-    return entry.company;
-  }
+  const live = (entry: Entry | undefined) =>
+    entry === undefined || (entry.expiresAt !== null && entry.expiresAt <= now()) ? undefined : entry.holder;
 
   return {
     async find(urlKey) {
-      const hash = vault.hashKey(urlKey).toString('hex');
-      const age = performance.now() - loadedAt;
-      const found = lookUp(hash);
-      if (found !== undefined && age < FRESH_MS) return found;
-      if (found === undefined && age < RECHECK_MS) return undefined;
+      const keyHash = vault.hashKey(urlKey);
+      const name = keyHash.toString('hex');
+      const known = entries.get(name);
+      if (known !== undefined && performance.now() - known.loadedAt < FRESH_MS) return live(known);
       try {
-        await reload();
+        return live(await loadOnce(keyHash, name));
       } catch (error) {
         // With the database away an event cannot be kept anyway; the append will say so.
-        if (found !== undefined) return found;
+        if (known !== undefined) return live(known);
         throw error;
       }
-      return lookUp(hash);
-    },
-    secretsOf(companyId) {
-      const known = secrets.get(companyId);
-      if (known !== undefined) return known;
-      const opened = findSecrets(pool, companyId, 'inbound').then(sealed => sealed.map(vault.open));
-      opened.catch(() => secrets.delete(companyId));
-      secrets.set(companyId, opened);
-      return opened;
     },
   };
 }

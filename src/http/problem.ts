@@ -1,5 +1,7 @@
 /** Problem details (RFC 9457): what a caller sees when something is refused. */
-import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
+
+import type { Server } from 'node:http';
+import type { FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply } from 'fastify';
 
 export type Problem = {
   readonly status: number;
@@ -8,15 +10,15 @@ export type Problem = {
   readonly retryAfterSeconds?: number;
 };
 
-export function sendProblem(
-  reply: FastifyReply,
-  { status, title, detail, retryAfterSeconds }: Problem,
-): FastifyReply {
-  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
-  return reply
-    .code(status)
-    .type('application/problem+json')
-    .send(JSON.stringify({ type: 'about:blank', title, status, detail }));
+export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', problem.retryAfterSeconds);
+  return reply.code(problem.status).type(MEDIA_TYPE).send(write(problem));
+}
+
+const MEDIA_TYPE = 'application/problem+json';
+
+function write({ status, title, detail }: Problem): string {
+  return JSON.stringify({ type: 'about:blank', title, status, detail });
 }
 
 /** The one answer to everything that is not there, or not for this caller. */
@@ -50,6 +52,56 @@ export function useProblems(
     return sendProblem(reply, { status: 500, title: 'Internal error', detail: 'The error is in our log.' });
   });
 }
+
+/** What is refused before there is a request: a path no router takes, a head too large, too slow, or no HTTP at all. */
+export function refuseAsProblems(onRefused: (cause: string) => void): EarlyRefusals {
+  return {
+    frameworkErrors: (_error, _request, reply) => {
+      onRefused('not_found');
+      void sendProblem(reply, NOT_FOUND);
+    },
+    clientErrorHandler: (error, socket) => {
+      onRefused('malformed');
+      const problem = HEAD_REFUSALS[error.code ?? ''] ?? MALFORMED;
+      if (!socket.writable || error.code === 'ECONNRESET') {
+        socket.destroy();
+        return;
+      }
+      const body = write(problem);
+      const head = `HTTP/1.1 ${problem.status} ${problem.title}\r\nConnection: close\r\nContent-Type: ${MEDIA_TYPE}`;
+      socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    },
+  };
+}
+
+type EarlyRefusals = Required<Pick<FastifyHttpOptions<Server>, 'frameworkErrors' | 'clientErrorHandler'>>;
+
+const MALFORMED: Problem = { status: 400, title: 'Bad request', detail: 'This is not a request in HTTP.' };
+
+const HEAD_REFUSALS: Record<string, Problem> = {
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    title: 'Request timeout',
+    detail: 'The request took too long to arrive.',
+  },
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    title: 'Headers too large',
+    detail: 'The headers are larger than accepted here.',
+  },
+};
+
+/** Closes a server: what is under way is answered, and a connection is closed as soon as it is idle. */
+export async function closeServer(app: FastifyInstance): Promise<void> {
+  const sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(sweep);
+  }
+}
+
+const IDLE_SWEEP_MS = 50;
 
 /** What Fastify refuses by itself, by its error code. */
 const REFUSALS: Record<string, { cause: string; problem: Problem }> = {

@@ -12,8 +12,8 @@ import type { Metrics } from '../metrics.ts';
 import type { Company } from '../store/companies.ts';
 import { Overloaded } from '../store/group-commit.ts';
 import type { NewEvent } from '../store/inbox.ts';
-import type { KeyRing } from './keys.ts';
-import { NOT_FOUND, type Problem, sendProblem, useProblems } from './problem.ts';
+import type { KeyHolder, KeyRing } from './keys.ts';
+import { NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
 import { faultOf } from './signature.ts';
 
 /** The largest real body seen is under 20 kB. */
@@ -29,6 +29,8 @@ const HEADER_COUNT = 64;
 const CONNECTIONS = 4_096;
 /** How often timeouts are checked. */
 const CHECK_INTERVAL_MS = 1_000;
+/** A key has 43 characters; a path longer than any key is answered like any unknown one. */
+const PATH_LENGTH = 500;
 /** Unknown keys from one address in a minute; beyond it the refusal is 429. Known keys are never touched by it. */
 const MISSES_PER_MINUTE = 60;
 const WINDOW_SECONDS = 10;
@@ -57,6 +59,10 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
     maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
     trustProxy: deps.trustedProxies.length > 0 ? [...deps.trustedProxies] : false,
     exposeHeadRoutes: false,
+    // While stopping, what still comes on open connections is served, not refused.
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: PATH_LENGTH },
+    ...refuseAsProblems(cause => deps.metrics.rejected.inc({ cause })),
     http: {
       headersTimeout: HEADERS_TIMEOUT_MS,
       maxHeaderSize: HEADER_BYTES,
@@ -97,14 +103,14 @@ function addRoutes(app: FastifyInstance, deps: ReceiverDeps): void {
     onRequest: async (request: KeyedRequest, reply: FastifyReply) => {
       const admitted = await guard.admit(request);
       if ('status' in admitted) await refuse(deps, reply, admitted);
-      else companies.set(request, admitted.company);
+      else holders.set(request, admitted);
     },
   };
-  const companies = new WeakMap<FastifyRequest, Company>();
+  const holders = new WeakMap<FastifyRequest, KeyHolder>();
   const handler = async (request: KeyedRequest, reply: FastifyReply) => {
-    const company = companies.get(request);
-    if (company === undefined) return refuse(deps, reply, { ...NOT_FOUND, cause: 'unknown_key' });
-    return receive(deps, request, reply, company);
+    const holder = holders.get(request);
+    if (holder === undefined) return refuse(deps, reply, { ...NOT_FOUND, cause: 'unknown_key' });
+    return receive(deps, request, reply, holder);
   };
 
   app.post<{ Params: { key?: string }; Querystring: { key?: string | string[] } }>(
@@ -155,18 +161,18 @@ function createGuard({ keys, limits, log }: ReceiverDeps) {
   const misses = limiter(MISSES_PER_MINUTE, 60);
 
   return {
-    async admit(request: KeyedRequest): Promise<{ company: Company } | Refusal> {
+    async admit(request: KeyedRequest): Promise<KeyHolder | Refusal> {
       const waitForAddress = await spend(perAddress, request.ip);
       if (waitForAddress > 0) return tooMany('address_rate', waitForAddress);
       const key = request.params.key ?? request.query.key;
       try {
-        const company = typeof key === 'string' ? await keys.find(key) : undefined;
-        if (company === undefined) {
+        const holder = typeof key === 'string' ? await keys.find(key) : undefined;
+        if (holder === undefined) {
           const wait = await spend(misses, request.ip);
           return wait > 0 ? tooMany('unknown_key_rate', wait) : { ...NOT_FOUND, cause: 'unknown_key' };
         }
-        const waitForCompany = await spend(perCompany, company.companyId);
-        return waitForCompany > 0 ? tooMany('company_rate', waitForCompany) : { company };
+        const waitForCompany = await spend(perCompany, holder.company.companyId);
+        return waitForCompany > 0 ? tooMany('company_rate', waitForCompany) : holder;
       } catch (error) {
         log.error({ role: 'receive', err: error }, 'keys cannot be read');
         return { ...UNAVAILABLE, cause: 'store_down' };
@@ -194,13 +200,14 @@ async function receive(
   deps: ReceiverDeps,
   request: KeyedRequest,
   reply: FastifyReply,
-  company: Company,
+  holder: KeyHolder,
 ): Promise<FastifyReply> {
+  const { company } = holder;
   const { ingest, metrics, now } = deps;
   const receivedAt = now();
   const raw = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   try {
-    const signed = await checkSignature(deps, request, raw, company);
+    const signed = checkSignature(deps, request, raw, holder);
     if ('status' in signed) return refuse(deps, reply, signed);
     const options: ReadOptions = { companyId: company.companyId, receivedAt, source: 'webhook', ...signed };
     const events = readBody(raw, options);
@@ -242,17 +249,16 @@ const UNSIGNED: Problem = {
 };
 
 /** The sender's id, if it came authenticated; a refusal where a signature is required or is wrong. */
-async function checkSignature(
-  { keys, now }: ReceiverDeps,
+function checkSignature(
+  { now }: ReceiverDeps,
   request: KeyedRequest,
   body: Buffer,
-  company: Company,
-): Promise<{ authenticId?: string } | Refusal> {
+  { company, secrets }: KeyHolder,
+): { authenticId?: string } | Refusal {
   const header = headerOf(request, 'x-otklik-signature');
   if (header === undefined) {
     return company.signatureRequired ? { ...UNSIGNED, cause: 'signature_missing' } : {};
   }
-  const secrets = await keys.secretsOf(company.companyId);
   // Where no secret was ever agreed there is nothing to check: the URL's key alone is the proof.
   if (secrets.length === 0 && !company.signatureRequired) return {};
   const id = headerOf(request, 'x-otklik-id');

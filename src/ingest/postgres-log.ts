@@ -11,6 +11,8 @@ import { type Appended, type IngestLog, Unstorable } from './ingest-log.ts';
 const BATCH = 512;
 /** At 256 KiB a body the worst case is 1 GiB; at the usual 2 kB it is 8 MB and half a second of work. */
 const WAITING = 4_096;
+/** With a lookup of the key before it, well within the 10 s after which the sender gives up. */
+const APPEND_LIMIT_MS = 4_500;
 const CONFLICT_TRIES = 5;
 
 export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended: () => void }): IngestLog {
@@ -25,12 +27,28 @@ export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended
   });
   return {
     async append(event) {
-      const result = await group.add(event);
+      const result = await withinTime(group.add(event));
       if (result instanceof Unstorable) throw result;
       return result;
     },
     flushed: () => group.idle(),
   };
+}
+
+/** The event may still be stored later; the copy that its sender then sends is the same event. */
+async function withinTime<T>(appended: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new Error('timeout: the database did not take the event in time')),
+      APPEND_LIMIT_MS,
+    );
+  });
+  try {
+    return await Promise.race([appended, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function store(pool: Pool, batch: readonly NewEvent[]): Promise<(Appended | Unstorable)[]> {

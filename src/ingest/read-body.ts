@@ -9,8 +9,8 @@ import { newId } from '../ids.ts';
 import type { EventSource, NewEvent } from '../store/inbox.ts';
 import { carriesVersion, clean, type Envelope, readEnvelope } from '../yclients/wire.ts';
 
-/** Deeper than any real body (7), shallower than what exhausts a parser's stack. */
-const DEPTH_LIMIT = 64;
+/** Far deeper than any real body (7), far shallower than what exhausts a stack. */
+const DEPTH_LIMIT = 256;
 /** Nobody has seen a list of events; one is accepted up to this length. */
 const LIST_LIMIT = 100;
 /** How long two equal bodies without a version are one event. A false duplicate loses news, a missed one costs nothing. */

@@ -1,4 +1,5 @@
 /** Companies (a salon branch = a tenant), the keys of their webhook URLs and their secrets. */
+import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
 
@@ -97,20 +98,27 @@ export async function updateCompany(db: Db, companyId: number, update: CompanyUp
 }
 
 export type LiveKey = {
-  readonly keyHash: Buffer;
-  readonly expiresAt: number | null;
+  readonly expiresAt: EpochMs | null;
   readonly company: Company;
+  /** Secrets with which the company's senders may sign, sealed. */
+  readonly sealedSecrets: readonly Buffer[];
 };
 
-/** Every live key with its company. Removed companies have no keys. */
-export async function listKeys(db: Db): Promise<LiveKey[]> {
-  const { rows } = await db.query<Company & { keyHash: Buffer; expiresAt: number | null }>({
-    name: 'list_keys',
-    text: `SELECT key_hash AS "keyHash", expires_at AS "expiresAt", ${COLUMNS}
-      FROM company_keys JOIN companies USING (company_id)
-      WHERE (expires_at IS NULL OR expires_at > now()) AND removed_at IS NULL`,
+/** The company whose live key has this hash. Removed companies have no keys. */
+export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefined> {
+  const { rows } = await db.query<Company & { expiresAt: EpochMs | null; sealedSecrets: Buffer[] }>({
+    name: 'find_key',
+    text: `SELECT k.expires_at AS "expiresAt", ${COLUMNS},
+        ARRAY(SELECT sealed FROM company_secrets s WHERE s.company_id = c.company_id AND purpose = 'inbound'
+          AND (s.expires_at IS NULL OR s.expires_at > now())) AS "sealedSecrets"
+      FROM company_keys k JOIN companies c USING (company_id)
+      WHERE key_hash = $1 AND (k.expires_at IS NULL OR k.expires_at > now()) AND removed_at IS NULL`,
+    values: [keyHash],
   });
-  return rows.map(({ keyHash, expiresAt, ...company }) => ({ keyHash, expiresAt, company }));
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  const { expiresAt, sealedSecrets, ...company } = row;
+  return { expiresAt, company, sealedSecrets };
 }
 
 /**
@@ -150,18 +158,6 @@ export async function addSecret(
      INSERT INTO company_secrets (company_id, id, purpose, sealed) VALUES ($1, $2, $3, $4)`,
     [secret.companyId, secret.id, secret.purpose, secret.sealed, secret.graceMs],
   );
-}
-
-/** Live secrets of one purpose, newest first, sealed. */
-export async function findSecrets(db: Db, companyId: number, purpose: SecretPurpose): Promise<Buffer[]> {
-  const { rows } = await db.query<{ sealed: Buffer }>({
-    name: 'find_secrets',
-    text: `SELECT sealed FROM company_secrets
-      WHERE company_id = $1 AND purpose = $2 AND (expires_at IS NULL OR expires_at > now())
-      ORDER BY created_at DESC`,
-    values: [companyId, purpose],
-  });
-  return rows.map(row => row.sealed);
 }
 
 /** The newest live secret of one purpose for each of these companies that has one, sealed. */

@@ -32,9 +32,11 @@ export function createPool(url: string, { max, name, statementTimeoutMs }: PoolO
     max,
     types,
     application_name: name,
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: 3_000,
     idleTimeoutMillis: 30_000,
     statement_timeout: statementTimeoutMs,
+    // The server that hangs cancels nothing: the same limit on our side, a little later.
+    query_timeout: statementTimeoutMs + 250,
     idle_in_transaction_session_timeout: 30_000,
     options: '-c TimeZone=UTC',
   });

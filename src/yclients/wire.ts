@@ -110,30 +110,35 @@ export type Envelope = {
   readonly status: string;
 };
 
-const RESOURCE = /^[a-z][a-z0-9_]{0,39}$/i;
-const STATUS = /^[a-z][a-z0-9_]{0,19}$/i;
+const RESOURCE_LENGTH = 40;
+const STATUS_LENGTH = 20;
+
+function word(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[a-z][a-z0-9_]*$/i.test(value) ? value : undefined;
+}
 
 /**
  * The envelope of a parsed body, or undefined when it is none. `company` and `salon` are one resource under two
- * names. A good has `good_id` and may lack `resource_id`; an event without any id is keyed by 0.
+ * names. Where `resource_id` is missing the id in `data` serves, which for a good is `good_id`.
  */
 export function readEnvelope(body: unknown): Envelope | undefined {
   const reader = new Reader(body, 'event');
   const companyId = reader.get('company_id', id);
-  const resource = reader.get('resource', text);
-  const status = reader.get('status', text);
-  if (companyId === undefined || resource === undefined || status === undefined) return undefined;
-  if (!RESOURCE.test(resource) || !STATUS.test(status)) return undefined;
+  const resource = reader.get('resource', word)?.toLowerCase();
+  const status = reader.get('status', word)?.toLowerCase();
+  const resourceId = readResourceId(reader);
+  if (companyId === undefined || resource === undefined || status === undefined || resourceId === undefined) {
+    return undefined;
+  }
+  if (resource.length > RESOURCE_LENGTH || status.length > STATUS_LENGTH) return undefined;
+  return { companyId, resource: resource === 'salon' ? 'company' : resource, resourceId, status };
+}
+
+function readResourceId(reader: Reader): number | undefined {
+  const given = reader.raw('resource_id');
+  if (given !== undefined && given !== null) return integer(given);
   const data = reader.into('data');
-  const resourceId =
-    reader.get('resource_id', integer) ?? data.get('id', integer) ?? data.get('good_id', integer) ?? 0;
-  const name = resource.toLowerCase();
-  return {
-    companyId,
-    resource: name === 'salon' ? 'company' : name,
-    resourceId,
-    status: status.toLowerCase(),
-  };
+  return data.get('id', integer) ?? data.get('good_id', integer);
 }
 
 /** Whether a body carries the sender's own order mark; without one, two equal bodies may be two events. */

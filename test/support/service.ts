@@ -13,9 +13,9 @@ import { until } from './until.ts';
 
 const PROGRAM = new URL('../../src/cli.ts', import.meta.url).pathname;
 const READY_MS = 60_000;
-const STOP_MS = 30_000;
+const STOP_MS = 15_000;
 const COMMAND_MS = 60_000;
-const ANSWER_MS = 60_000;
+const ANSWER_MS = 25_000;
 
 export const ADMIN_TOKEN = 'canary-admin-token-5d1f0c7be2';
 /** Seals what the tests' databases hold. */

@@ -32,7 +32,9 @@ type Course = {
   readonly arrivals: readonly { body: string; receivedAt: number }[];
 };
 
-test(`${HISTORIES} histories under every fault end as the clean ones, each difference told once`, async () => {
+test(`${HISTORIES} histories under every fault end as the clean ones, each difference told once`, {
+  timeout: 300_000,
+}, async () => {
   const courses: Course[] = [];
   const judged: { companyId: number; ledger: ReturnType<typeof historyOf>['ledger'] }[] = [];
   for (let seed = 1; seed <= HISTORIES; seed += 1) {
