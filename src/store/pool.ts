@@ -40,8 +40,9 @@ export function createPool(url: string, { max, name, statementTimeoutMs }: PoolO
     idle_in_transaction_session_timeout: 30_000,
     options: '-c TimeZone=UTC',
   });
-  // An idle connection that breaks is replaced by the pool; the next query tells if the database is really gone.
+  // A connection that breaks is replaced; its query, or the next one, tells. Unheard, the event would end the process.
   pool.on('error', () => {});
+  pool.on('connect', client => client.on('error', () => {}));
   return pool;
 }
 
