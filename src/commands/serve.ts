@@ -21,7 +21,7 @@ export async function serve({ config, log }: Context): Promise<void> {
 }
 
 /** Resolves when a signal has come and `stop` has run. A second signal ends the process at once. */
-export function stopOnSignal(stop: () => Promise<void>): Promise<void> {
+function stopOnSignal(stop: () => Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
     let stopping = false;
     const onSignal = () => {

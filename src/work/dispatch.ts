@@ -46,6 +46,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
   const claims = { owner: randomUUID(), leaseMs: deps.leaseMs ?? LEASE_MS };
   const abort = new AbortController();
   const inFlight = new Set<Promise<void>>();
+  const gates = createGates();
   const settler = createSettler({ ...deps, owner: claims.owner });
 
   async function runOnce(): Promise<number> {
@@ -65,9 +66,11 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
   }
 
   async function send({ channel, outgoing, step }: ReadyToSend): Promise<void> {
+    const leave = await gates.enter(channel);
     const startedAt = deps.now();
     const result = await sendSafely(channel, outgoing, abort.signal);
     const finishedAt = deps.now();
+    leave();
     deps.metrics.sendSeconds.observe({ channel: channel.name }, (finishedAt - startedAt) / 1000);
     deps.metrics.messages.inc({ purpose: outgoing.purpose, channel: channel.name, outcome: result.outcome });
     deps.log.info(
@@ -85,7 +88,13 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     await settler.settle({ outgoing, step, channel, result, startedAt, finishedAt });
   }
 
-  const loop = createLoop({ name: 'dispatch', log: deps.log, idleMs: IDLE_MS, runOnce });
+  const loop = createLoop({
+    name: 'dispatch',
+    log: deps.log,
+    metrics: deps.metrics,
+    idleMs: IDLE_MS,
+    runOnce,
+  });
   return {
     ...loop,
     runOnce,
@@ -96,6 +105,26 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
       await loop.stop();
       await Promise.all(inFlight);
       settler.stop();
+    },
+  };
+}
+
+/** Lets no more sends into a channel at once than it can take; the others wait their turn. */
+function createGates(): { enter(channel: Channel): Promise<() => void> } {
+  const inside = new Map<ChannelName, number>();
+  const queues = new Map<ChannelName, (() => void)[]>();
+  return {
+    async enter({ name, concurrency }) {
+      const queue = queues.get(name) ?? [];
+      queues.set(name, queue);
+      if ((inside.get(name) ?? 0) >= concurrency) await new Promise<void>(resolve => queue.push(resolve));
+      else inside.set(name, (inside.get(name) ?? 0) + 1);
+      return () => {
+        const next = queue.shift();
+        // The place passes to the next in line; only the last leaves it empty.
+        if (next !== undefined) next();
+        else inside.set(name, (inside.get(name) ?? 1) - 1);
+      };
     },
   };
 }

@@ -3,6 +3,7 @@
  * calls it until nothing is left, then waits for a wake-up or an idle time. Start and stop may be called twice.
  */
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
 
 export type Loop = {
   start(): void;
@@ -18,11 +19,12 @@ const LONGEST_PAUSE_MS = 10_000;
 export function createLoop(options: {
   readonly name: string;
   readonly log: Log;
+  readonly metrics: Metrics;
   /** How long to wait when there was nothing to do: the most that work from another process waits to be seen. */
   readonly idleMs: number;
   readonly runOnce: () => Promise<number>;
 }): Loop {
-  const { name, log, idleMs, runOnce } = options;
+  const { name, log, metrics, idleMs, runOnce } = options;
   let running: Promise<void> | undefined;
   let stopped = false;
   let woken = false;
@@ -50,6 +52,7 @@ export function createLoop(options: {
         if (done === 0 && !woken && !stopped) await pause(idleMs);
       } catch (error) {
         failures += 1;
+        metrics.loopFailures.inc({ loop: name });
         log.error({ loop: name, failures, err: error }, 'loop failed, will go on');
         if (!stopped) await pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures));
       }

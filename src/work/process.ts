@@ -110,7 +110,7 @@ export function createProcessor(deps: ProcessDeps): Processor {
     return events.length === 0 ? 0 : processBatch(deps, owner, events);
   }
 
-  const loop = createLoop({ name: 'process', log, idleMs: IDLE_MS, runOnce });
+  const loop = createLoop({ name: 'process', log, metrics: deps.metrics, idleMs: IDLE_MS, runOnce });
   return {
     ...loop,
     runOnce,

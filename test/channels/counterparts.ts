@@ -269,7 +269,7 @@ export async function tcpServer(t: Ending, server: Server) {
 }
 
 /** The text and the id of a message of one plain part. */
-export function readMail(source: string): Received {
+function readMail(source: string): Received {
   const [head = '', ...rest] = source.split('\r\n\r\n');
   const body = rest.join('\r\n\r\n');
   const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'im').exec(head)?.[1];

@@ -226,6 +226,28 @@ test('two dispatchers side by side send each message once', async () => {
   assert.equal(new Set(pipeline.sent.map(message => message.id)).size, 200);
 });
 
+test('a channel is given no more at once than it takes', async () => {
+  let inside = 0;
+  let most = 0;
+  const narrow: Channel = {
+    name: 'console',
+    idempotent: true,
+    concurrency: 3,
+    async send(message) {
+      inside += 1;
+      most = Math.max(most, inside);
+      await new Promise(resolve => setImmediate(resolve));
+      inside -= 1;
+      pipeline.sent.push(message);
+      return { outcome: 'sent' };
+    },
+  };
+  await receive(...Array.from({ length: 40 }, (_, index) => recordBody({ id: 1_000 + index })));
+  await pipeline.another({ channel: narrow }).dispatcher.drain();
+  assert.equal(pipeline.sent.length, 40);
+  assert.equal(most, 3);
+});
+
 test('a client without an address is a failed message that says which, and a later address is used', async () => {
   await pipeline.pool.query("UPDATE companies SET route = '{telegram,email}'");
   await receive(recordBody());
