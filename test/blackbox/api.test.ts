@@ -1,0 +1,732 @@
+/** The admin API and the commands, as the contract and their own descriptions have them. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { z } from 'zod';
+import {
+  ADMIN_TOKEN,
+  type Answer,
+  type Company,
+  command,
+  freePorts,
+  json,
+  type Ran,
+  send,
+  startService,
+} from '../support/service.ts';
+import { until } from '../support/until.ts';
+import { assertProblem, type House, openHouse } from './harness.ts';
+import { event, MASTER, record, wallClock } from './salon.ts';
+
+const NO_ID = '018f0000-0000-7000-8000-000000000000';
+
+let house: House;
+let company: Company;
+let eventId: string;
+let messageId: string;
+before(async () => {
+  house = await openHouse();
+  company = await house.company();
+  eventId = (await house.accept(company, record(company.companyId, 1, 'create'))).id;
+  const [message] = await house.heardInTheEnd(company);
+  messageId = String(message?.id);
+});
+after(() => house.close());
+
+const page = z.object({ items: z.array(z.looseObject({})), next: z.string().nullable() });
+const identified = z.object({ id: z.string() });
+const openapi = z.object({
+  openapi: z.string().startsWith('3.'),
+  servers: z.array(z.object({ url: z.literal('/api/v1') })),
+  paths: z.record(
+    z.string().startsWith('/'),
+    z
+      .record(
+        z.enum(['get', 'post', 'put', 'delete', 'patch']),
+        z.object({
+          operationId: z.string(),
+          summary: z.string().min(1),
+          parameters: z
+            .array(
+              z.object({ name: z.string(), in: z.enum(['path', 'query']), required: z.boolean().optional() }),
+            )
+            .default([]),
+          requestBody: z.unknown(),
+          responses: z.record(z.string(), z.object({ description: z.string() })),
+        }),
+      )
+      .partial(),
+  ),
+});
+
+async function described() {
+  const answer = await house.service.api('GET', '/openapi.json');
+  assert.equal(answer.status, 200);
+  return openapi.parse(json(answer));
+}
+
+type Operation = { method: string; template: string; path: string; body: unknown; statuses: Set<string> };
+
+/** Every operation of the description, with things that exist in place of its parameters. */
+async function operations(values: Readonly<Record<string, string>>): Promise<Operation[]> {
+  const { paths } = await described();
+  return Object.entries(paths).flatMap(([template, item]) =>
+    Object.entries(item).map(([method, operation]) => ({
+      method: method.toUpperCase(),
+      template,
+      path: template.replaceAll(
+        /\{(\w+)\}/g,
+        (_, name: string) => values[`${template} ${name}`] ?? values[name] ?? '?',
+      ),
+      body: bodies[`${method.toUpperCase()} ${template}`],
+      statuses: new Set(Object.keys(operation?.responses ?? {})),
+    })),
+  );
+}
+
+const bodies: Record<string, unknown> = {
+  'POST /companies': { companyId: 70_001, title: 'Василёк', zone: 'Europe/Moscow' },
+  'PUT /companies/{company}/clients/{client}/addresses/{channel}': { address: '123456789' },
+};
+
+describe('the API', { concurrency: true }, () => {
+  test('describes what the contract names', async () => {
+    const { paths } = await described();
+    const named: [path: string, method: 'get' | 'post'][] = [
+      ['/events', 'get'],
+      ['/events/{id}', 'get'],
+      ['/events/{id}/replay', 'post'],
+      ['/bookings/{company}/{record}', 'get'],
+      ['/messages', 'get'],
+      ['/companies', 'post'],
+    ];
+    for (const [path, method] of named) assert.ok(paths[path]?.[method], `${method} ${path}`);
+    const ids = Object.values(paths).flatMap(item =>
+      Object.values(item).map(operation => operation?.operationId),
+    );
+    assert.equal(new Set(ids).size, ids.length);
+    for (const [path, item] of Object.entries(paths)) {
+      const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      for (const operation of Object.values(item)) {
+        const declared = operation?.parameters
+          .filter(parameter => parameter.in === 'path')
+          .map(({ name }) => name);
+        assert.deepEqual(declared, inPath, path);
+      }
+    }
+  });
+
+  test('answers every described operation as described', async () => {
+    const spare = await house.company();
+    const values = {
+      company: String(company.companyId),
+      '/companies/{company} company': String(spare.companyId),
+      '/events/{id} id': eventId,
+      '/events/{id}/replay id': eventId,
+      '/messages/{id} id': messageId,
+      record: '1',
+      client: '1',
+      channel: 'telegram',
+    };
+    for (const { method, template, path, body, statuses } of await operations(values)) {
+      const answer = await house.service.api(method, path, body);
+      assert.ok(
+        answer.status >= 200 && answer.status < 300,
+        `${method} ${path}: ${answer.status} ${answer.body}`,
+      );
+      assert.ok(
+        statuses.has(String(answer.status)),
+        `${method} ${template} does not describe ${answer.status}`,
+      );
+      assert.match(String(answer.headers['content-type']), /^application\/json\b/);
+      assert.equal(typeof json(answer), 'object');
+    }
+  });
+
+  test('lets nobody in without the token, by any described operation', async () => {
+    const values = { company: '1', id: NO_ID, record: '1', client: '1', channel: 'telegram' };
+    const all = await operations(values);
+    assert.ok(all.length >= 6);
+    const refused: Record<string, string>[] = [
+      { authorization: '' },
+      { authorization: `Bearer ${ADMIN_TOKEN}x` },
+      { authorization: `Bearer ${ADMIN_TOKEN.slice(0, -1)}` },
+      { authorization: 'Bearer ' },
+      { authorization: `Basic ${Buffer.from(`admin:${ADMIN_TOKEN}`).toString('base64')}` },
+      { authorization: ADMIN_TOKEN },
+      { authorization: '', cookie: `token=${ADMIN_TOKEN}` },
+    ];
+    for (const { method, path, body } of all) {
+      for (const headers of refused) {
+        assertProblem(await house.service.api(method, path, body, headers), 401);
+      }
+    }
+    assertProblem(
+      await house.service.api('GET', `/events?token=${ADMIN_TOKEN}`, undefined, { authorization: '' }),
+      401,
+    );
+    const { rows } = await house.pool.query('SELECT FROM companies WHERE company_id = 1');
+    assert.equal(rows.length, 0);
+  });
+
+  test('says 404 of what is not there and 400 of what cannot be, as problems', async () => {
+    const missing: [string, string][] = [
+      ['GET', `/events/${NO_ID}`],
+      ['POST', `/events/${NO_ID}/replay`],
+      ['GET', `/messages/${NO_ID}`],
+      ['GET', `/bookings/${company.companyId}/987654321`],
+      ['GET', '/bookings/2147483647/1'],
+      ['POST', '/companies/2147483647/rotate-key'],
+      ['DELETE', '/companies/2147483647'],
+      ['GET', '/nothing'],
+      ['GET', '/events/'],
+      ['PATCH', '/stats'],
+    ];
+    for (const [method, path] of missing) {
+      const answer = await house.service.api(method, path);
+      assertProblem(answer, method === 'PATCH' && answer.status === 405 ? 405 : 404);
+    }
+    const wrong = [
+      '/events/x',
+      '/events?limit=0',
+      '/events?limit=201',
+      '/events?limit=ten',
+      '/events?limit=1e2x',
+      '/events?cursor=x',
+      '/events?company=-1',
+      '/events?company=2147483648',
+      '/events?record=1.5',
+      '/events?state=eaten',
+      '/events?limit=1&limit=2',
+      '/messages?limit=-1',
+      '/messages?cursor=%00',
+      '/messages/1',
+      '/bookings/x/1',
+      '/bookings/1/x',
+      '/bookings/1/99999999999999999999',
+    ];
+    for (const path of wrong) {
+      const answer = await house.service.api('GET', path);
+      assert.equal(answer.status, 400, `${path}: ${answer.status} ${answer.body}`);
+      assertProblem(answer, 400);
+    }
+  });
+
+  test('gives pages without gaps or repeats, newest first, while more comes in', async () => {
+    const own = await house.company();
+    const ids: string[] = [];
+    for (let id = 1; id <= 53; id += 1) {
+      ids.push((await house.accept(own, record(own.companyId, id, 'create'))).id);
+    }
+    await house.settled(own);
+    const walk = async (path: string, limit: number) => {
+      const seen: string[] = [];
+      let cursor = '';
+      for (;;) {
+        const answer = await house.service.api(
+          'GET',
+          `${path}?company=${own.companyId}&limit=${limit}${cursor}`,
+        );
+        assert.equal(answer.status, 200, answer.body.toString());
+        const { items, next } = page.parse(json(answer));
+        assert.ok(items.length <= limit);
+        seen.push(...items.map(item => identified.parse(item).id));
+        await house.accept(own, record(own.companyId, 1000 + seen.length + limit * 1000, 'create'));
+        if (next === null) return seen;
+        cursor = `&cursor=${next}`;
+      }
+    };
+    const { rows } = await house.pool.query<{ id: string }>(
+      'SELECT id FROM messages WHERE company_id = $1 ORDER BY id DESC',
+      [own.companyId],
+    );
+    assert.deepEqual(await walk('/events', 7), ids.toReversed());
+    const messages = (await walk('/messages', 5)).slice(-rows.length);
+    assert.deepEqual(
+      messages,
+      rows.map(({ id }) => id),
+    );
+    const exact = await house.service.api('GET', `/events?company=${own.companyId}&record=7`);
+    assert.deepEqual(
+      page.parse(json(exact)).items.map(item => item.id),
+      [ids[6]],
+    );
+  });
+
+  test('ends the walk at a page that is exactly full', async () => {
+    const own = await house.company();
+    for (let id = 1; id <= 6; id += 1) await house.accept(own, record(own.companyId, id, 'create'));
+    const path = `/events?company=${own.companyId}&limit=3`;
+    const first = page.parse(json(await house.service.api('GET', path)));
+    const second = page.parse(json(await house.service.api('GET', `${path}&cursor=${first.next}`)));
+    assert.equal(second.items.length, 3);
+    if (second.next === null) return;
+    const third = page.parse(json(await house.service.api('GET', `${path}&cursor=${second.next}`)));
+    assert.deepEqual(third, { items: [], next: null });
+  });
+
+  test('filters events by company, state and resource', async () => {
+    const own = await house.company();
+    await house.accept(own, event(own.companyId, 'staff', 1, 'create', { id: 1, name: 'Ольга' }));
+    await house.accept(own, record(own.companyId, 1, 'create'));
+    await house.settled(own);
+    const filtered = async (query: string) =>
+      page.parse(json(await house.service.api('GET', `/events?company=${own.companyId}&${query}`))).items
+        .length;
+    assert.equal(await filtered('state=done'), 2);
+    assert.equal(await filtered('state=dead'), 0);
+    assert.equal(await filtered('resource=staff'), 1);
+    assert.equal(await filtered('resource=good'), 0);
+  });
+
+  test('shows an event with its payload, a message with its tries, a booking with what was told and its history', async () => {
+    const own = await house.company();
+    const body = record(own.companyId, 5, 'create');
+    const { id } = await house.accept(own, body);
+    const [message] = await house.heardInTheEnd(own);
+    const shown = z
+      .object({ id: z.string(), eventType: z.string(), state: z.string(), payload: z.unknown() })
+      .parse(json(await house.service.api('GET', `/events/${id}`)));
+    assert.deepEqual([shown.id, shown.eventType, shown.state], [id, 'record.created', 'done']);
+    assert.ok(
+      JSON.stringify(shown.payload).includes(JSON.stringify(body.data).slice(1, 40)) ||
+        Object(shown.payload).id === 5,
+    );
+    const sent = z
+      .object({
+        id: z.string(),
+        state: z.string(),
+        text: z.string(),
+        attemptsMade: z.array(z.object({ outcome: z.string() })),
+      })
+      .parse(json(await house.service.api('GET', `/messages/${message?.id}`)));
+    assert.deepEqual(
+      [sent.state, sent.text, sent.attemptsMade],
+      ['sent', message?.text, [{ outcome: 'sent' }]],
+    );
+    const seen = z
+      .object({
+        state: z.string(),
+        startsLocal: z.string(),
+        staffName: z.string(),
+        told: z.record(
+          z.string(),
+          z.object({ facts: z.object({ status: z.string(), startsLocal: z.string() }) }),
+        ),
+        history: z.array(z.object({ kind: z.string(), eventId: z.string() })),
+      })
+      .parse(json(await house.service.api('GET', `/bookings/${own.companyId}/5`)));
+    const startsLocal = wallClock(7).replace(' ', 'T');
+    assert.deepEqual([seen.state, seen.startsLocal, seen.staffName], ['waiting', startsLocal, MASTER.name]);
+    assert.deepEqual(
+      Object.values(seen.told).map(({ facts }) => facts.status),
+      ['booked'],
+    );
+    assert.deepEqual(
+      seen.history.map(({ kind, eventId: by }) => [kind, by]),
+      [['created', id]],
+    );
+  });
+
+  test('puts a dead event back, and refuses one that nobody can read', async () => {
+    const own = await house.company();
+    const { id } = await house.accept(own, record(own.companyId, 1, 'create'));
+    await house.settled(own);
+    await house.pool.query(
+      `UPDATE webhook_events SET state = 'dead', processed_at = NULL, attempts = 99, error = 'x' WHERE id = $1`,
+      [id],
+    );
+    assert.equal((await house.service.api('POST', `/events/${id}/replay`)).status, 200);
+    await until(
+      async () =>
+        z.object({ state: z.string() }).parse(json(await house.service.api('GET', `/events/${id}`))).state ===
+        'done',
+      { what: 'the event is done' },
+    );
+    assert.equal((await house.heardInTheEnd(own)).length, 1);
+    const unreadable = await send(own.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{',
+    });
+    assert.equal(unreadable.status, 400);
+    const listed = page.parse(
+      json(await house.service.api('GET', `/events?company=${own.companyId}&state=quarantined`)),
+    );
+    const answer = await house.service.api('POST', `/events/${String(listed.items[0]?.id)}/replay`);
+    assertProblem(answer, 409);
+  });
+
+  test('adds a company whose URL works at once, once, and refuses one that makes no sense', async () => {
+    const added = await house.service.api('POST', '/companies', {
+      companyId: 70_002,
+      title: 'Мак',
+      zone: 'Asia/Almaty',
+      route: ['webhook'],
+    });
+    assert.equal(added.status, 200);
+    const made = z
+      .object({ companyId: z.number(), url: z.url(), outboundSecret: z.string().optional() })
+      .parse(json(added));
+    const first = await send(made.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(event(70_002, 'staff', 1, 'create', { id: 1, name: 'Ольга' })),
+    });
+    assert.equal(first.status, 200, first.body.toString());
+    assertProblem(
+      await house.service.api('POST', '/companies', { companyId: 70_002, title: 'Мак', zone: 'Asia/Almaty' }),
+      409,
+    );
+    const good = { companyId: 70_003, title: 'Мак', zone: 'Asia/Almaty' };
+    const wrong: Record<string, unknown> = {
+      'no id': { ...good, companyId: undefined },
+      'id 0': { ...good, companyId: 0 },
+      'an id too large': { ...good, companyId: 2_147_483_648 },
+      'an id of text': { ...good, companyId: 'x' },
+      'no title': { ...good, title: '' },
+      'a title too long': { ...good, title: 'я'.repeat(201) },
+      'no zone': { ...good, zone: undefined },
+      'a zone of nowhere': { ...good, zone: 'Europe/Nowhere' },
+      'an offset for a zone': { ...good, zone: '+03:00' },
+      'a channel that is not there': { ...good, route: ['pigeon'] },
+      'no channel': { ...good, route: [] },
+      'a URL that is none': { ...good, webhookUrl: 'not a url' },
+      'a URL of a file': { ...good, webhookUrl: 'file:///etc/passwd' },
+      'a URL of a script': { ...good, webhookUrl: 'javascript:alert(1)' },
+      'a settle time below 0': { ...good, settleMs: -1 },
+      'a language that is not there': { ...good, locale: 'fr' },
+      'a brand that is not there': { ...good, brand: 'other' },
+      'a list': [good],
+      'a text': 'text',
+      'no JSON': '{"companyId":',
+    };
+    for (const [what, body] of Object.entries(wrong)) {
+      const answer = await house.service.api('POST', '/companies', body);
+      assert.equal(answer.status, 400, `${what}: ${answer.status} ${answer.body}`);
+      assertProblem(answer, 400);
+    }
+    assertProblem(
+      await house.service.api('POST', '/companies', JSON.stringify(good), { 'content-type': 'text/plain' }),
+      415,
+    );
+    assertProblem(
+      await house.service.api(
+        'POST',
+        '/companies',
+        JSON.stringify({ ...good, title: 'x'.repeat(3_000_000) }),
+      ),
+      413,
+    );
+    const { rows } = await house.pool.query('SELECT FROM companies WHERE company_id = 70003');
+    assert.equal(rows.length, 0);
+  });
+
+  test('writes down every change it makes, without a secret', async () => {
+    const own = await house.company();
+    await house.service.api('POST', `/companies/${own.companyId}/rotate-key`);
+    await house.service.api('DELETE', `/companies/${own.companyId}`);
+    const { rows } = await house.pool.query<{ action: string; text: string }>(
+      'SELECT action, audit_log::text AS text FROM audit_log WHERE company_id = $1 ORDER BY id',
+      [own.companyId],
+    );
+    assert.equal(rows.length, 3, rows.map(({ action }) => action).join());
+    for (const { text } of rows) assert.ok(!text.includes(own.key) && !text.includes(ADMIN_TOKEN));
+  });
+
+  test('and its neighbours live apart from the public port, and the other way round', async () => {
+    for (const path of ['/livez', '/readyz', '/metrics']) {
+      assert.equal((await send(`${house.service.adminUrl}${path}`, { method: 'GET' })).status, 200, path);
+      assert.equal((await send(`${house.service.publicUrl}${path}`, { method: 'GET' })).status, 404, path);
+    }
+    const { pathname } = new URL(company.url);
+    const stray = await send(`${house.service.adminUrl}${pathname}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    });
+    assert.equal(stray.status, 404);
+    const metrics = await send(`${house.service.adminUrl}/metrics`, { method: 'GET' });
+    assert.match(metrics.body.toString(), /^# TYPE otklik_\w+ counter$/m);
+  });
+});
+
+describe('the webhook channel of a service that may not call private addresses', () => {
+  test('calls none, however its URL is spelled', async t => {
+    const strict = await openHouse({ WEBHOOK_ALLOW_PRIVATE: 'false' });
+    t.after(() => strict.close());
+    const { port } = new URL(strict.sink.url);
+    const spellings = [
+      '127.0.0.1',
+      'localhost',
+      '[::1]',
+      '[::ffff:127.0.0.1]',
+      '[::ffff:7f00:1]',
+      '2130706433',
+      '0x7f000001',
+      '0177.0.0.1',
+      '127.1',
+      '0.0.0.0',
+      '[::]',
+      '[64:ff9b::7f00:1]',
+      '[2002:7f00:1::]',
+    ];
+    let companyId = 80_000;
+    const made: Company[] = [];
+    for (const host of spellings) {
+      companyId += 1;
+      const answer = await strict.service.api('POST', '/companies', {
+        companyId,
+        title: 'Тест',
+        zone: 'Europe/Moscow',
+        settleMs: 0,
+        route: ['webhook'],
+        webhookUrl: `http://${host}:${port}/${companyId}`,
+      });
+      if (answer.status === 400) continue;
+      assert.equal(answer.status, 200, `${host}: ${answer.body}`);
+      made.push(z.object({ companyId: z.number(), url: z.string(), key: z.string() }).parse(json(answer)));
+    }
+    for (const own of made) await strict.accept(own, record(own.companyId, 1, 'create'));
+    await until(
+      async () => {
+        const { rows } = await strict.pool.query('SELECT DISTINCT company_id FROM attempts');
+        return rows.length === made.length;
+      },
+      { what: 'each has been tried', timeoutMs: 30_000 },
+    );
+    assert.deepEqual(strict.sink.deliveries, []);
+  });
+});
+
+describe('a command', { concurrency: 3 }, () => {
+  const run = (...args: string[]) =>
+    command(house.databaseUrl, args, {
+      PUBLIC_PORT: String(house.service.ports.public),
+      ADMIN_PORT: String(house.service.ports.admin),
+    });
+  /** The one value that `--json` prints. */
+  const value = (ran: Ran, code = 0): unknown => {
+    assert.equal(ran.code, code, ran.stderr + ran.stdout);
+    assert.doesNotThrow(() => JSON.parse(ran.stdout), `not one JSON value: ${ran.stdout.slice(0, 300)}`);
+    return JSON.parse(ran.stdout);
+  };
+
+  test('company add prints a URL that works, list shows it, rotate-key and rotate-secret give new ones, remove ends it', async () => {
+    const added = z
+      .object({ companyId: z.literal(60_001), url: z.url() })
+      .parse(
+        value(await run('company', 'add', '60001', '--title', 'Лютик', '--zone', 'Europe/Moscow', '--json')),
+      );
+    const body = JSON.stringify(event(60_001, 'staff', 1, 'create', { id: 1, name: 'Ольга' }));
+    const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body };
+    assert.equal((await send(added.url, options)).status, 200);
+    const rotated = z
+      .object({ url: z.url() })
+      .parse(value(await run('company', 'rotate-key', '60001', '--json')));
+    assert.notEqual(rotated.url, added.url);
+    assert.equal((await send(rotated.url, options)).status, 200);
+    assert.equal((await send(added.url, options)).status, 200, 'the old URL still works');
+    assert.match(JSON.stringify(value(await run('company', 'rotate-secret', '60001', '--json'))), /whsec_/);
+    const listed = await run('company', 'list', '--json');
+    const { items } = z.object({ items: z.array(z.object({ companyId: z.number() })) }).parse(value(listed));
+    assert.ok(items.some(({ companyId }) => companyId === 60_001));
+    assert.ok(!listed.stdout.includes('whsec_') && !listed.stdout.includes(new URL(rotated.url).pathname));
+    value(await run('company', 'remove', '60001', '--json'));
+    await until(async () => (await send(rotated.url, options)).status === 404, {
+      what: 'the URL is dead',
+      timeoutMs: 15_000,
+    });
+  });
+
+  test('company add without --json shows the URL to a person', async () => {
+    const ran = await run('company', 'add', '60002', '--title', 'Мак', '--zone', 'Europe/Moscow');
+    assert.equal(ran.code, 0, ran.stderr);
+    const url = /http:\/\/\S+\/webhooks\/yclients\/[\w-]{43}/.exec(ran.stdout)?.[0];
+    assert.ok(url, ran.stdout);
+  });
+
+  test('events list, show and replay tell of an event', async () => {
+    const { items } = page.parse(
+      value(await run('events', 'list', '--company', String(company.companyId), '--json')),
+    );
+    assert.ok(items.some(({ id }) => id === eventId));
+    assert.equal(identified.parse(value(await run('events', 'show', eventId, '--json'))).id, eventId);
+    value(await run('events', 'replay', eventId, '--json'));
+    await house.settled(company);
+    assert.equal(house.heard(company).filter(({ recordId }) => recordId === 1).length, 1);
+    const table = await run('events', 'list', '--company', String(company.companyId));
+    assert.ok(table.stdout.includes(eventId) && table.stdout.includes('record.created'), table.stdout);
+  });
+
+  test('messages list and show tell of a message', async () => {
+    const { items } = page.parse(
+      value(await run('messages', 'list', '--company', String(company.companyId), '--json')),
+    );
+    assert.ok(items.some(({ id }) => id === messageId));
+    assert.equal(identified.parse(value(await run('messages', 'show', messageId, '--json'))).id, messageId);
+  });
+
+  test('stats, migrate and address print one value', async () => {
+    z.object({ events: z.looseObject({}), messages: z.looseObject({}) }).parse(
+      value(await run('stats', '--json')),
+    );
+    assert.deepEqual(value(await run('migrate', '--json')), { applied: [] });
+    value(await run('address', String(company.companyId), '1', 'telegram', '123456789', '--json'));
+  });
+
+  test('send-test posts a test event by a URL and sees it processed, or sends a test message, and neither tells a client', async () => {
+    const own = await house.company();
+    value(await run('send-test', own.url, '--json'));
+    const { rows } = await house.pool.query<{ source: string; state: string }>(
+      'SELECT source, state FROM webhook_events WHERE company_id = $1',
+      [own.companyId],
+    );
+    assert.equal(rows.length, 1);
+    assert.equal(rows[0]?.state, 'done');
+    value(await run('send-test', '--company', String(own.companyId), '--channel', 'console', '--json'));
+    const { rows: messages } = await house.pool.query<{ purpose: string; state: string }>(
+      'SELECT purpose, state FROM messages WHERE company_id = $1',
+      [own.companyId],
+    );
+    assert.deepEqual(messages, [{ purpose: 'test', state: 'sent' }]);
+    const { rows: bookings } = await house.pool.query('SELECT FROM bookings WHERE company_id = $1', [
+      own.companyId,
+    ]);
+    assert.equal(bookings.length, 0);
+  });
+
+  test('simulate sends a salon’s webhooks and prints its account of it', async () => {
+    const own = await house.company({ settleMs: 100 });
+    const ran = await run(
+      'simulate',
+      '--to',
+      own.url,
+      '--company',
+      String(own.companyId),
+      '--for',
+      '3s',
+      '--seed',
+      '7',
+      '--json',
+    );
+    value(ran);
+    await house.settled(own);
+    const { rows } = await house.pool.query<{ count: number }>(
+      'SELECT count(*)::int AS count FROM bookings WHERE company_id = $1',
+      [own.companyId],
+    );
+    assert.ok(Number(rows[0]?.count) > 0);
+  });
+
+  const finding = z.object({ check: z.string(), state: z.string(), says: z.string().min(1) });
+  const findings = z.object({ healthy: z.boolean(), findings: z.array(finding) });
+
+  test('doctor finds a sound set-up sound', async () => {
+    const { healthy, findings: found } = findings.parse(value(await run('doctor', '--json')));
+    assert.ok(healthy);
+    const checks = found.map(({ check }) => check).join();
+    for (const part of ['database', 'schema', 'clock', 'keys']) assert.ok(checks.includes(part), checks);
+    assert.ok(
+      found.some(({ check }) => /port|service/.test(check)),
+      checks,
+    );
+  });
+
+  test('doctor says what is wrong and what to do: no database, another key, a taken port', async () => {
+    const gone = new URL(house.databaseUrl);
+    gone.port = String((await freePorts()).public);
+    const noDatabase = await command(gone.href, ['doctor', '--json']);
+    const otherKey = await command(house.databaseUrl, ['doctor', '--json'], { OTKLIK_KEY: 'ab'.repeat(32) });
+    const taken = new URL(house.databaseUrl).port;
+    const takenPort = await command(house.databaseUrl, ['doctor', '--json'], {
+      PUBLIC_PORT: taken,
+      ADMIN_PORT: '1',
+    });
+    for (const [check, ran] of [
+      ['database', noDatabase],
+      ['keys', otherKey],
+      [/port|service|receiver/, takenPort],
+    ] as const) {
+      const { healthy, findings: found } = findings.parse(value(ran, 1));
+      assert.ok(!healthy);
+      assert.ok(
+        found.some(one => one.state !== 'ok' && one.check.match(check)),
+        ran.stdout,
+      );
+    }
+  });
+
+  const PLAIN: [what: string, args: string[], env?: Record<string, string>][] = [
+    ['no such command', ['nonesuch']],
+    ['an unknown flag', ['events', 'list', '--bogus']],
+    ['a number that is none', ['events', 'list', '--limit', 'ten']],
+    ['a state that is not there', ['events', 'list', '--state', 'eaten']],
+    ['an id that is none', ['events', 'show', 'x', '--json']],
+    ['an event that is not there', ['events', 'show', NO_ID, '--json']],
+    ['a replay of nothing', ['events', 'replay', NO_ID]],
+    ['a message that is not there', ['messages', 'show', NO_ID]],
+    ['a company that is not there', ['company', 'rotate-key', '999999', '--json']],
+    [
+      'a company that is there already',
+      ['company', 'add', '1001', '--title', 'x', '--zone', 'Europe/Moscow'],
+    ],
+    ['a zone of nowhere', ['company', 'add', '5', '--title', 'x', '--zone', 'Europe/Nowhere', '--json']],
+    ['a missing flag', ['company', 'add', '5', '--title', 'x']],
+    ['a URL of nobody', ['send-test', 'http://127.0.0.1:1/webhooks/yclients/x', '--json']],
+    ['a port that is none', ['serve'], { PUBLIC_PORT: 'http' }],
+    ['a role that is not there', ['serve'], { ROLES: 'cook' }],
+    ['a key that is too short', ['serve'], { OTKLIK_KEY: 'short' }],
+    ['a database URL that is none', ['serve'], { DATABASE_URL: 'mysql://x' }],
+  ];
+  for (const [what, args, env] of PLAIN) {
+    test(`with ${what} says so plainly and fails`, async () => {
+      const ran = await command(house.databaseUrl, args, env);
+      assert.ok(ran.code !== null && ran.code !== 0, `exit code ${ran.code}`);
+      assert.notEqual(ran.stderr.trim(), '', 'it says something');
+      assert.ok(ran.stderr.length < 1500, ran.stderr);
+      assert.doesNotMatch(ran.stderr + ran.stdout, /^\s+at .*[:(]\d+|node:internal|ZodError|\[object/m);
+      if (args.includes('--json') && ran.stdout.trim() !== '') JSON.parse(ran.stdout);
+    });
+  }
+
+  test('that cannot reach the database says so without its password', async () => {
+    const gone = new URL(house.databaseUrl);
+    gone.port = String((await freePorts()).public);
+    for (const args of [
+      ['events', 'list'],
+      ['migrate', '--json'],
+    ]) {
+      const ran = await command(gone.href, args);
+      assert.notEqual(ran.code, 0);
+      assert.ok(!(ran.stdout + ran.stderr).includes(gone.password));
+      assert.doesNotMatch(ran.stderr, /^\s+at .*[:(]\d+/m);
+    }
+  });
+
+  test('serve on a taken port says so and ends', async () => {
+    const { admin } = house.service.ports;
+    const ran = await command(house.databaseUrl, ['serve'], {
+      PUBLIC_PORT: String(house.service.ports.public),
+      ADMIN_PORT: String(admin),
+    });
+    assert.notEqual(ran.code, 0);
+    const said = ran.stdout + ran.stderr;
+    assert.match(said, /in use|taken|EADDRINUSE/i);
+    assert.doesNotMatch(said, /^\s+at .*[:(]\d+/m);
+  });
+
+  test('serve without ADMIN_TOKEN makes one and shows it once', async () => {
+    const open = async () => {
+      const service = await startService(house.databaseUrl, { env: { ADMIN_TOKEN: '' } });
+      const printed = service.output();
+      const tokens = printed.match(/[\w-]{32,}/g) ?? [];
+      const works: Answer[] = [];
+      for (const token of tokens) {
+        works.push(await service.api('GET', '/stats', undefined, { authorization: `Bearer ${token}` }));
+      }
+      await service.stop();
+      return works.filter(({ status }) => status === 200).length;
+    };
+    assert.equal(await open(), 1, 'the first start shows a token that opens');
+  });
+});
