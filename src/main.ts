@@ -10,7 +10,7 @@ import { createKeyRing } from './http/keys.ts';
 import { closeServer } from './http/problem.ts';
 import { createReceiver } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
-import type { Log } from './log.ts';
+import { type Log, PlainError } from './log.ts';
 import { createMetrics, type Metrics, watchDepths } from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { readSetting, settleSetting } from './store/companies.ts';
@@ -102,8 +102,8 @@ export async function startService(config: Config, { log, console }: ServiceOpti
   });
 
   try {
-    await receiver?.app.listen({ host: config.HOST, port: config.PUBLIC_PORT });
-    await admin.listen({ host: config.HOST, port: config.ADMIN_PORT });
+    if (receiver !== undefined) await listen(receiver.app, config, 'PUBLIC_PORT');
+    await listen(admin, config, 'ADMIN_PORT');
   } catch (error) {
     await stop();
     throw error;
@@ -118,6 +118,26 @@ export async function startService(config: Config, { log, console }: ServiceOpti
     webhookUrl,
     stop,
   };
+}
+
+async function listen(
+  app: FastifyInstance,
+  config: Config,
+  setting: 'PUBLIC_PORT' | 'ADMIN_PORT',
+): Promise<void> {
+  const port = config[setting];
+  try {
+    await app.listen({ host: config.HOST, port });
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+    const place = `${config.HOST}:${port}`;
+    if (code === 'EADDRINUSE') {
+      throw new PlainError(`${place} is taken: is \`serve\` running already? Otherwise set ${setting}`, {
+        cause,
+      });
+    }
+    throw new PlainError(`cannot listen on ${place} (${code}): check HOST and ${setting}`, { cause });
+  }
 }
 
 /** The receiver has connections of its own, so that work behind it cannot starve it. */

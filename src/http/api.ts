@@ -47,7 +47,11 @@ class Refused extends Error {
   }
 }
 
-const companyId = z.coerce.number().int().positive().max(2_147_483_647);
+const companyId = z.coerce
+  .number('must be the number of the company at YClients or Altegio')
+  .int('must be a whole number')
+  .positive('must be above 0')
+  .max(2_147_483_647, 'is too large for a company');
 const bigId = z.coerce.number().int().positive();
 const uuid = z.uuid();
 const page = { cursor: uuid.optional(), limit: z.coerce.number().int().min(1).max(200).default(50) };
