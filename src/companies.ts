@@ -1,6 +1,6 @@
 /** What an operator does with a company, by command or API: one transaction each, with its line in the audit log. */
 import { newId } from './ids.ts';
-import { PlainError } from './log.ts';
+import { MissingError, PlainError } from './log.ts';
 import {
   addKey,
   addSecret,
@@ -111,6 +111,6 @@ export async function requireCompany(db: Db, companyId: number): Promise<Company
   return company;
 }
 
-function noCompany(companyId: number): PlainError {
-  return new PlainError(`there is no company ${companyId}; \`company list\` shows those there are`);
+function noCompany(companyId: number): MissingError {
+  return new MissingError(`there is no company ${companyId}; \`company list\` shows those there are`);
 }

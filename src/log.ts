@@ -95,5 +95,10 @@ export function describeError(error: unknown): {
 
 /** An error whose message was written for the operator: no value from outside in it but ids and names of settings. */
 export class PlainError extends Error {
-  override readonly name = 'PlainError';
+  override readonly name: string = 'PlainError';
+}
+
+/** What was asked for is not there. */
+export class MissingError extends PlainError {
+  override readonly name = 'MissingError';
 }

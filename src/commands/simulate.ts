@@ -3,7 +3,7 @@
 import { isZone } from '../domain/time.ts';
 import { PlainError } from '../log.ts';
 import type { Brand } from '../simulator/cast.ts';
-import { simulate as runSimulate } from '../simulator/command.ts';
+import { parseProcessLine, simulate as runSimulate } from '../simulator/command.ts';
 import { parseFaults } from '../simulator/faults.ts';
 import { checkFaults } from './demo.ts';
 import type { Context } from './run.ts';
@@ -40,11 +40,16 @@ export async function simulate(_context: Context, options: Options): Promise<voi
     zone: options.zone,
     json: options.json,
     ledgerFile: options.ledger,
-    write: line => process.stdout.write(`${line}\n`),
+    // With --json the account at the end is the one value; who wants each action reads the ledger.
+    write: line => process.stdout.write(options.json && !isSummary(line) ? '' : `${line}\n`),
     signal: abort.signal,
   });
   const { requests, answers } = ledger.counts;
   if (requests === 0 || (answers['200'] ?? 0) > 0) return;
   const { origin } = new URL(options.to);
   throw new PlainError(`none of ${requests} webhooks was accepted at ${origin}: ${JSON.stringify(answers)}`);
+}
+
+function isSummary(line: string): boolean {
+  return parseProcessLine(line).type === 'summary';
 }

@@ -34,6 +34,8 @@ export function createAdmin(deps: AdminDeps): FastifyInstance {
     exposeHeadRoutes: false,
     ...refuseAsProblems(() => {}),
   });
+  // JSON only: the other parser that Fastify brings would hand a text to handlers that expect an object.
+  app.removeContentTypeParser('text/plain');
   useProblems(app, {
     onRefused: () => {},
     onError: error => deps.log.error({ role: 'web', err: error }, 'request failed'),

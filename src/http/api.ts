@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { addCompany, dropCompany, requireCompany, rotateKey } from '../companies.ts';
 import { isZone } from '../domain/time.ts';
-import { PlainError } from '../log.ts';
+import { MissingError, PlainError } from '../log.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
 import { replayEvent } from '../store/inbox.ts';
 import { type Pool, transaction } from '../store/pool.ts';
@@ -263,6 +263,7 @@ async function refuseReplay(pool: Pool, id: string): Promise<never> {
 /** The refusal an error stands for, or undefined when it is a fault of ours. */
 export function refusalOf(error: unknown): Problem | undefined {
   if (error instanceof Refused) return error.problem;
+  if (error instanceof MissingError) return { status: 404, title: 'Not found', detail: error.message };
   if (error instanceof PlainError) return { status: 409, title: 'Refused', detail: error.message };
   if (error instanceof z.ZodError) {
     const detail = error.issues

@@ -38,12 +38,13 @@ test('PostgreSQL killed under load: 503 meanwhile, nothing acknowledged is lost,
     LOG_LEVEL: 'warn',
   };
   const start = () => startService('', { env, ports });
-  let service = await start();
+  let service: Service | undefined;
   t.after(async () => {
-    await service.stop();
+    await service?.stop();
     await sink.close();
     await rm(dataDir, { recursive: true, force: true });
   });
+  service = await start();
   const { url } = await service.addCompany({
     companyId: COMPANY,
     settleMs: 0,
@@ -76,12 +77,11 @@ test('PostgreSQL killed under load: 503 meanwhile, nothing acknowledged is lost,
   }
   over = true;
   await salon;
-  const pid = service.pid;
-  await until(() => isIdle(service), {
+  const running = service;
+  await until(() => isIdle(running), {
     what: 'all that was acknowledged is processed and said',
-    timeoutMs: 180_000,
+    timeoutMs: PATIENCE_MS,
   });
-  assert.equal(service.pid, pid);
   await service.stop();
 
   await assertKept(dataDir, books);
@@ -158,8 +158,9 @@ const heard = z.object({
 function assertSaidOnce(sink: Sink, { bookings }: Books): void {
   const byId = sink.byId();
   for (const [id, tries] of byId) {
-    const said = new Set(tries.map(({ bytes }) => bytes.toString()));
-    assert.equal(said.size, 1, `${id} was repeated with another content`);
+    // The number of the try is all that may differ.
+    const [first, ...again] = tries.map(({ bytes }) => ({ ...JSON.parse(bytes.toString()), attempt: 0 }));
+    for (const repeat of again) assert.deepEqual(repeat, first, `${id} was repeated with another content`);
   }
   const told = Map.groupBy(
     [...byId.values()].flatMap(([delivery]) =>

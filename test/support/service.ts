@@ -111,8 +111,9 @@ function serviceOf(child: ChildProcess, ports: Ports): Service {
   let ended = false;
   living.add(child);
   const exit = new Promise<number | null>(resolve => {
-    child.on('close', code => {
+    child.on('close', (code, signal) => {
       ended = true;
+      printed.push(Buffer.from(`(ended by ${signal ?? `exit code ${code}`})\n`));
       living.delete(child);
       resolve(code);
     });
