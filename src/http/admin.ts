@@ -7,7 +7,7 @@ import type { Metrics } from '../metrics.ts';
 import { troubleOf } from '../store/pool.ts';
 import { type ApiDeps, type Input, ROUTES, type Route, refusalOf } from './api.ts';
 import { describeApi } from './openapi.ts';
-import { type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
+import { NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -75,6 +75,8 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  // `/events/` is not the event without an id.
+  if (Object.values(request.params ?? {}).includes('')) return sendProblem(reply, NOT_FOUND);
   const input: Input = { params: request.params, query: request.query, body: request.body };
   try {
     return reply.send(await route.handle(deps, input));
