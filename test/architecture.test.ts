@@ -62,3 +62,12 @@ test('only config.ts and the commands read the environment; only the root reads 
   const inner = (file: string) => /^(domain|yclients|ingest|work)\//.test(file);
   assert.deepEqual(reading(/Date\.now\(|new Date\(\)|Math\.random\(/).filter(inner), []);
 });
+
+test('SQL lives in migrations and store', () => {
+  const speaking = files.filter(file => /\.query[<(]/.test(readFileSync(join(SRC, file), 'utf8')));
+  assert.deepEqual(
+    speaking.filter(file => !file.startsWith('store/')),
+    [],
+  );
+  assert.ok(speaking.length > 5, `only ${speaking.length} files speak SQL`);
+});

@@ -5,7 +5,7 @@ import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
 import { pendingMigrations } from '../store/migrate.ts';
-import { readStats } from '../store/views.ts';
+import { readServer, readStats } from '../store/views.ts';
 import { VERSION } from '../version.ts';
 import { type Context, print, withStore } from './run.ts';
 
@@ -46,12 +46,7 @@ async function storeFindings(context: Context): Promise<Finding[]> {
 }
 
 async function inspectStore({ pool, embedded, applied }: Opened): Promise<Finding[]> {
-  const { rows } = await pool.query<{ version: string; number: number; now: number }>(
-    `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-       (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
-  );
-  const [server] = rows;
-  if (server === undefined) return [fault('database', 'it gave no answer')];
+  const server = await readServer(pool);
   const skewMs = Math.round(Math.abs(Date.now() - server.now));
   const pending = await pendingMigrations(pool);
   const stats = await readStats(pool);

@@ -3,6 +3,7 @@
 import { requireCompany } from '../companies.ts';
 import { newId } from '../ids.ts';
 import { PlainError } from '../log.ts';
+import { findKey } from '../store/companies.ts';
 import { insertTestMessage } from '../store/messages.ts';
 import type { Pool } from '../store/pool.ts';
 import { showEvent, showMessage } from '../store/views.ts';
@@ -58,14 +59,9 @@ function keyIn(url: string): string {
 }
 
 async function companyOf(pool: Pool, keyHash: Buffer): Promise<number> {
-  const { rows } = await pool.query<{ company_id: number }>(
-    'SELECT company_id FROM company_keys WHERE key_hash = $1 AND (expires_at IS NULL OR expires_at > now())',
-    [keyHash],
-  );
-  const [row] = rows;
-  if (row === undefined)
-    throw new PlainError('the key in this URL is not known here; `company rotate-key` makes a new one');
-  return row.company_id;
+  const key = await findKey(pool, keyHash);
+  if (key !== undefined) return key.company.companyId;
+  throw new PlainError('the key in this URL is not known here; `company rotate-key` makes a new one');
 }
 
 async function post(url: string, body: unknown): Promise<{ id: string }> {

@@ -256,3 +256,16 @@ export async function listToldNotices(db: Db, companyId: number): Promise<SentMe
   );
   return rows;
 }
+
+/** The server behind a connection: its version, and its clock now. */
+export async function readServer(
+  db: Db,
+): Promise<{ readonly version: string; readonly number: number; readonly now: EpochMs }> {
+  const { rows } = await db.query<{ version: string; number: number; now: EpochMs }>(
+    `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+       (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
+  );
+  const [server] = rows;
+  if (server === undefined) throw new Error('the server said nothing of itself');
+  return server;
+}
