@@ -226,6 +226,14 @@ test('two dispatchers side by side send each message once', async () => {
   assert.equal(new Set(pipeline.sent.map(message => message.id)).size, 200);
 });
 
+test('nothing is said for a company that was removed, however long the message waited', async () => {
+  await receive(recordBody());
+  await pipeline.pool.query('UPDATE companies SET removed_at = now()');
+  await pipeline.settle();
+  assert.deepEqual(kinds(), []);
+  assert.deepEqual(await states(), ['failed']);
+});
+
 test('a channel is given no more at once than it takes', async () => {
   let inside = 0;
   let most = 0;
