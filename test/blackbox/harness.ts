@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import type pg from 'pg';
 import { z } from 'zod';
 import { testDatabase } from '../support/database.ts';
-import { type Answer, type Company, json, post, type Service, startService } from '../support/service.ts';
+import {
+  type Answer,
+  type Company,
+  type Headers,
+  json,
+  post,
+  type Service,
+  startService,
+} from '../support/service.ts';
 import { type Delivery, type Sink, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
 
@@ -19,7 +27,7 @@ export type House = {
   sink: Sink;
   /** A company whose messages come to the sink at once, under a path of its own. */
   company(fields?: Readonly<Record<string, unknown>>): Promise<Company>;
-  /** Posts, and insists on 200. */
+  /** Posts, patiently, and insists on 200. */
   accept(company: Company, body: unknown): Promise<Accepted>;
   /** Waits until all that came in of this company is processed and all that was to be said is said. */
   settled(company: Company): Promise<void>;
@@ -87,7 +95,7 @@ export async function openHouse(env: Readonly<Record<string, string>> = {}): Pro
       return company;
     },
     accept: async (company, body) => {
-      const answer = await post(company.url, body);
+      const answer = await postPatiently(company.url, body);
       assert.equal(answer.status, 200, answer.body.toString());
       return accepted.parse(json(answer));
     },
@@ -103,6 +111,17 @@ export async function openHouse(env: Readonly<Record<string, string>> = {}): Pro
       await database.close();
     },
   };
+}
+
+/** Sends again what is answered 503, as that answer asks: a machine with much else to do may be slow to store. */
+export async function postPatiently(url: string, body: unknown, headers?: Headers): Promise<Answer> {
+  return until(
+    async () => {
+      const answer = await post(url, body, headers);
+      return answer.status === 503 ? undefined : answer;
+    },
+    { what: 'the event is taken or refused', timeoutMs: PATIENCE_MS },
+  );
 }
 
 /** Asks rarely: each question with a key that is not known yet counts as a guess. */
