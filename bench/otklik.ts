@@ -39,6 +39,7 @@ export async function setUpOtklik(options: OtklikOptions): Promise<Otklik> {
     OTKLIK_KEY: randomBytes(32).toString('base64'),
     ADMIN_TOKEN: randomBytes(16).toString('hex'),
     LOG_LEVEL: 'warn',
+    WEBHOOK_ALLOW_PRIVATE: 'true',
     RATE_PER_COMPANY: noLimit,
     RATE_PER_ADDRESS: noLimit,
   };
@@ -64,7 +65,6 @@ export async function setUpOtklik(options: OtklikOptions): Promise<Otklik> {
       options.sinkUrl,
       '--settle',
       '0',
-      '--allow-private',
       '--json',
     ),
   );

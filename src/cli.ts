@@ -84,7 +84,6 @@ company
   .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
   .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
   .option('--require-signature', 'accept only signed webhooks (the platform signs nothing)')
-  .option('--allow-private', 'the webhook URL is on this machine or network on purpose')
   .addOption(json())
   .action(runCommand(companyAdd));
 company

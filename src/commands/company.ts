@@ -19,7 +19,6 @@ type AddOptions = Json & {
   readonly webhookUrl?: string;
   readonly botApiPrefix?: string;
   readonly requireSignature?: boolean;
-  readonly allowPrivate?: boolean;
 };
 
 export async function companyAdd(context: Context, id: string, options: AddOptions): Promise<void> {

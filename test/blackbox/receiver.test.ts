@@ -1014,9 +1014,13 @@ describe('the receiver', { concurrency: 3 }, () => {
       link.freeze();
       const asked = performance.now();
       const bodies = Array.from({ length: 30 }, (_, index) => record(company.companyId, index + 2, 'create'));
+      const ready = send(`${second.adminUrl}/readyz`, { method: 'GET' });
+      const listed = second.api('GET', '/events');
       const answers = await Promise.all(bodies.map(body => post(url, body)));
       const tookMs = performance.now() - asked;
       for (const answer of answers) assertProblem(answer, 503);
+      assert.equal((await ready).status, 503, 'the service says that it is not ready, rather than nothing');
+      assertProblem(await listed, 503);
       assert.ok(tookMs < 10_000, `the sender waited ${Math.round(tookMs)} ms and gives up at 10 s`);
 
       link.mend();
