@@ -25,6 +25,8 @@ import { createProcessor, type Processor } from './work/process.ts';
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
 const RECEIVE_STATEMENT_TIMEOUT_MS = 4_000;
 const INGEST_CONNECTIONS = 4;
+/** Health and metrics answer even when the database hangs: a prober waits no longer than this. */
+const PROBE_LIMIT_MS = 2_000;
 /** A stop that takes longer leaves the rest to the leases. */
 const STOP_LIMIT_MS = 25_000;
 
@@ -73,7 +75,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, onAppended: () => processor?.wake() })
     : undefined;
-  watchDepths(metrics, () => readDepths(pool));
+  watchDepths(metrics, () => inTime(readDepths(pool)));
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
@@ -199,9 +201,21 @@ async function adminToken(config: Config, pool: Pool): Promise<{ hash: string; s
   return { hash: settled, shown: settled === hash('sha256', token) ? token : undefined };
 }
 
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new PlainError('the database does not answer in time')), PROBE_LIMIT_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 async function unreadyBecause(pool: Pool): Promise<string[]> {
   try {
-    const pending = await pendingMigrations(pool);
+    const pending = await inTime(pendingMigrations(pool));
     return pending.length === 0 ? [] : [`the database lacks ${pending.join(', ')}: run \`migrate\``];
   } catch {
     return ['the database does not answer'];
