@@ -13,7 +13,12 @@ export type OtherAction = {
   readonly idsTaken: number;
 };
 
-type Told = { readonly id: number; readonly data: Json; readonly statuses: readonly WebhookStatus[] };
+type Told = {
+  readonly id: number;
+  readonly data: Json;
+  readonly statuses: readonly WebhookStatus[];
+  readonly refuser?: number | null;
+};
 type Desk = {
   readonly salon: Salon;
   readonly random: Random;
@@ -61,7 +66,7 @@ export function otherAction(salon: Salon, random: Random, nowMs: EpochMs, unknow
     ...RESOURCES.map(row => [row, row[1]] as const),
     [[random.pick(UNKNOWN), 0, unknownTold] as const, unknown ? UNKNOWN_WEIGHT : 0],
   ]);
-  const { id, data, statuses } = tell(desk);
+  const { id, data, statuses, refuser = null } = tell(desk);
   const status = random.pick(statuses);
   const envelope = { company_id: salon.companyId, resource, resource_id: id, status, data };
   const webhook = {
@@ -72,12 +77,13 @@ export function otherAction(salon: Salon, random: Random, nowMs: EpochMs, unknow
     envelope,
     body: bodyOf(envelope),
     carried: null,
+    refuser,
   };
   return { about: 'other', kind: resource, at: nowMs, webhook, idsTaken: 2 };
 }
 
 function clientTold({ salon, random, date, nothing }: Desk): Told {
-  const { id, name, surname, phone, email } = random.pick(salon.cast.clients);
+  const { id, name, surname, phone, email, refuses } = random.pick(salon.cast.clients);
   const spent = random.integer(0, 40) * 100;
   const data = {
     id,
@@ -95,7 +101,7 @@ function clientTold({ salon, random, date, nothing }: Desk): Told {
     sex_id: 0,
     sms_check: 0,
     sms_bot: 0,
-    sms_not: random.chance(0.1) ? 1 : 0,
+    sms_not: refuses ? 1 : 0,
     spent,
     paid: spent,
     balance: 0,
@@ -104,7 +110,7 @@ function clientTold({ salon, random, date, nothing }: Desk): Told {
     last_change_date: date,
     custom_fields: nothing(),
   };
-  return { id, data, statuses: CREATE_OR_UPDATE };
+  return { id, data, statuses: CREATE_OR_UPDATE, refuser: refuses ? id : null };
 }
 
 function staffTold({ salon, random }: Desk): Told {

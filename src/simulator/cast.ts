@@ -9,6 +9,8 @@ export type Client = {
   readonly surname: string;
   readonly phone: string;
   readonly email: string;
+  /** Wants no messages; only the client's own webhook says so. */
+  readonly refuses: boolean;
 };
 export type StaffMember = { readonly id: number; readonly name: string; readonly specialization: string };
 export type OfferedService = {
@@ -131,6 +133,7 @@ function clientOf(names: Names, random: Random, firstId: number, index: number):
     surname: random.chance(0.6) ? random.pick(names.last) : '',
     phone: `${names.phonePrefix}${String(index + 10_000).slice(1)}`,
     email: random.chance(0.3) ? `guest${index}@example.test` : '',
+    refuses: random.chance(0.1),
   };
 }
 

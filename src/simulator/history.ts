@@ -66,7 +66,7 @@ export function historyOf(random: Random, options: HistoryOptions): History {
   }
   const plan = planDeliveries(webhooks, way, faults, options);
   for (const { webhook, dueAt } of plan.deliveries) {
-    if (webhook.carried !== null) book.sent(webhook.carried, dueAt, dueAt);
+    book.sent(webhook, dueAt, dueAt);
   }
   const arrivals = plan.deliveries.map(({ webhook, body, dueAt }) => ({ webhook, body, receivedAt: dueAt }));
   return {
@@ -79,6 +79,7 @@ export function historyOf(random: Random, options: HistoryOptions): History {
       startedAt: startMs,
       endedAt: course.nextAt,
       records: book.records(),
+      refusals: book.refusals(),
       counts: {
         actions: options.actions,
         webhooks: webhooks.length,

@@ -5,7 +5,12 @@ import type { Finding, SaidFacts, SaidService, ServiceMessage } from './verdict.
 
 const SAID_STATES: readonly string[] = ['sent', 'delivered', 'unknown'];
 
-export type Judge = { readonly slackMs: number; readonly checkedAt: EpochMs };
+export type Judge = {
+  readonly slackMs: number;
+  readonly checkedAt: EpochMs;
+  /** By client: when it was first known that they want no messages. */
+  readonly refusals: ReadonlyMap<number, EpochMs>;
+};
 export type Said = Omit<ServiceMessage, 'sentAt'> & { readonly sentAt: EpochMs; readonly clientId: number };
 type RecordVerdict = { readonly toldOnce: number; readonly findings: readonly Finding[] };
 
@@ -114,6 +119,9 @@ function judgeTruth(message: Said, record: LedgerRecord, told: number, judge: Ju
     verdict: 'told_wrong',
     why: `${kind}: ${inWords(after)} ${why}`,
   });
+  const refusedAt = judge.refusals.get(clientId);
+  if (refusedAt !== undefined && refusedAt < sentAt - judge.slackMs)
+    return wrong('was told to one who had refused messages');
   const matching = record.states.flatMap((state, index) =>
     saysTheSame(viewOf(state, clientId), after) ? [{ state, index }] : [],
   );
@@ -173,7 +181,7 @@ function missedBy(
   judge: Judge,
 ): Finding | null {
   const last = record.states.at(-1);
-  if (last === undefined || last.startsAt <= judge.checkedAt) return null;
+  if (last === undefined || last.startsAt <= judge.checkedAt || judge.refusals.has(clientId)) return null;
   const truth = viewOf(last, clientId);
   if (heard.some(one => saysTheSame(one, truth))) return null;
   const why = `heard ${heard.map(inWords).join(' or ')}, true is ${inWords(truth)}`;

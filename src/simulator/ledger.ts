@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { EpochMs, Wall } from '../domain/time.ts';
 import type { RecordChange } from './journal.ts';
 import type { SalonRecord } from './salon.ts';
-import type { Carried } from './webhook.ts';
+import type { Carried, Webhook } from './webhook.ts';
 
 /** What a client cares about, and whose client it is. */
 export type TrueFacts = {
@@ -44,6 +44,9 @@ export type LedgerRecord = {
   readonly states: readonly TrueState[];
 };
 
+/** A client who wants no messages, and when a webhook that says so was first answered. */
+export type Refusal = { readonly clientId: number; readonly answeredAt: EpochMs };
+
 export type Ledger = {
   readonly companyId: number;
   readonly zone: string;
@@ -51,6 +54,7 @@ export type Ledger = {
   readonly startedAt: EpochMs;
   readonly endedAt: EpochMs;
   readonly records: readonly LedgerRecord[];
+  readonly refusals: readonly Refusal[];
   readonly counts: LedgerCounts;
 };
 
@@ -68,30 +72,40 @@ export type LedgerCounts = {
 export type Book = {
   /** The salon made `change` at `at`, and tells it by a webhook that carries `carried`. */
   changed(change: RecordChange, carried: Carried, at: EpochMs): void;
-  /** A webhook that carries `carried` left at `sentAt`; `answeredAt` is null when the listener did not take it. */
-  sent(carried: Carried, sentAt: EpochMs, answeredAt: EpochMs | null): void;
+  /** A webhook left at `sentAt`; `answeredAt` is null when the listener did not take it. */
+  sent(webhook: Pick<Webhook, 'carried' | 'refuser'>, sentAt: EpochMs, answeredAt: EpochMs | null): void;
   records(): readonly LedgerRecord[];
+  refusals(): readonly Refusal[];
 };
 
 export function openBook(): Book {
   const records = new Map<number, LedgerRecord>();
+  const refusals = new Map<number, EpochMs>();
+
+  function carriedOver(carried: Carried, sentAt: EpochMs, answeredAt: EpochMs | null): void {
+    const record = records.get(carried.recordId);
+    if (record === undefined) throw new Error(`record ${carried.recordId} was sent before it changed`);
+    const states = record.states.map(state =>
+      state.version === carried.version && state.carries !== 'nothing'
+        ? heard(state, sentAt, answeredAt)
+        : state,
+    );
+    records.set(carried.recordId, { ...record, states });
+  }
+
   return {
     changed({ before, after }, { what }, at) {
       const known = records.get(after.id) ?? firstPage(before, after);
       const states = [...known.states, stateOf(after, at, what)];
       records.set(after.id, { ...known, states });
     },
-    sent(carried, sentAt, answeredAt) {
-      const record = records.get(carried.recordId);
-      if (record === undefined) throw new Error(`record ${carried.recordId} was sent before it changed`);
-      const states = record.states.map(state =>
-        state.version === carried.version && state.carries !== 'nothing'
-          ? heard(state, sentAt, answeredAt)
-          : state,
-      );
-      records.set(carried.recordId, { ...record, states });
+    sent({ carried, refuser }, sentAt, answeredAt) {
+      if (carried !== null) carriedOver(carried, sentAt, answeredAt);
+      if (refuser === null || answeredAt === null) return;
+      refusals.set(refuser, Math.min(answeredAt, refusals.get(refuser) ?? answeredAt));
     },
     records: () => [...records.values()],
+    refusals: () => [...refusals].map(([clientId, answeredAt]) => ({ clientId, answeredAt })),
   };
 }
 
@@ -169,6 +183,7 @@ export const ledgerSchema = z.object({
   startedAt: when,
   endedAt: when,
   records: z.array(z.object({ recordId: z.number(), known: z.boolean(), states: z.array(trueState) })),
+  refusals: z.array(z.object({ clientId: z.number(), answeredAt: when })),
   counts: z.object({
     actions: z.number(),
     webhooks: z.number(),

@@ -152,7 +152,7 @@ async function deliver({ sender, counts, answers, book }: Run, { webhook, body }
   counts.requests += 1;
   const { sentAt, answeredAt, tries } = await sender.post(body);
   for (const outcome of tries) answers.set(outcome, (answers.get(outcome) ?? 0) + 1);
-  if (webhook.carried !== null) book.sent(webhook.carried, sentAt, answeredAt);
+  book.sent(webhook, sentAt, answeredAt);
 }
 
 function ledgerOf(run: Run, endedAt: EpochMs): Ledger {
@@ -164,6 +164,7 @@ function ledgerOf(run: Run, endedAt: EpochMs): Ledger {
     startedAt,
     endedAt,
     records: run.book.records(),
+    refusals: run.book.refusals(),
     counts: { ...run.counts, dropped: schedule.dropped, answers: Object.fromEntries(run.answers) },
   };
 }

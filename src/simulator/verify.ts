@@ -13,7 +13,8 @@
  *   it says was never true, or not yet, or is older than what was told before; when it was no longer true as it left
  *   (something else had been delivered more than `slackMs` before); or when the visit had begun by more than that;
  * - `told_once` otherwise.
- * A client of a visit that is still ahead, who at the end has heard something else than the truth, is `not_told`.
+ * A message to a client known for longer than that to want none is `told_wrong` too. A client of a visit that is still
+ * ahead, who at the end has heard something else than the truth and has not refused messages, is `not_told`.
  *
  * `state_differs` counts records whose state, start, staff, services, client, attendance, deletion or payment is not
  * the ledger's last, records the service does not have, and records it invented.
@@ -36,7 +37,11 @@ export type CompareOptions = {
 const SLACK_MS = 2_000;
 
 export function compare(ledger: Ledger, service: ServiceState, options: CompareOptions): Verdict {
-  const judge: Judge = { slackMs: options.slackMs ?? SLACK_MS, checkedAt: options.checkedAt };
+  const judge: Judge = {
+    slackMs: options.slackMs ?? SLACK_MS,
+    checkedAt: options.checkedAt,
+    refusals: new Map(ledger.refusals.map(({ clientId, answeredAt }) => [clientId, answeredAt])),
+  };
   const said = saidMessages(service.messages);
   const verdicts = ledger.records.map(record => judgeRecord(record, said.get(record.recordId) ?? [], judge));
   const details = [

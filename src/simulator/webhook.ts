@@ -24,6 +24,8 @@ export type Webhook = {
   readonly body: string;
   /** null for what is not a booking. */
   readonly carried: Carried | null;
+  /** The client of whom it says that they want no messages; null otherwise. */
+  readonly refuser: number | null;
 };
 
 export function bodyOf(envelope: JsonObject): string {

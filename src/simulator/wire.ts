@@ -40,7 +40,16 @@ export function recordWebhook(
     version: after.version,
     what: after.gone ? 'deletion' : told,
   } as const;
-  return { at, resource: 'record', resourceId: after.id, status, envelope, body: bodyOf(envelope), carried };
+  return {
+    at,
+    resource: 'record',
+    resourceId: after.id,
+    status,
+    envelope,
+    body: bodyOf(envelope),
+    carried,
+    refuser: null,
+  };
 }
 
 function statusOf({ before, after }: RecordChange): WebhookStatus {

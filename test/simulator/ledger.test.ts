@@ -21,6 +21,10 @@ function carriedBy({ id, version }: SalonRecord) {
   return { recordId: id, version, what: 'everything' } as const;
 }
 
+function tellingOf(record: SalonRecord) {
+  return { carried: carriedBy(record), refuser: null };
+}
+
 function bookOf(...states: readonly SalonRecord[]) {
   const book = openBook();
   states.forEach((after, index) => {
@@ -73,11 +77,11 @@ test('attendance -1 is a cancellation when first said before the hour, a no-show
 test('the first and the last delivery are kept, and a refusal is none', () => {
   const record = recordOf();
   const book = bookOf(record);
-  const carried = carriedBy(record);
-  book.sent(carried, START + 90, null);
+  const telling = tellingOf(record);
+  book.sent(telling, START + 90, null);
   assert.deepEqual(times(book), [START + 90, null, null]);
-  book.sent(carried, START + 200, START + 230);
-  book.sent(carried, START + 100, START + 240);
+  book.sent(telling, START + 200, START + 230);
+  book.sent(telling, START + 100, START + 240);
   assert.deepEqual(times(book), [START + 90, START + 230, START + 240]);
 });
 
@@ -89,7 +93,7 @@ function times(book: ReturnType<typeof openBook>) {
 
 test('a webhook of a change that the ledger does not know is a bug', () => {
   assert.throws(
-    () => openBook().sent(carriedBy(recordOf()), START, START),
+    () => openBook().sent(tellingOf(recordOf()), START, START),
     /record 9 was sent before it changed/,
   );
 });

@@ -43,10 +43,19 @@ function state({ made, facts, ...given }: Given): TrueState {
   };
 }
 
-function ledgerOf(states: readonly TrueState[], known = false): Ledger {
+function ledgerOf(states: readonly TrueState[], known = false, refusals: Ledger['refusals'] = []): Ledger {
   const records: readonly LedgerRecord[] = [{ recordId: RECORD, known, states }];
   const counts = { actions: 1, webhooks: 1, dropped: 0, requests: 1, answers: { 200: 1 } };
-  return { companyId: 1, zone: 'UTC', seed: 1, startedAt: 0, endedAt: 500 * SECOND, records, counts };
+  return {
+    companyId: 1,
+    zone: 'UTC',
+    seed: 1,
+    startedAt: 0,
+    endedAt: 500 * SECOND,
+    records,
+    refusals,
+    counts,
+  };
 }
 
 type Saying = {
@@ -89,6 +98,7 @@ type Case = {
   readonly messages?: readonly ServiceMessage[];
   readonly bookings?: readonly ServiceBooking[];
   readonly known?: boolean;
+  readonly refusals?: Ledger['refusals'];
   readonly checked?: number;
 };
 
@@ -98,9 +108,14 @@ function judge({
   messages = [],
   bookings = [bookingOf(states)],
   known = false,
+  refusals = [],
   checked = 600,
 }: Case) {
-  const verdict = compare(ledgerOf(states, known), { bookings, messages }, { checkedAt: checked * SECOND });
+  const verdict = compare(
+    ledgerOf(states, known, refusals),
+    { bookings, messages },
+    { checkedAt: checked * SECOND },
+  );
   const { details, bookings: _count, ...counts } = verdict;
   const above = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
   return { counts: above, why: details.map(detail => detail.why).join(), clean: isClean(verdict) };
@@ -273,6 +288,14 @@ test('not told: the last change was not said', () => {
 
 test('of a visit that has begun nothing need be told', () => {
   assert.ok(judge({ states: [created], checked: 3_600 }).clean);
+});
+
+test('one who refuses messages need not be told, and is told wrong once that is known', () => {
+  const refusals = [{ clientId: ANNA, answeredAt: 50 * SECOND }];
+  assert.ok(judge({ states: [created, moved], messages: [toldBooked], refusals }).clean);
+  const { counts, why } = judge({ states: [created, moved], messages: [toldBooked, toldMoved], refusals });
+  assert.deepEqual(counts, { told_once: 1, told_wrong: 1 });
+  assert.match(why, /refused messages/);
 });
 
 test('a restored booking is told as such', () => {
