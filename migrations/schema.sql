@@ -10,6 +10,15 @@ CREATE TABLE addresses (
   CONSTRAINT addresses_address_check CHECK ((address <> ''::text))
 );
 
+CREATE TABLE api_budget (
+  scope text NOT NULL,
+  next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  failures integer DEFAULT 0 NOT NULL,
+  paused_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  paused_because text DEFAULT ''::text NOT NULL,
+  CONSTRAINT api_budget_pkey PRIMARY KEY (scope)
+);
+
 CREATE TABLE attempts (
   company_id integer NOT NULL,
   message_id uuid NOT NULL,
@@ -71,6 +80,7 @@ CREATE TABLE bookings (
   told jsonb DEFAULT '{}'::jsonb NOT NULL,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   updated_at timestamp with time zone DEFAULT now() NOT NULL,
+  found_version timestamp with time zone,
   CONSTRAINT bookings_pkey PRIMARY KEY (company_id, record_id),
   CONSTRAINT bookings_attendance_check CHECK ((attendance = ANY (ARRAY['-1'::integer, 0, 1, 2]))),
   CONSTRAINT bookings_check CHECK ((client_known OR (client_id IS NULL))),
@@ -93,12 +103,37 @@ CREATE TABLE companies (
   signature_required boolean DEFAULT false NOT NULL,
   removed_at timestamp with time zone,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
+  source text DEFAULT 'webhook'::text NOT NULL,
+  verify text DEFAULT 'doubt'::text NOT NULL,
+  sweep_ms integer DEFAULT 900000 NOT NULL,
+  poll_ms integer DEFAULT 60000 NOT NULL,
+  known_since timestamp with time zone DEFAULT now() NOT NULL,
+  stopped_at timestamp with time zone,
+  stopped_because text,
   CONSTRAINT companies_pkey PRIMARY KEY (company_id),
   CONSTRAINT companies_brand_check CHECK ((brand = ANY (ARRAY['yclients'::text, 'altegio'::text]))),
+  CONSTRAINT companies_check CHECK (((stopped_at IS NULL) = (stopped_because IS NULL))),
   CONSTRAINT companies_company_id_check CHECK ((company_id > 0)),
   CONSTRAINT companies_locale_check CHECK ((locale = ANY (ARRAY['ru'::text, 'en'::text]))),
+  CONSTRAINT companies_poll_ms_check CHECK (((poll_ms >= 10000) AND (poll_ms <= 86400000))),
   CONSTRAINT companies_route_check CHECK ((cardinality(route) > 0)),
-  CONSTRAINT companies_settle_ms_check CHECK (((settle_ms >= 0) AND (settle_ms <= 600000)))
+  CONSTRAINT companies_settle_ms_check CHECK (((settle_ms >= 0) AND (settle_ms <= 600000))),
+  CONSTRAINT companies_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'poll'::text, 'both'::text]))),
+  CONSTRAINT companies_stopped_because_check CHECK ((stopped_because = ANY (ARRAY['uninstall'::text, 'freeze'::text]))),
+  CONSTRAINT companies_sweep_ms_check CHECK (((sweep_ms >= 60000) AND (sweep_ms <= 86400000))),
+  CONSTRAINT companies_verify_check CHECK ((verify = ANY (ARRAY['always'::text, 'doubt'::text, 'never'::text])))
+);
+
+CREATE TABLE company_hours (
+  company_id integer NOT NULL,
+  hour timestamp with time zone NOT NULL,
+  webhooks integer DEFAULT 0 NOT NULL,
+  lag_ms_sum bigint DEFAULT 0 NOT NULL,
+  lag_ms_max bigint DEFAULT 0 NOT NULL,
+  missed integer DEFAULT 0 NOT NULL,
+  late integer DEFAULT 0 NOT NULL,
+  api_calls integer DEFAULT 0 NOT NULL,
+  CONSTRAINT company_hours_pkey PRIMARY KEY (company_id, hour)
 );
 
 CREATE TABLE company_keys (
@@ -121,7 +156,19 @@ CREATE TABLE company_secrets (
   expires_at timestamp with time zone,
   CONSTRAINT company_secrets_pkey PRIMARY KEY (company_id, id),
   CONSTRAINT company_secrets_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
-  CONSTRAINT company_secrets_purpose_check CHECK ((purpose = ANY (ARRAY['inbound'::text, 'outbound'::text])))
+  CONSTRAINT company_secrets_purpose_check CHECK ((purpose = ANY (ARRAY['inbound'::text, 'outbound'::text, 'user'::text])))
+);
+
+CREATE TABLE drift (
+  kind text NOT NULL,
+  path text NOT NULL,
+  count bigint DEFAULT 0 NOT NULL,
+  first_at timestamp with time zone NOT NULL,
+  last_at timestamp with time zone NOT NULL,
+  sample text DEFAULT ''::text NOT NULL,
+  told_at timestamp with time zone,
+  CONSTRAINT drift_pkey PRIMARY KEY (kind, path),
+  CONSTRAINT drift_kind_check CHECK ((kind = ANY (ARRAY['missing'::text, 'type'::text, 'enum'::text, 'resource'::text, 'status'::text])))
 );
 
 CREATE TABLE entities (
@@ -190,6 +237,17 @@ CREATE TABLE people (
   CONSTRAINT people_pkey PRIMARY KEY (company_id, client_id)
 ) WITH (fillfactor=80);
 
+CREATE TABLE rereads (
+  company_id integer NOT NULL,
+  record_id bigint NOT NULL,
+  reason text NOT NULL,
+  due_at timestamp with time zone NOT NULL,
+  attempts integer DEFAULT 0 NOT NULL,
+  leased_until timestamp with time zone,
+  CONSTRAINT rereads_pkey PRIMARY KEY (company_id, record_id),
+  CONSTRAINT rereads_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE
+);
+
 CREATE TABLE settings (
   key text NOT NULL,
   value text NOT NULL,
@@ -202,6 +260,23 @@ CREATE TABLE shards (
   leased_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   CONSTRAINT shards_pkey PRIMARY KEY (shard),
   CONSTRAINT shards_shard_check CHECK (((shard >= 0) AND (shard <= 63)))
+);
+
+CREATE TABLE sweeps (
+  company_id integer NOT NULL,
+  kind text NOT NULL,
+  due_at timestamp with time zone NOT NULL,
+  watermark timestamp with time zone,
+  cursor jsonb,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  failures integer DEFAULT 0 NOT NULL,
+  error text,
+  leased_by uuid,
+  leased_until timestamp with time zone,
+  CONSTRAINT sweeps_pkey PRIMARY KEY (company_id, kind),
+  CONSTRAINT sweeps_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT sweeps_kind_check CHECK ((kind = ANY (ARRAY['baseline'::text, 'delta'::text, 'full'::text])))
 );
 
 CREATE TABLE webhook_events (
@@ -233,7 +308,7 @@ END) STORED,
   CONSTRAINT webhook_events_event_id_key UNIQUE (event_id),
   CONSTRAINT webhook_events_check CHECK (((state = 'waiting'::text) = (next_at IS NOT NULL))),
   CONSTRAINT webhook_events_check1 CHECK (((state = 'done'::text) = (processed_at IS NOT NULL))),
-  CONSTRAINT webhook_events_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'reconcile'::text, 'replay'::text, 'test'::text]))),
+  CONSTRAINT webhook_events_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'reconcile'::text, 'verify'::text, 'replay'::text, 'test'::text]))),
   CONSTRAINT webhook_events_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'waiting'::text, 'done'::text, 'dead'::text, 'quarantined'::text])))
 );
 
@@ -251,6 +326,8 @@ CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state =
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE INDEX messages_sending ON public.messages USING btree (leased_until) WHERE (state = 'sending'::text);
+CREATE INDEX rereads_due ON public.rereads USING btree (due_at);
+CREATE INDEX sweeps_due ON public.sweeps USING btree (due_at);
 CREATE INDEX webhook_events_created_at ON public.webhook_events USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX webhook_events_of_company ON public.webhook_events USING btree (company_id, id);
 CREATE INDEX webhook_events_pending ON public.webhook_events USING btree (shard, seq) WHERE (state = 'pending'::text);
