@@ -187,18 +187,32 @@ type SpokenTime = { readonly when: string; readonly date: string; readonly time:
 function spokenTime(wall: Wall, locale: Locale, withYear: boolean): SpokenTime {
   const moment = new Date(`${wall}Z`);
   const year = withYear ? ` ${yearOf(wall)}` : '';
-  const write = (language: string, options: Intl.DateTimeFormatOptions) =>
-    new Intl.DateTimeFormat(language, { ...options, timeZone: 'UTC' }).format(moment).replace(/\s/g, ' ');
-  if (locale === 'ru') {
-    const day = write('ru-RU', { day: 'numeric', month: 'long' });
-    const date = `${day}${year}, ${write('ru-RU', { weekday: 'long' })}`;
-    const time = write('ru-RU', { hour: '2-digit', minute: '2-digit' });
-    return { when: `${date}, ${time}`, date, time };
-  }
-  const day = write('en-US', { weekday: 'long', month: 'long', day: 'numeric' });
-  const date = withYear ? `${day},${year}` : day;
-  const time = write('en-US', { hour: 'numeric', minute: '2-digit' });
+  const write = (formats: Intl.DateTimeFormat) => formats.format(moment).replace(/\s/g, ' ');
+  const { day, weekday, hour } = FORMATS[locale];
+  const time = write(hour);
+  const date =
+    locale === 'ru'
+      ? `${write(day)}${year}, ${write(weekday)}`
+      : `${write(day)}${year === '' ? '' : ','}${year}`;
   return { when: `${date}, ${time}`, date, time };
+}
+
+/** Made once: making one takes 0.2 ms, as long as all the rest of a text. */
+const FORMATS = {
+  ru: {
+    day: formatOf('ru-RU', { day: 'numeric', month: 'long' }),
+    weekday: formatOf('ru-RU', { weekday: 'long' }),
+    hour: formatOf('ru-RU', { hour: '2-digit', minute: '2-digit' }),
+  },
+  en: {
+    day: formatOf('en-US', { weekday: 'long', month: 'long', day: 'numeric' }),
+    weekday: formatOf('en-US', { weekday: 'long' }),
+    hour: formatOf('en-US', { hour: 'numeric', minute: '2-digit' }),
+  },
+};
+
+function formatOf(language: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat(language, { ...options, timeZone: 'UTC' });
 }
 
 function yearOf(wall: Wall): string {

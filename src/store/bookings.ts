@@ -47,6 +47,7 @@ export async function lockBookings(
   keys: readonly BookingKey[],
   { skipLocked = false }: { skipLocked?: boolean } = {},
 ): Promise<Map<string, StoredBooking>> {
+  if (keys.length === 0) return new Map();
   const { rows } = await db.query<Row>({
     name: skipLocked ? 'lock_bookings_skip' : 'lock_bookings',
     text: `SELECT ${COLUMNS} FROM bookings
@@ -91,6 +92,7 @@ export type BookingToSave = StoredBooking & {
 
 /** Writes bookings whole. The caller holds their locks or their shards. */
 export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): Promise<void> {
+  if (bookings.length === 0) return;
   await db.query({
     name: 'save_bookings',
     text: `
@@ -152,6 +154,7 @@ export type ToldUpdate = BookingKey & { readonly told: ToldByRecipient };
 
 /** Moves what recipients were told. The caller holds the bookings' locks. */
 export async function saveTold(db: Db, updates: readonly ToldUpdate[]): Promise<void> {
+  if (updates.length === 0) return;
   await db.query({
     name: 'save_told',
     text: `UPDATE bookings b SET told = u.told::jsonb
@@ -173,6 +176,7 @@ export type NewChange = BookingKey & {
 };
 
 export async function appendChanges(db: Db, changes: readonly NewChange[]): Promise<void> {
+  if (changes.length === 0) return;
   await db.query({
     name: 'append_changes',
     text: `INSERT INTO booking_changes (company_id, record_id, event_id, kind, detail, changed_at)

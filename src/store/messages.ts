@@ -1,4 +1,4 @@
-/** The outbox, `messages`: everything that goes out, and every try. One function is one statement. */
+/** The outbox, `messages`: everything that goes out, and every try. One function is one statement, none for nothing. */
 import type { ChannelName } from '../channels/channel.ts';
 import type { Facts, NoticeKind } from '../domain/notice.ts';
 import type { EpochMs } from '../domain/time.ts';
@@ -26,6 +26,7 @@ const SETTLE_LIMIT = 10;
  * compares again. A notice waiting for a retry keeps its hour.
  */
 export async function openNotices(db: Db, notices: readonly DueNotice[]): Promise<void> {
+  if (notices.length === 0) return;
   await db.query({
     name: 'open_notices',
     text: `
@@ -72,17 +73,17 @@ export async function insertTestMessage(
   );
 }
 
-export type Candidate = MessageKey & { readonly recordId: number | null };
+export type Candidate = MessageKey & { readonly recordId: number | null; readonly recipient: string };
 
 /** Messages due, and those whose sender's lease ran out, oldest first. Nothing is locked yet. */
 export async function findDue(db: Db, now: EpochMs, limit: number): Promise<Candidate[]> {
   const { rows } = await db.query<Candidate>({
     name: 'find_due',
     text: `
-      (SELECT company_id AS "companyId", id, record_id AS "recordId" FROM messages
+      (SELECT company_id AS "companyId", id, record_id AS "recordId", recipient FROM messages
        WHERE state = 'due' AND due_at <= $1 ORDER BY due_at LIMIT $2)
       UNION ALL
-      (SELECT company_id, id, record_id FROM messages
+      (SELECT company_id, id, record_id, recipient FROM messages
        WHERE state = 'sending' AND leased_until < now() ORDER BY leased_until LIMIT $2)`,
     values: [new Date(now).toISOString(), limit],
   });
@@ -140,6 +141,7 @@ export async function findContacts(
   db: Db,
   clients: readonly { readonly companyId: number; readonly clientId: number }[],
 ): Promise<Contact[]> {
+  if (clients.length === 0) return [];
   const { rows } = await db.query<Contact>({
     name: 'find_contacts',
     text: `
@@ -167,6 +169,7 @@ export type MessageEnd = MessageKey & {
 
 /** Ends messages, or puts them back. The caller holds them locked or leased. */
 export async function endMessages(db: Db, ends: readonly MessageEnd[], now: EpochMs): Promise<void> {
+  if (ends.length === 0) return;
   await db.query({
     name: 'end_messages',
     text: `
@@ -210,6 +213,7 @@ export async function claimMessages(
   leaseMs: number,
   claims: readonly Claim[],
 ): Promise<void> {
+  if (claims.length === 0) return;
   await db.query({
     name: 'claim_messages',
     text: `
@@ -255,6 +259,7 @@ export type Attempt = MessageKey & {
 };
 
 export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Promise<void> {
+  if (attempts.length === 0) return;
   await db.query({
     name: 'record_attempts',
     text: `

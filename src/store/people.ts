@@ -19,6 +19,7 @@ type PersonField = (typeof PERSON_FIELDS)[number];
 
 /** Merges people, in key order so that two callers cannot deadlock; at most one row a person in one statement. */
 export async function savePeople(db: Db, updates: readonly PersonUpdate[]): Promise<void> {
+  if (updates.length === 0) return;
   await db.query({
     name: 'save_people',
     text: `
@@ -86,6 +87,7 @@ export type EntityUpdate = {
 
 /** Merges copies of other resources; a staler body changes nothing. At most one row a resource in one statement. */
 export async function saveEntities(db: Db, updates: readonly EntityUpdate[]): Promise<void> {
+  if (updates.length === 0) return;
   const latest = new Map<string, EntityUpdate>();
   for (const update of updates) {
     const key = `${update.companyId}:${update.resource}:${update.resourceId}`;

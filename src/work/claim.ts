@@ -12,6 +12,7 @@ import { bookingKey, lockBookings, type StoredBooking } from '../store/bookings.
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
 import {
   type Attempt,
+  type Candidate,
   type Claim,
   type Contact,
   claimMessages,
@@ -87,11 +88,16 @@ async function claimBatch(
   limit: number,
 ): Promise<Claimed> {
   const now = deps.now();
-  const { messages, bookings } = await lockCandidates(db, now, limit);
-  if (messages.length === 0) return { send: [], ended: 0 };
-  const companies = await findCompanies(db, [...new Set(messages.map(message => message.companyId))]);
-  const contacts = await contactsOf(db, messages);
-  const secrets = await secretsOf(deps, db, companies);
+  const candidates = await findDue(db, now, limit);
+  if (candidates.length === 0) return { send: [], ended: 0 };
+  const companyIds = [...new Set(candidates.map(candidate => candidate.companyId))];
+  const [{ messages, bookings }, companies, contacts, sealed] = await Promise.all([
+    lockCandidates(db, now, candidates),
+    findCompanies(db, companyIds),
+    contactsOf(db, candidates),
+    findNewestSecrets(db, companyIds, 'outbound'),
+  ]);
+  const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const scene: Scene = { now, bookings, companies, contacts, channels: deps.channels };
 
   const verdicts = messages.map(message => judge(scene, message));
@@ -99,18 +105,19 @@ async function claimBatch(
   const send = rendered.filter(item => 'outgoing' in item);
   const ends = rendered.filter(item => 'state' in item);
 
-  if (send.length > 0) await claimMessages(db, owner, leaseMs, send.map(claimOf));
   const abandoned = messages.filter(message => message.state === 'sending');
-  if (abandoned.length > 0)
-    await recordAttempts(
-      db,
-      abandoned.map(message => lostAttempt(message, now)),
-    );
-  if (ends.length > 0) await endMessages(db, ends.map(endOf), now);
   const unknown = ends
     .filter(end => end.state === 'unknown')
     .map(({ message }) => ({ message, heard: true }));
-  await followUp(db, unknown, { bookings, companies, now });
+  await Promise.all([
+    claimMessages(db, owner, leaseMs, send.map(claimOf)),
+    recordAttempts(
+      db,
+      abandoned.map(message => lostAttempt(message, now)),
+    ),
+    endMessages(db, ends.map(endOf), now),
+    followUp(db, unknown, { bookings, companies, now }),
+  ]);
   return { send, ended: ends.length };
 }
 
@@ -118,18 +125,19 @@ async function claimBatch(
 async function lockCandidates(
   db: Db,
   now: EpochMs,
-  limit: number,
+  candidates: readonly Candidate[],
 ): Promise<{ messages: OpenMessage[]; bookings: Map<string, StoredBooking> }> {
-  const candidates = await findDue(db, now, limit);
-  if (candidates.length === 0) return { messages: [], bookings: new Map() };
   const keys = candidates.flatMap(({ companyId, recordId }) =>
     recordId === null ? [] : [{ companyId, recordId }],
   );
-  const bookings = keys.length === 0 ? new Map() : await lockBookings(db, keys, { skipLocked: true });
-  const within = candidates.filter(
+  const [bookings, locked] = await Promise.all([
+    lockBookings(db, keys, { skipLocked: true }),
+    lockDue(db, now, candidates),
+  ]);
+  const messages = locked.filter(
     ({ companyId, recordId }) => recordId === null || bookings.has(bookingKey({ companyId, recordId })),
   );
-  return { messages: within.length === 0 ? [] : await lockDue(db, now, within), bookings };
+  return { messages, bookings };
 }
 
 function judge(scene: Scene, message: OpenMessage): Verdict {
@@ -325,27 +333,11 @@ function contactOf(scene: Scene, { companyId, recipient }: OpenMessage): Contact
   return scene.contacts.get(`${companyId}:${recipient}`);
 }
 
-async function contactsOf(db: Db, messages: readonly OpenMessage[]): Promise<Map<string, Contact>> {
-  const clients = messages.flatMap(({ companyId, recipient }) => {
+async function contactsOf(db: Db, candidates: readonly Candidate[]): Promise<Map<string, Contact>> {
+  const clients = candidates.flatMap(({ companyId, recipient }) => {
     const clientId = clientIdOf(recipient);
     return clientId === undefined ? [] : [{ companyId, clientId }];
   });
-  if (clients.length === 0) return new Map();
   const contacts = await findContacts(db, clients);
   return new Map(contacts.map(contact => [`${contact.companyId}:client:${contact.clientId}`, contact]));
-}
-
-async function secretsOf(
-  deps: ClaimDeps,
-  db: Db,
-  companies: ReadonlyMap<number, Company>,
-): Promise<Map<number, string>> {
-  const signing = [...companies.values()].filter(company => company.webhookUrl !== null);
-  if (signing.length === 0) return new Map();
-  const sealed = await findNewestSecrets(
-    db,
-    signing.map(company => company.companyId),
-    'outbound',
-  );
-  return new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
 }

@@ -97,33 +97,33 @@ async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Pr
   const keys = batch.flatMap(({ outgoing: { companyId, recordId } }) =>
     recordId === null ? [] : [{ companyId, recordId }],
   );
-  const bookings = keys.length === 0 ? new Map() : await lockBookings(db, keys);
-  const messages = await lockClaimed(
-    db,
-    deps.owner,
-    batch.map(({ outgoing }) => outgoing),
-  );
+  const outgoing = batch.map(sent => sent.outgoing);
+  const [bookings, messages, companies] = await Promise.all([
+    lockBookings(db, keys),
+    lockClaimed(db, deps.owner, outgoing),
+    findCompanies(db, [...new Set(outgoing.map(({ companyId }) => companyId))]),
+    recordAttempts(db, batch.map(attemptOf)),
+  ]);
   const held = new Map(messages.map(message => [message.id, message]));
-  await recordAttempts(db, batch.map(attemptOf));
 
   const ended = batch.flatMap(sent => {
     const message = held.get(sent.outgoing.id);
     // Not held any more: the lease ended and another process decided; its word stands.
     return message === undefined ? [] : [{ message, end: endOf(deps, message, sent) }];
   });
-  if (ended.length === 0) return;
-  await endMessages(
-    db,
-    ended.map(({ end }) => end),
-    now,
-  );
-  const companies = await findCompanies(db, [...new Set(ended.map(({ message }) => message.companyId))]);
   const final = ended.filter(({ end }) => end.state !== 'due' && end.state !== 'sending');
-  await followUp(
-    db,
-    final.map(({ message, end }) => ({ message, heard: end.state === 'sent' || end.state === 'unknown' })),
-    { bookings, companies, now },
-  );
+  await Promise.all([
+    endMessages(
+      db,
+      ended.map(({ end }) => end),
+      now,
+    ),
+    followUp(
+      db,
+      final.map(({ message, end }) => ({ message, heard: end.state === 'sent' || end.state === 'unknown' })),
+      { bookings, companies, now },
+    ),
+  ]);
 }
 
 function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): Attempt {
@@ -221,6 +221,5 @@ export async function followUp(
       ? []
       : [{ companyId: stored.companyId, recordId: stored.recordId, told: value }];
   });
-  if (updates.length > 0) await saveTold(db, updates);
-  if (notices.length > 0) await openNotices(db, notices);
+  await Promise.all([saveTold(db, updates), openNotices(db, notices)]);
 }
