@@ -25,6 +25,9 @@ import { createProcessor, type Processor } from './work/process.ts';
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
 const RECEIVE_STATEMENT_TIMEOUT_MS = 4_000;
 const INGEST_CONNECTIONS = 4;
+/** Generous: a batch of 512 events takes some 50 ms. */
+const WORK_STATEMENT_TIMEOUT_MS = 30_000;
+const WORK_CONNECTIONS = 8;
 /** Health and metrics answer even when the database hangs: a prober waits no longer than this. */
 const PROBE_LIMIT_MS = 2_000;
 /** A stop that takes longer leaves the rest to the leases. */
@@ -57,9 +60,15 @@ export async function startService(config: Config, { log, console }: ServiceOpti
   const channels = createChannels(channelsConfig(config));
   if (console !== undefined) channels.set('console', console);
 
+  const work = createPool(opened.url, {
+    max: WORK_CONNECTIONS,
+    name: 'otklik work',
+    statementTimeoutMs: WORK_STATEMENT_TIMEOUT_MS,
+    byKey: true,
+  });
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
-        pool,
+        pool: work,
         log,
         metrics,
         now,
@@ -70,7 +79,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
       })
     : undefined;
   const processor: Processor | undefined = has('process')
-    ? createProcessor({ pool, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
+    ? createProcessor({ pool: work, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
     : undefined;
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, onAppended: () => processor?.wake() })
@@ -96,6 +105,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
       await dispatcher?.stop();
       await closeChannels(channels);
       await closeServer(admin);
+      await work.end();
       await opened.close();
     };
     await within(STOP_LIMIT_MS, orderly(), () =>
@@ -156,6 +166,7 @@ function buildReceiver(
     max: INGEST_CONNECTIONS,
     name: 'otklik receive',
     statementTimeoutMs: RECEIVE_STATEMENT_TIMEOUT_MS,
+    byKey: true,
   });
   const ingest = createPostgresLog({ pool, onAppended });
   const app = createReceiver({
