@@ -32,6 +32,7 @@ import {
   retireWorker,
   takeShards,
 } from '../store/shards.ts';
+import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { createLoop, type Loop } from './loop.ts';
 
@@ -60,6 +61,8 @@ export type ProcessDeps = {
   readonly onNotices: () => void;
 };
 
+type BatchDeps = ProcessDeps & { readonly drift: DriftReport };
+
 export type Processor = Loop & {
   /** Processes one batch of the shards held and returns its size. */
   runOnce(): Promise<number>;
@@ -69,6 +72,7 @@ export type Processor = Loop & {
 
 export function createProcessor(deps: ProcessDeps): Processor {
   const { pool, log } = deps;
+  const drift = createDriftReport(deps);
   const owner = randomUUID();
   let held: number[] = [];
   let renewAt = 0;
@@ -97,6 +101,7 @@ export function createProcessor(deps: ProcessDeps): Processor {
     await keepShards();
     if (held.length === 0) return 0;
     const counts = await Promise.all(lanes(held).map(processLane));
+    drift.tick();
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
@@ -107,7 +112,7 @@ export function createProcessor(deps: ProcessDeps): Processor {
       perShard: BATCH / 4,
       total: BATCH,
     });
-    return events.length === 0 ? 0 : processBatch(deps, owner, events);
+    return events.length === 0 ? 0 : processBatch({ ...deps, drift }, owner, events);
   }
 
   const loop = createLoop({ name: 'process', log, metrics: deps.metrics, idleMs: IDLE_MS, runOnce });
@@ -117,10 +122,12 @@ export function createProcessor(deps: ProcessDeps): Processor {
     async drain() {
       let total = 0;
       for (let count = await runOnce(); count > 0; count = await runOnce()) total += count;
+      await drift.flush();
       return total;
     },
     async stop() {
       await loop.stop();
+      await drift.flush();
       await retireWorker(pool, owner).catch((error: unknown) => {
         log.warn(
           { loop: 'process', err: error },
@@ -145,7 +152,7 @@ function rotate(shards: readonly number[], by: number): number[] {
 
 /** Processes events, isolating those that cannot be. Returns how many were dealt with. */
 async function processBatch(
-  deps: ProcessDeps,
+  deps: BatchDeps,
   owner: string,
   events: readonly PendingEvent[],
 ): Promise<number> {
@@ -162,7 +169,7 @@ async function processBatch(
 }
 
 async function isolate(
-  deps: ProcessDeps,
+  deps: BatchDeps,
   owner: string,
   events: readonly PendingEvent[],
   error: unknown,
@@ -268,11 +275,11 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {
   }
 }
 
-function report(deps: ProcessDeps, effects: Effects, durationMs: number): void {
+function report(deps: BatchDeps, effects: Effects, durationMs: number): void {
   const { metrics, log } = deps;
   for (const { resource, effect } of effects.done)
     metrics.processed.inc({ resource: metrics.known(resource), effect });
-  for (const path of effects.odd) metrics.oddValues.inc({ path });
+  deps.drift.add(effects.odd);
   if (effects.notices.length > 0) deps.onNotices();
   if (effects.done.length === 0) return;
   log.debug(
