@@ -40,7 +40,7 @@ function mask(character: string): string {
   return /[!-~]/.test(character) ? character : '?';
 }
 
-/** A value as JSON would write it, redacted, names of fields too; the work is bounded however large the value is. */
+/** A value as JSON would write it, redacted, names of fields too, cut to a line's length. */
 export function shapeOf(value: unknown): string {
   return shape(value, DEPTH).slice(0, SAMPLE_LENGTH);
 }
@@ -50,21 +50,13 @@ function shape(value: unknown, depth: number): string {
   if (typeof value !== 'object' || value === null) return redact(String(value));
   const list = Array.isArray(value);
   const parts: string[] = [];
-  for (const [name, item] of firstEntries(value)) {
-    if (parts.length === ENTRIES || depth === 0) {
-      parts.push('…');
-      break;
-    }
-    parts.push(list ? shape(item, depth - 1) : `"${redact(name)}":${shape(item, depth - 1)}`);
+  const names = Object.keys(value);
+  for (const name of depth === 0 ? [] : names.slice(0, ENTRIES)) {
+    const inner = shape(Reflect.get(value, name), depth - 1);
+    parts.push(list ? inner : `"${redact(name)}":${inner}`);
   }
+  if (names.length > parts.length) parts.push('…');
   return list ? `[${parts.join()}]` : `{${parts.join()}}`;
-}
-
-/** Not `Object.entries`, which would list a body's hundred thousand fields to show five. */
-function* firstEntries(value: object): Generator<[string, unknown]> {
-  for (const name in value) {
-    if (Object.hasOwn(value, name)) yield [name, Reflect.get(value, name)];
-  }
 }
 
 /** An event about a thing we do not know; `resource` is the envelope's word, in lower-case ASCII. */

@@ -66,6 +66,9 @@ export function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
+/** Findings of one body: a list of a thousand odd services is no more drift than one of a hundred. */
+const FINDINGS = 100;
+
 /** Reads fields one by one, so that one odd value costs that value only. */
 export class Reader {
   /** What was not as we know it, of this reader and of those it led into. */
@@ -105,10 +108,14 @@ export class Reader {
     return new Reader(value, `${this.#path}.${name}`, this.odd);
   }
 
+  found(kind: DriftKind, name: string, value?: unknown): void {
+    note(this.odd, kind, `${this.#path}.${name}`, value);
+  }
+
   /** A reader of one item of the list under `name`. */
   item(name: string, value: unknown): Reader {
     const path = `${this.#path}.${name}[]`;
-    if (!isObject(value)) this.odd.push({ kind: 'type', path, sample: shapeOf(value) });
+    if (!isObject(value)) note(this.odd, 'type', path, value);
     return new Reader(value, path, this.odd);
   }
 
@@ -126,19 +133,18 @@ export class Reader {
   expect(...names: readonly [string, ...string[]]): void {
     if (!names.some(name => this.has(name)) && this.size > 0) this.found('missing', names[0]);
   }
+}
 
-  found(kind: DriftKind, name: string, value?: unknown): void {
-    const sample = value === undefined ? '' : shapeOf(value);
-    this.odd.push({ kind, path: `${this.#path}.${name}`, sample });
-  }
+function note(odd: Finding[], kind: DriftKind, path: string, value: unknown): void {
+  if (odd.length < FINDINGS) odd.push({ kind, path, sample: value === undefined ? '' : shapeOf(value) });
 }
 
 /** A reader of an event's `data`. Only a delete may come without any. */
 export function readerOf(data: unknown, path: string, status: string): Reader {
   const reader = new Reader(data, path);
   if (isObject(data)) return reader;
-  if (!saysNothing(data)) reader.odd.push({ kind: 'type', path, sample: shapeOf(data) });
-  else if (status !== 'delete') reader.odd.push({ kind: 'missing', path, sample: '' });
+  if (!saysNothing(data)) note(reader.odd, 'type', path, data);
+  else if (status !== 'delete') note(reader.odd, 'missing', path, undefined);
   return reader;
 }
 
