@@ -10,6 +10,7 @@ import {
 } from './commands/company.ts';
 import { demo } from './commands/demo.ts';
 import { doctor } from './commands/doctor.ts';
+import { driftClear, driftList } from './commands/drift.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
 import { runCommand } from './commands/run.ts';
 import { sendTest } from './commands/send-test.ts';
@@ -173,6 +174,18 @@ messages
   .description('one message and every attempt')
   .addOption(json())
   .action(runCommand(messagesShow));
+
+const drift = program.command('drift').description('what the platform sends that we do not know');
+drift
+  .command('list')
+  .description('each place with its count and a redacted sample, latest first')
+  .addOption(json())
+  .action(runCommand(driftList));
+drift
+  .command('clear')
+  .description('forget the list, e.g. after an update; what still occurs comes back')
+  .addOption(json())
+  .action(runCommand(driftClear));
 
 program.command('stats').description('counts by state').addOption(json()).action(runCommand(stats));
 program

@@ -26,6 +26,7 @@ type Fields = {
   readonly port?: number;
   readonly pid?: number;
   readonly path?: string;
+  readonly kind?: string;
   readonly version?: string;
   readonly request_id?: string;
 };
@@ -57,6 +58,7 @@ const ALLOWED = new Set<string>([
   'port',
   'pid',
   'path',
+  'kind',
   'version',
   'request_id',
 ]);

@@ -54,7 +54,8 @@ export function createMetrics() {
     ]),
     retriedEvents: counter('events_retried_total', 'Events put aside after a failure'),
     deadEvents: counter('events_dead_total', 'Events given up'),
-    oddValues: counter('odd_values_total', 'Values on the wire that could not be understood, by path', [
+    oddValues: counter('odd_values_total', 'Format drift: what came that we do not know, by place', [
+      'kind',
       'path',
     ]),
     shardsHeld: new Gauge({ name: 'otklik_shards_held', help: 'Shards leased to this process', registers }),

@@ -3,10 +3,12 @@ import { createServer } from 'node:net';
 import type { Config } from '../config.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
+import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
 import { pendingMigrations } from '../store/migrate.ts';
 import { readServer, readStats } from '../store/views.ts';
 import { VERSION } from '../version.ts';
+import { describeDrift } from './drift.ts';
 import { type Context, print, withStore } from './run.ts';
 
 type Finding = { readonly check: string; readonly state: 'ok' | 'note' | 'fault'; readonly says: string };
@@ -16,6 +18,7 @@ const OLDEST_SERVER = 150_000;
 const SKEW_LIMIT_MS = 2_000;
 const BACKLOG_LIMIT_SECONDS = 60;
 const PROBE_TIMEOUT_MS = 2_000;
+const DRIFT_SHOWN = 10;
 
 const ok = (check: string, says: string): Finding => ({ check, state: 'ok', says });
 const note = (check: string, says: string): Finding => ({ check, state: 'note', says });
@@ -52,6 +55,7 @@ async function inspectStore({ pool, embedded, applied }: Opened): Promise<Findin
   const stats = await readStats(pool);
   const dead = stats.events.dead ?? 0;
   const quarantined = stats.events.quarantined ?? 0;
+  const drift = await listDrift(pool);
   const behind = stats.oldestPendingSeconds ?? 0;
   return [
     server.number >= OLDEST_SERVER
@@ -76,6 +80,11 @@ async function inspectStore({ pool, embedded, applied }: Opened): Promise<Findin
     quarantined === 0
       ? ok('quarantine', 'empty')
       : note('quarantine', `${quarantined} bodies nobody could read: \`events list --state quarantined\``),
+    ...(drift.length === 0 ? [ok('drift', 'every body is of a form we know')] : []),
+    ...drift.slice(0, DRIFT_SHOWN).map(row => note('drift', describeDrift(row))),
+    ...(drift.length > DRIFT_SHOWN
+      ? [note('drift', `${drift.length - DRIFT_SHOWN} more: \`drift list\``)]
+      : []),
   ];
 }
 

@@ -107,6 +107,7 @@ export async function stats(context: Context, options: Json): Promise<void> {
       line('messages', counts.messages),
       `bookings  ${counts.bookings}`,
       `companies ${counts.companies}`,
+      line('drift', counts.drift),
       `oldest unprocessed event: ${counts.oldestPendingSeconds === null ? 'none' : `${counts.oldestPendingSeconds} s`}`,
     ];
     print(options, counts, text.join('\n'));

@@ -7,6 +7,7 @@ import { addCompany, dropCompany, requireCompany, rotateKey } from '../companies
 import { isZone } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
+import { listDrift } from '../store/drift.ts';
 import { replayEvent } from '../store/inbox.ts';
 import { type Pool, transaction } from '../store/pool.ts';
 import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
@@ -236,6 +237,13 @@ export const ROUTES: readonly Route[] = [
       });
       return { company, client, channel };
     },
+  },
+  {
+    method: 'GET',
+    path: '/drift',
+    summary: 'What the platform sends that we do not know, latest first',
+    answer: 'items: kind, path, count, firstAt, lastAt, and sample, the shape of a value without its content',
+    handle: async ({ pool }) => ({ items: await listDrift(pool) }),
   },
   {
     method: 'GET',

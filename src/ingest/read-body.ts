@@ -7,7 +7,8 @@ import { hash } from 'node:crypto';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { EventSource, NewEvent } from '../store/inbox.ts';
-import { carriesVersion, clean, type Envelope, readEnvelope } from '../yclients/wire.ts';
+import { clean } from '../yclients/reader.ts';
+import { carriesVersion, type Envelope, readEnvelope } from '../yclients/wire.ts';
 
 /** Far deeper than any real body (7), far shallower than what exhausts a stack. */
 const DEPTH_LIMIT = 256;

@@ -164,6 +164,8 @@ export type Stats = {
   readonly messages: { readonly [state: string]: number };
   readonly bookings: number;
   readonly companies: number;
+  /** Values and events of a form we do not know, by kind. */
+  readonly drift: { readonly [kind: string]: number };
   /** Age in seconds of the oldest event not yet processed. */
   readonly oldestPendingSeconds: number | null;
 };
@@ -177,6 +179,8 @@ export async function readStats(db: Db): Promise<Stats> {
         FROM (SELECT state, count(*) AS n FROM messages GROUP BY state) m) AS messages,
        (SELECT count(*) FROM bookings) AS bookings,
        (SELECT count(*) FROM companies WHERE removed_at IS NULL) AS companies,
+       (SELECT coalesce(jsonb_object_agg(kind, n), '{}')
+        FROM (SELECT kind, sum(count) AS n FROM drift GROUP BY kind) d) AS drift,
        (SELECT round(extract(epoch FROM now() - min(created_at)), 1)::float8 FROM webhook_events
         WHERE state IN ('pending', 'waiting')) AS "oldestPendingSeconds"`,
   );

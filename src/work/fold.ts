@@ -4,6 +4,7 @@
  */
 import { type Booking, merge, startsAt, stateOf } from '../domain/booking.ts';
 import { type Change, changesBetween } from '../domain/change.ts';
+import { type Finding, unknownResource, unknownStatus } from '../domain/drift.ts';
 import {
   factsFor,
   hasBegun,
@@ -19,15 +20,8 @@ import { type BookingToSave, bookingKey, type NewChange, type StoredBooking } fr
 import type { Company, CompanyUpdate } from '../store/companies.ts';
 import type { PendingEvent } from '../store/inbox.ts';
 import type { EntityUpdate, PersonUpdate } from '../store/people.ts';
-import {
-  isEntity,
-  type PersonFields,
-  type RecordBody,
-  readClient,
-  readCompany,
-  readEntity,
-  readRecord,
-} from '../yclients/wire.ts';
+import { isEntity, readEntity } from '../yclients/entities.ts';
+import { type PersonFields, type RecordBody, readClient, readCompany, readRecord } from '../yclients/wire.ts';
 
 /** What an event came to; stored with it and counted. `kept`: a resource or status we do not know. */
 export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test';
@@ -49,8 +43,8 @@ export type Effects = {
   readonly entities: EntityUpdate[];
   readonly companies: { readonly companyId: number; readonly update: CompanyUpdate }[];
   readonly notices: NoticeWish[];
-  /** Paths of values that could not be understood: format drift. */
-  readonly odd: string[];
+  /** What was not as we know it: format drift. */
+  readonly odd: Finding[];
 };
 
 export type World = {
@@ -116,6 +110,7 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
 
   for (const event of group) {
     if (!STATUSES.has(event.status)) {
+      effects.odd.push(unknownStatus(event.resource, event.status, event.payload.data));
       effects.done.push({ id: event.id, resource: event.resource, effect: 'kept' });
       continue;
     }
@@ -202,7 +197,14 @@ function foldOther(event: PendingEvent, effects: Effects): Effect {
   const { companyId, resource, resourceId, status, receivedAt } = event;
   const { data } = event.payload;
   if (resource === TEST_RESOURCE) return 'test';
-  if (!STATUSES.has(status)) return 'kept';
+  if (resource !== 'client' && resource !== 'company' && !isEntity(resource)) {
+    effects.odd.push(unknownResource(resource, data));
+    return 'kept';
+  }
+  if (!STATUSES.has(status)) {
+    effects.odd.push(unknownStatus(resource, status, data));
+    return 'kept';
+  }
   if (resource === 'client') {
     const body = readClient(status, data);
     effects.odd.push(...body.odd);
@@ -221,7 +223,6 @@ function foldOther(event: PendingEvent, effects: Effects): Effect {
     effects.companies.push({ companyId, update });
     return 'merged';
   }
-  if (!isEntity(resource)) return 'kept';
   const { odd, version, ...body } = readEntity(resource, status, data);
   effects.odd.push(...odd);
   effects.entities.push({ companyId, resource, resourceId, version: version ?? receivedAt, ...body });

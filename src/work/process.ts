@@ -32,6 +32,7 @@ import {
   retireWorker,
   takeShards,
 } from '../store/shards.ts';
+import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { createLoop, type Loop } from './loop.ts';
 
@@ -62,6 +63,8 @@ export type ProcessDeps = {
   readonly onNotices: () => void;
 };
 
+type BatchDeps = ProcessDeps & { readonly drift: DriftReport };
+
 export type Processor = Loop & {
   /** Processes one batch of the shards held and returns its size. */
   runOnce(): Promise<number>;
@@ -71,6 +74,7 @@ export type Processor = Loop & {
 
 export function createProcessor(deps: ProcessDeps): Processor {
   const { pool, log } = deps;
+  const drift = createDriftReport(deps);
   const owner = randomUUID();
   let held: number[] = [];
   let renewAt = 0;
@@ -101,7 +105,10 @@ export function createProcessor(deps: ProcessDeps): Processor {
     // Another shard goes first each time, so that a full one does not starve the others.
     const shards = rotate(held, turn++);
     const events = await fetchPending(pool, { shards, perShard: PER_SHARD, total: LANES * BATCH });
-    const counts = await Promise.all(lanes(events).map(batch => processBatch(deps, owner, batch)));
+    const counts = await Promise.all(
+      lanes(events).map(batch => processBatch({ ...deps, drift }, owner, batch)),
+    );
+    drift.tick();
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
@@ -112,10 +119,12 @@ export function createProcessor(deps: ProcessDeps): Processor {
     async drain() {
       let total = 0;
       for (let count = await runOnce(); count > 0; count = await runOnce()) total += count;
+      await drift.flush();
       return total;
     },
     async stop() {
       await loop.stop();
+      await drift.flush();
       await retireWorker(pool, owner).catch((error: unknown) => {
         log.warn(
           { loop: 'process', err: error },
@@ -146,7 +155,7 @@ function rotate(shards: readonly number[], by: number): number[] {
 
 /** Processes events, isolating those that cannot be. Returns how many were dealt with. */
 async function processBatch(
-  deps: ProcessDeps,
+  deps: BatchDeps,
   owner: string,
   events: readonly PendingEvent[],
 ): Promise<number> {
@@ -163,7 +172,7 @@ async function processBatch(
 }
 
 async function isolate(
-  deps: ProcessDeps,
+  deps: BatchDeps,
   owner: string,
   events: readonly PendingEvent[],
   error: unknown,
@@ -271,11 +280,11 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {
   }
 }
 
-function report(deps: ProcessDeps, effects: Effects, durationMs: number): void {
+function report(deps: BatchDeps, effects: Effects, durationMs: number): void {
   const { metrics, log } = deps;
   for (const { resource, effect } of effects.done)
     metrics.processed.inc({ resource: metrics.known(resource), effect });
-  for (const path of effects.odd) metrics.oddValues.inc({ path });
+  deps.drift.add(effects.odd);
   if (effects.notices.length > 0) deps.onNotices();
   if (effects.done.length === 0) return;
   log.debug(
