@@ -95,7 +95,7 @@ function start(command: Command): Child {
   const child = spawn(command.file, command.args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
-    env: { NODE_OPTIONS: process.env.PROF ?? '', PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...command.env },
+    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...command.env },
   });
   const started: Child = { process: child, stderrTail: '' };
   alive.add(child);

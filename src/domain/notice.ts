@@ -62,7 +62,7 @@ export function sameFacts(left: Facts | null, right: Facts | null): boolean {
   return noticeBetween(left, right) === null;
 }
 
-function clientRecipient(clientId: number): string {
+export function clientRecipient(clientId: number): string {
   return `client:${clientId}`;
 }
 

@@ -4,6 +4,7 @@
  */
 import { type Booking, merge, stateOf } from '../../src/domain/booking.ts';
 import {
+  clientRecipient,
   type Facts,
   factsFor,
   hasBegun,
@@ -12,7 +13,7 @@ import {
   recipientsOf,
 } from '../../src/domain/notice.ts';
 import type { ServiceMessage, ServiceState } from '../../src/simulator/verdict.ts';
-import { readEnvelope, readRecord } from '../../src/yclients/wire.ts';
+import { readClient, readEnvelope, readRecord } from '../../src/yclients/wire.ts';
 
 export type Vice =
   | 'announces_baseline'
@@ -45,6 +46,8 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
   const has = (vice: Vice) => options.vices?.includes(vice) ?? false;
   const entries = new Map<number, Entry>();
   const messages: ServiceMessage[] = [];
+  /** Clients who want no messages. The simulator's never change their minds. */
+  const refusing = new Set<string>();
 
   const settle = (recordId: number, entry: Entry, now: number) => {
     entry.dueAt = null;
@@ -57,6 +60,7 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
       const notice = noticeBetween(before, after);
       const again = has('announces_every_update') && before !== null;
       if (notice === null && !again) continue;
+      if (refusing.has(recipient)) continue;
       entry.told.set(recipient, after);
       const kind = notice?.kind ?? 'changed';
       messages.push({ recordId, recipient, kind, state: 'sent', before, after, sentAt: now });
@@ -73,6 +77,8 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
     settleUntil(receivedAt);
     clock = receivedAt;
     const event = readEvent(body);
+    if (event.resource === 'client' && readClient(event.status, event.data).person.refuses)
+      refusing.add(clientRecipient(event.resourceId));
     if (event.resource !== 'record') continue;
     const { fields, version } = readRecord(event.status, event.data);
     if (has('ignores_deletions') && fields.deleted) continue;
