@@ -81,6 +81,25 @@ const schema = z.object({
     .stringbool()
     .default(false)
     .describe('Lets the webhook channel call loopback and private addresses (a bot on the same machine).'),
+  YCLIENTS_PARTNER_TOKEN: z
+    .string()
+    .optional()
+    .describe('Partner token of the marketplace and the API. Turns the marketplace routes on.'),
+  YCLIENTS_USER_TOKEN: z.string().optional().describe('User token of the API, its second half.'),
+  YCLIENTS_API_URL: url.optional().describe('Another address of the API, for tests.'),
+  YCLIENTS_BRAND: z
+    .enum(['yclients', 'altegio'])
+    .default('yclients')
+    .describe('The platform whose marketplace connects salons here.'),
+  YCLIENTS_APPLICATION_ID: z.coerce
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe('Number of your marketplace application; needed to connect salons by it.'),
+  YCLIENTS_MARKETPLACE_URL: url
+    .optional()
+    .describe('Another address of the marketplace’s activation, for tests.'),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
