@@ -124,3 +124,18 @@ export function readConfig(environment: Environment): Config {
   }
   return parsed.data;
 }
+
+/** What connecting by the marketplace needs besides the partner token and is not set, in words for the operator. */
+export function marketplaceLacks({ PUBLIC_URL, YCLIENTS_APPLICATION_ID }: Config): readonly string[] {
+  return [
+    ...(YCLIENTS_APPLICATION_ID === undefined ? ['YCLIENTS_APPLICATION_ID is not set'] : []),
+    ...(PUBLIC_URL === undefined ? ['PUBLIC_URL is not set'] : []),
+    ...(PUBLIC_URL !== undefined && !isReachable(PUBLIC_URL) ? ['PUBLIC_URL must begin with https'] : []),
+  ];
+}
+
+/** Whether a URL of ours may be given to the platform: its key is a secret, so by TLS; loopback is for trying things out. */
+export function isReachable(address: string): boolean {
+  const { protocol, hostname } = new URL(address);
+  return protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
+}

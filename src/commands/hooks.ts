@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { apiOf } from '../api-access.ts';
 import { requireCompany } from '../companies.ts';
-import type { Config } from '../config.ts';
+import { type Config, isReachable } from '../config.ts';
 import {
   type HooksDeps,
   installHook,
@@ -246,7 +246,7 @@ async function plainly(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Where the platform reaches us. It must be TLS, for the URL's key is a secret; loopback is for trying things out. */
+/** Where the platform reaches us. */
 function baseOf(config: Config, url: string | undefined): string {
   if (url !== undefined && !URL.canParse(url)) throw new PlainError('--url is not a URL');
   const path = url === undefined ? undefined : url.indexOf('/webhooks/yclients/');
@@ -259,8 +259,7 @@ function baseOf(config: Config, url: string | undefined): string {
       'PUBLIC_URL is not set: the platform needs an address at which it can reach the receiver',
     );
   }
-  const { protocol, hostname } = new URL(base);
-  if (protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) return base;
+  if (isReachable(base)) return base;
   throw new PlainError(
     `${url === undefined ? 'PUBLIC_URL' : '--url'} must begin with https: the key in the URL is a secret`,
   );

@@ -50,7 +50,7 @@ function isResource(name: string): name is HookResource {
 }
 
 /** The platform takes no more. */
-export const MAX_URLS = 10;
+const MAX_URLS = 10;
 
 type Bag = Readonly<Record<string, unknown>>;
 
