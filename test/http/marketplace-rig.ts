@@ -16,7 +16,7 @@ import { type SalonHooks, startSalonHooks } from '../support/salon-hooks.ts';
 
 export const PARTNER_TOKEN = 'canary-partner-token-77';
 export const APPLICATION_ID = 4242;
-export const PUBLIC_URL = 'https://otklik.test';
+const PUBLIC_URL = 'https://otklik.test';
 
 export type Rig = {
   readonly platform: SalonHooks;
