@@ -5,12 +5,14 @@ import {
   companyAdd,
   companyList,
   companyRemove,
+  companyResume,
   companyRotateKey,
   companyRotateSecret,
 } from './commands/company.ts';
 import { demo } from './commands/demo.ts';
 import { doctor } from './commands/doctor.ts';
 import { driftClear, driftList } from './commands/drift.ts';
+import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
 import { runCommand } from './commands/run.ts';
 import { sendTest } from './commands/send-test.ts';
@@ -110,6 +112,39 @@ company
   .description('stop a company: its URL dies, nobody is notified, the data stays')
   .addOption(json())
   .action(runCommand(companyRemove));
+
+company
+  .command('resume <id>')
+  .description('work again for a salon that the platform had stopped (freeze, uninstall)')
+  .addOption(json())
+  .action(runCommand(companyResume));
+
+const hooks = program.command('hooks').description('our URL among the salon’s webhooks, by the API');
+hooks
+  .command('show <company>')
+  .description('the webhook settings of the salon, and which URL is ours')
+  .addOption(json())
+  .action(runCommand(hooksShow));
+hooks
+  .command('install <company>')
+  .description('register our URL: read, merge, write, read back, verify; what is not ours stays as it is')
+  .option('--url <url>', 'this webhook URL; else the one that is there, else a new one')
+  .option('--resources <list>', 'events to receive (default: record,client,staff,service,company)')
+  .addOption(
+    new Option('--self-sending <state>', 'events of changes that we make ourselves').choices(['on', 'off']),
+  )
+  .option('--replace', 'take older URLs of ours out')
+  .option('--activate', 'switch webhooks on although other programs’ URLs begin to receive too')
+  .option('--dry-run', 'show what would change, write nothing')
+  .option('--wait <time>', 'then wait for the first real event, e.g. 5m', duration, 0)
+  .addOption(json())
+  .action(runCommand(hooksInstall));
+hooks
+  .command('remove <company>')
+  .description('take our URL out, and nothing else')
+  .option('--dry-run', 'show what would change, write nothing')
+  .addOption(json())
+  .action(runCommand(hooksRemove));
 
 program
   .command('address <company> <client> <channel> <address>')

@@ -6,10 +6,14 @@ import {
   addSecret,
   audit,
   type Company,
+  dropKey,
   findCompanies,
   insertCompany,
   type NewCompany,
+  putKey,
   removeCompany,
+  resumeCompany,
+  settleKey,
 } from './store/companies.ts';
 import { type Db, type Pool, transaction } from './store/pool.ts';
 import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
@@ -17,7 +21,11 @@ import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
 /** How long the old key of a webhook URL goes on working after a rotation. */
 const KEY_GRACE_MS = 24 * 60 * 60_000;
 
-export type OperatorDeps = { readonly pool: Pool; readonly vault: Vault; readonly actor: 'command' | 'api' };
+export type OperatorDeps = {
+  readonly pool: Pool;
+  readonly vault: Vault;
+  readonly actor: 'command' | 'api' | 'marketplace';
+};
 
 /** Shown once: only hashes and sealed copies are kept. */
 export type AddedCompany = {
@@ -85,6 +93,38 @@ export async function rotateKey({ pool, vault, actor }: OperatorDeps, companyId:
   return key;
 }
 
+/**
+ * A new URL key that is not with the platform yet. The keys before it stay as they are: they end only when
+ * `confirmKey` says that the platform has the new one, else a failed registration would kill the URL in use a day later.
+ */
+export async function proposeKey({ pool, vault, actor }: OperatorDeps, companyId: number): Promise<string> {
+  const key = newUrlKey();
+  await transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    await putKey(db, companyId, vault.hashKey(key));
+    await audit(db, { actor, action: 'company.propose_key', companyId });
+  });
+  return key;
+}
+
+/** The platform has the key: those before it go on working for a day. */
+export async function confirmKey(
+  { pool, vault }: Pick<OperatorDeps, 'pool' | 'vault'>,
+  companyId: number,
+  key: string,
+): Promise<void> {
+  await settleKey(pool, companyId, vault.hashKey(key), KEY_GRACE_MS);
+}
+
+/** The platform does certainly not have the key. */
+export async function withdrawKey(
+  { pool, vault }: Pick<OperatorDeps, 'pool' | 'vault'>,
+  companyId: number,
+  key: string,
+): Promise<void> {
+  await dropKey(pool, companyId, vault.hashKey(key));
+}
+
 export async function rotateSecret(
   { pool, vault, actor }: OperatorDeps,
   companyId: number,
@@ -102,6 +142,17 @@ export async function dropCompany({ pool, actor }: OperatorDeps, companyId: numb
   await transaction(pool, async db => {
     if (!(await removeCompany(db, companyId))) throw noCompany(companyId);
     await audit(db, { actor, action: 'company.remove', companyId });
+  });
+}
+
+/** A company that the platform stopped works again: where it thawed, or is connected without the marketplace. */
+export async function resume({ pool, actor }: OperatorDeps, companyId: number): Promise<boolean> {
+  return transaction(pool, async db => {
+    const { stopped } = await requireCompany(db, companyId);
+    if (!stopped) return false;
+    await resumeCompany(db, companyId);
+    await audit(db, { actor, action: 'company.resume', companyId });
+    return true;
   });
 }
 

@@ -81,6 +81,25 @@ const schema = z.object({
     .stringbool()
     .default(false)
     .describe('Lets the webhook channel call loopback and private addresses (a bot on the same machine).'),
+  YCLIENTS_PARTNER_TOKEN: z
+    .string()
+    .optional()
+    .describe('Partner token of the marketplace and the API. Turns the marketplace routes on.'),
+  YCLIENTS_USER_TOKEN: z.string().optional().describe('User token of the API, its second half.'),
+  YCLIENTS_API_URL: url.optional().describe('Another address of the API, for tests.'),
+  YCLIENTS_BRAND: z
+    .enum(['yclients', 'altegio'])
+    .default('yclients')
+    .describe('The platform whose marketplace connects salons here.'),
+  YCLIENTS_APPLICATION_ID: z.coerce
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe('Number of your marketplace application; needed to connect salons by it.'),
+  YCLIENTS_MARKETPLACE_URL: url
+    .optional()
+    .describe('Another address of the marketplace’s activation, for tests.'),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -104,4 +123,19 @@ export function readConfig(environment: Environment): Config {
     throw new PlainError('the configuration is not valid:\n  EMAIL_FROM: must be set when SMTP_URL is');
   }
   return parsed.data;
+}
+
+/** What connecting by the marketplace needs besides the partner token and is not set, in words for the operator. */
+export function marketplaceLacks({ PUBLIC_URL, YCLIENTS_APPLICATION_ID }: Config): readonly string[] {
+  return [
+    ...(YCLIENTS_APPLICATION_ID === undefined ? ['YCLIENTS_APPLICATION_ID is not set'] : []),
+    ...(PUBLIC_URL === undefined ? ['PUBLIC_URL is not set'] : []),
+    ...(PUBLIC_URL !== undefined && !isReachable(PUBLIC_URL) ? ['PUBLIC_URL must begin with https'] : []),
+  ];
+}
+
+/** Whether a URL of ours may be given to the platform: its key is a secret, so by TLS; loopback is for trying things out. */
+export function isReachable(address: string): boolean {
+  const { protocol, hostname } = new URL(address);
+  return protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
 }

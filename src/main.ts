@@ -1,14 +1,16 @@
 /** The composition root: puts the roles of one process together, starts and stops them in order. No logic. */
 import { hash, randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import { apiOf } from './api-access.ts';
 import type { Channel } from './channels/channel.ts';
 import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
-import type { Config, Role } from './config.ts';
+import { type Config, marketplaceLacks, type Role } from './config.ts';
+import { createConnector, createStopper } from './connect.ts';
 import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
 import { createKeyRing } from './http/keys.ts';
 import { closeServer } from './http/problem.ts';
-import { createReceiver } from './http/receive.ts';
+import { createReceiver, type ReceiverDeps } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
 import { createMetrics, type Metrics, watchDepths } from './metrics.ts';
@@ -21,6 +23,7 @@ import { loadTemplates } from './templates.ts';
 import { VERSION } from './version.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createProcessor, type Processor } from './work/process.ts';
+import { createMarketplace } from './yclients/marketplace.ts';
 
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
 const RECEIVE_STATEMENT_TIMEOUT_MS = 4_000;
@@ -169,7 +172,9 @@ function buildReceiver(
     byKey: true,
   });
   const ingest = createPostgresLog({ pool, onAppended });
+  const marketplace = marketplaceOf(config, log, opened);
   const app = createReceiver({
+    ...(marketplace === undefined ? {} : { marketplace: marketplace.routes }),
     keys: createKeyRing({ pool, vault: opened.vault, now: Date.now }),
     ...{ ingest, metrics, log },
     now: Date.now,
@@ -181,7 +186,35 @@ function buildReceiver(
     async close() {
       await ingest.flushed();
       await pool.end();
+      await marketplace?.close();
     },
+  };
+}
+
+/** Connecting by the marketplace, where a partner token is set; what else it needs is said when somebody connects. */
+function marketplaceOf(
+  config: Config,
+  log: Log,
+  { pool, vault }: Opened,
+): { routes: NonNullable<ReceiverDeps['marketplace']>; close(): Promise<void> } | undefined {
+  const { YCLIENTS_PARTNER_TOKEN: partnerToken, YCLIENTS_APPLICATION_ID: applicationId } = config;
+  if (partnerToken === undefined) return undefined;
+  const brand = config.YCLIENTS_BRAND;
+  const marketplace = createMarketplace({
+    ...{ partnerToken, brand, applicationId: applicationId ?? 0 },
+    baseUrl: config.YCLIENTS_MARKETPLACE_URL,
+  });
+  const connect = createConnector({
+    ...{ pool, vault, log, brand, activate: marketplace.activate },
+    webhookUrl: key => `${config.PUBLIC_URL?.replace(/\/+$/, '')}/webhooks/yclients/${key}`,
+    lookUp: async companyId => (await apiOf({ config, pool }, companyId)).company(),
+  });
+  return {
+    routes: {
+      connect: { partnerToken, brand, connect, lacks: marketplaceLacks(config) },
+      lifecycle: { partnerToken, applicationId, stop: createStopper(pool) },
+    },
+    close: marketplace.close,
   };
 }
 

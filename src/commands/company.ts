@@ -1,5 +1,5 @@
 /** `company …` and `address`. */
-import { addCompany, dropCompany, requireCompany, rotateKey, rotateSecret } from '../companies.ts';
+import { addCompany, dropCompany, requireCompany, resume, rotateKey, rotateSecret } from '../companies.ts';
 import type { Config } from '../config.ts';
 import { companyBody } from '../http/api.ts';
 import { PlainError } from '../log.ts';
@@ -92,7 +92,7 @@ export async function companyList(context: Context, options: Json): Promise<void
       company.zone,
       company.brand,
       company.route.join(' → '),
-      company.removed ? 'removed' : 'active',
+      company.removed ? 'removed' : company.stopped ? 'stopped by the salon' : 'active',
     ]);
     const empty =
       'No companies yet. Add one: npm run otklik -- company add <id> --title "…" --zone Europe/Moscow';
@@ -134,6 +134,17 @@ export async function companyRemove(context: Context, id: string, options: Json)
       { companyId, removed: true },
       `Company ${companyId} is stopped: its URL is dead, its data stays.`,
     );
+  });
+}
+
+export async function companyResume(context: Context, id: string, options: Json): Promise<void> {
+  const companyId = parseId(id, 'company');
+  await withStore(context, async ({ pool, vault }) => {
+    const resumed = await resume({ pool, vault, actor: 'command' }, companyId);
+    const text = resumed
+      ? `Company ${companyId} works again. What was booked meanwhile is not announced.`
+      : `Company ${companyId} is not stopped.`;
+    print(options, { companyId, resumed }, text);
   });
 }
 

@@ -1,6 +1,6 @@
 /** `doctor`: checks what usually goes wrong, and says what to do. Exit code 1 when something is. */
 import { createServer } from 'node:net';
-import type { Config } from '../config.ts';
+import { type Config, marketplaceLacks } from '../config.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
 import { listDrift } from '../store/drift.ts';
@@ -30,6 +30,7 @@ export async function doctor(context: Context, options: { json?: boolean }): Pro
     ...(await storeFindings(context)),
     ...(await portFindings(context.config)),
     ...channelFindings(context.config),
+    marketplaceFinding(context.config),
   ];
   const healthy = findings.every(finding => finding.state !== 'fault');
   const sign = { ok: '✓', note: '•', fault: '✗' };
@@ -135,4 +136,14 @@ function channelFindings(config: Config): Finding[] {
     ...(config.SMTP_URL === undefined ? [] : ['email']),
   ];
   return [ok('channels', configured.join(', '))];
+}
+
+function marketplaceFinding(config: Config): Finding {
+  if (config.YCLIENTS_PARTNER_TOKEN === undefined) {
+    return ok('marketplace', 'off: salons connect there once YCLIENTS_PARTNER_TOKEN is set');
+  }
+  const lacks = marketplaceLacks(config);
+  return lacks.length === 0
+    ? ok('marketplace', 'salons connect at /connect/yclients, and leave at /webhooks/yclients/lifecycle')
+    : note('marketplace', `salons cannot connect at /connect/yclients: ${lacks.join('; ')}`);
 }

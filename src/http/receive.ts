@@ -12,7 +12,9 @@ import type { Metrics } from '../metrics.ts';
 import type { Company } from '../store/companies.ts';
 import { Overloaded } from '../store/group-commit.ts';
 import type { NewEvent } from '../store/inbox.ts';
+import { addConnectRoute, type ConnectRoute } from './connect.ts';
 import type { KeyHolder, KeyRing } from './keys.ts';
+import { addLifecycleRoute, isLifecycle, LIFECYCLE_MISPLACED, type LifecycleRoute } from './lifecycle.ts';
 import { NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
 import { faultOf } from './signature.ts';
 
@@ -48,6 +50,8 @@ export type ReceiverDeps = {
   };
   /** Proxies whose X-Forwarded-For is believed, as CIDR ranges; empty: none. */
   readonly trustedProxies: readonly string[];
+  /** Where salons connect and leave by the marketplace; undefined: there are no such routes. */
+  readonly marketplace?: { readonly connect: ConnectRoute; readonly lifecycle: LifecycleRoute } | undefined;
 };
 
 export function createReceiver(deps: ReceiverDeps): FastifyInstance {
@@ -77,6 +81,10 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
   });
   acceptOnlyPlainJson(app, deps);
   addRoutes(app, deps);
+  if (deps.marketplace !== undefined) {
+    addConnectRoute(app, deps, deps.marketplace.connect);
+    addLifecycleRoute(app, deps, deps.marketplace.lifecycle);
+  }
   return app;
 }
 
@@ -280,6 +288,7 @@ async function quarantine(
   options: ReadOptions,
   reason: string,
 ): Promise<FastifyReply> {
+  if (isLifecycle(raw)) return refuse(deps, reply, LIFECYCLE_MISPLACED);
   const { id } = await deps.ingest.append(quarantined(raw, options));
   deps.metrics.quarantined.inc();
   deps.log.warn({ company_id: options.companyId, event: id, reason }, 'unreadable body kept in quarantine');

@@ -21,13 +21,15 @@ export type Company = {
   readonly botApiPrefix: string | null;
   readonly signatureRequired: boolean;
   readonly removed: boolean;
+  /** The salon switched us off at the platform: nothing is received, read or sent until it connects again. */
+  readonly stopped: boolean;
 };
 
 const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, address, settle_ms AS "settleMs", route,
   webhook_url AS "webhookUrl", bot_api_prefix AS "botApiPrefix", signature_required AS "signatureRequired",
-  removed_at IS NOT NULL AS removed`;
+  removed_at IS NOT NULL AS removed, stopped_at IS NOT NULL AS stopped`;
 
-export type NewCompany = Omit<Company, 'phone' | 'address' | 'removed'>;
+export type NewCompany = Omit<Company, 'phone' | 'address' | 'removed' | 'stopped'>;
 
 /** Adds a company, or brings one that was removed back with these settings. False when it is there already. */
 export async function insertCompany(db: Db, company: NewCompany): Promise<boolean> {
@@ -38,7 +40,7 @@ export async function insertCompany(db: Db, company: NewCompany): Promise<boolea
      ON CONFLICT (company_id) DO UPDATE SET title = EXCLUDED.title, zone = EXCLUDED.zone, brand = EXCLUDED.brand,
        locale = EXCLUDED.locale, settle_ms = EXCLUDED.settle_ms, route = EXCLUDED.route,
        webhook_url = EXCLUDED.webhook_url, bot_api_prefix = EXCLUDED.bot_api_prefix,
-       signature_required = EXCLUDED.signature_required, removed_at = NULL
+       signature_required = EXCLUDED.signature_required, removed_at = NULL, stopped_at = NULL, stopped_because = NULL
      WHERE c.removed_at IS NOT NULL`,
     [
       company.companyId,
@@ -80,6 +82,54 @@ export async function removeCompany(db: Db, companyId: number): Promise<boolean>
   return rowCount === 1;
 }
 
+export type StopCause = 'uninstall' | 'freeze';
+
+/** Whether a company is switched off, and how: what `writeStanding` puts back. */
+export type Standing = {
+  readonly removedAt: EpochMs | null;
+  readonly stoppedAt: EpochMs | null;
+  readonly stoppedBecause: StopCause | null;
+};
+
+/** Undefined when there is no such company. Locks its row until the transaction ends. */
+export async function lockStanding(db: Db, companyId: number): Promise<Standing | undefined> {
+  const { rows } = await db.query<Standing>(
+    `SELECT removed_at AS "removedAt", stopped_at AS "stoppedAt", stopped_because AS "stoppedBecause"
+     FROM companies WHERE company_id = $1 FOR NO KEY UPDATE`,
+    [companyId],
+  );
+  return rows[0];
+}
+
+/** Stops a company that is not stopped for this cause already; an uninstall outranks a freeze. */
+export async function stopCompany(db: Db, companyId: number, because: StopCause): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE companies SET stopped_at = coalesce(stopped_at, now()), stopped_because = $2
+     WHERE company_id = $1 AND (stopped_because IS NULL OR (stopped_because = 'freeze' AND $2 = 'uninstall'))`,
+    [companyId, because],
+  );
+  return rowCount === 1;
+}
+
+/** A stopped or removed company works again with the settings it had. What was booked meanwhile is not news. */
+export async function resumeCompany(db: Db, companyId: number): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE companies SET removed_at = NULL, stopped_at = NULL, stopped_because = NULL, known_since = now()
+     WHERE company_id = $1 AND (removed_at IS NOT NULL OR stopped_at IS NOT NULL)`,
+    [companyId],
+  );
+  return rowCount === 1;
+}
+
+export async function writeStanding(db: Db, companyId: number, standing: Standing): Promise<void> {
+  await db.query(
+    `UPDATE companies SET removed_at = to_timestamp($2 / 1000.0), stopped_at = to_timestamp($3 / 1000.0),
+       stopped_because = $4
+     WHERE company_id = $1`,
+    [companyId, standing.removedAt, standing.stoppedAt, standing.stoppedBecause],
+  );
+}
+
 /** What a `company` webhook says, where it says it. */
 export type CompanyUpdate = {
   readonly title?: string;
@@ -104,7 +154,7 @@ export type LiveKey = {
   readonly sealedSecrets: readonly Buffer[];
 };
 
-/** The company whose live key has this hash. Removed companies have no keys. */
+/** The company whose live key has this hash. Removed companies have no keys; those of a stopped one sleep. */
 export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefined> {
   const { rows } = await db.query<Company & { expiresAt: EpochMs | null; sealedSecrets: Buffer[] }>({
     name: 'find_key',
@@ -112,7 +162,8 @@ export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefi
         ARRAY(SELECT sealed FROM company_secrets s WHERE s.company_id = c.company_id AND purpose = 'inbound'
           AND (s.expires_at IS NULL OR s.expires_at > now())) AS "sealedSecrets"
       FROM company_keys k JOIN companies c USING (company_id)
-      WHERE key_hash = $1 AND (k.expires_at IS NULL OR k.expires_at > now()) AND removed_at IS NULL`,
+      WHERE key_hash = $1 AND (k.expires_at IS NULL OR k.expires_at > now()) AND removed_at IS NULL
+        AND stopped_at IS NULL`,
     values: [keyHash],
   });
   const [row] = rows;
@@ -137,6 +188,24 @@ export async function addKey(db: Db, companyId: number, keyHash: Buffer, graceMs
      INSERT INTO company_keys (company_id, key_hash) VALUES ($1, $2)`,
     [companyId, keyHash, graceMs],
   );
+}
+
+/** Adds a key beside those that live, which stay as they are until `settleKey`. */
+export async function putKey(db: Db, companyId: number, keyHash: Buffer): Promise<void> {
+  await db.query('INSERT INTO company_keys (company_id, key_hash) VALUES ($1, $2)', [companyId, keyHash]);
+}
+
+/** The platform has this key: those before it live on for `graceMs` at most, for what is still under way to them. */
+export async function settleKey(db: Db, companyId: number, keyHash: Buffer, graceMs: number): Promise<void> {
+  await db.query(
+    `UPDATE company_keys SET expires_at = least(expires_at, now() + $3 * interval '1 millisecond')
+     WHERE company_id = $1 AND created_at < (SELECT created_at FROM company_keys WHERE key_hash = $2)`,
+    [companyId, keyHash, graceMs],
+  );
+}
+
+export async function dropKey(db: Db, companyId: number, keyHash: Buffer): Promise<void> {
+  await db.query('DELETE FROM company_keys WHERE company_id = $1 AND key_hash = $2', [companyId, keyHash]);
 }
 
 export type SecretPurpose = 'inbound' | 'outbound';

@@ -49,6 +49,22 @@ export async function listEvents(db: Db, filter: EventFilter): Promise<Page<Even
   return page(rows, filter.limit);
 }
 
+/** The first event that the platform sent to the receiver since then; what `send-test` posts does not count. */
+export async function firstWebhookSince(
+  db: Db,
+  companyId: number,
+  since: EpochMs,
+): Promise<EventRow | undefined> {
+  const { rows } = await db.query<EventRow>(
+    `SELECT ${EVENT_COLUMNS} FROM webhook_events
+     WHERE company_id = $1 AND created_at >= to_timestamp($2 / 1000.0) AND source = 'webhook'
+       AND resource <> 'otklik_test' AND state <> 'quarantined'
+     ORDER BY id LIMIT 1`,
+    [companyId, since],
+  );
+  return rows[0];
+}
+
 /** Ids are UUIDv7: their order is the order of creation. `rows` holds one more than the limit when there is more. */
 function page<Row extends { readonly id: string }>(rows: readonly Row[], limit: number): Page<Row> {
   const items = rows.slice(0, limit);

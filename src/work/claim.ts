@@ -150,6 +150,7 @@ function judge(scene: Scene, message: OpenMessage): Verdict {
   const company = scene.companies.get(message.companyId);
   if (company === undefined) return end('failed', 'the company is unknown');
   if (company.removed) return end('failed', 'the company was removed');
+  if (company.stopped) return end('failed', 'the salon switched us off');
   if (message.state === 'sending') return judgeAbandoned(scene, company, message);
   if (message.purpose === 'test') return route(scene, company, message, null);
   const stored = bookingOf(scene, message);

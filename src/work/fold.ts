@@ -138,7 +138,8 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     state: stateOf(booking, company.zone),
     startsAt: startsAt(booking, company.zone),
   });
-  if (!company.removed) pushNotices(key, { before, after: booking, told }, company, world.now, effects);
+  if (!company.removed && !company.stopped)
+    pushNotices(key, { before, after: booking, told }, company, world.now, effects);
 }
 
 /** Whether a booking's hour and client have just become known: the moment at which it can be baseline or news. */

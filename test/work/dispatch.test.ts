@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { Channel, Outgoing } from '../../src/channels/channel.ts';
+import { stopCompany } from '../../src/store/companies.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const HOUR = 3_600_000;
@@ -42,6 +43,19 @@ test('a refused connection is tried again after a pause, and told once', async (
   await pipeline.settle();
   assert.deepEqual(await states(), ['sent']);
   assert.equal(pipeline.sent[0]?.id, pipeline.sent[1]?.id);
+});
+
+test('a salon that switched us off says nothing more, and nothing new is planned for it', async () => {
+  pipeline.answers = [{ outcome: 'retry', reason: 'busy' }];
+  await receive(recordBody({ at: pipeline.now }));
+  await pipeline.settle();
+  await stopCompany(pipeline.pool, 1, 'freeze');
+  later(HOUR);
+  await receive(recordBody({ id: 101, at: pipeline.now }));
+  await pipeline.settle();
+  assert.equal(pipeline.sent.length, 1, 'only the try before the stop');
+  const { rows } = await pipeline.pool.query('SELECT state, error FROM messages');
+  assert.deepEqual(rows, [{ state: 'failed', error: 'the salon switched us off' }]);
 });
 
 test('Retry-After is honoured', async () => {
