@@ -182,6 +182,13 @@ async function addScope(db: Db, scope: string): Promise<undefined> {
   await db.query('INSERT INTO api_budget (scope) VALUES ($1) ON CONFLICT DO NOTHING', [scope]);
 }
 
+/** The next slot once a probe has ended: not kept free for it any longer. */
+const BEHIND_PROBE = `CASE
+  -- Further ahead than any slot but one behind a probe.
+  WHEN next_slot_at > asked.now + ${AHEAD_MS + SLOT_MS} * interval '1 millisecond'
+  THEN greatest(asked.now, next_slot_at - ${PROBE_MS} * interval '1 millisecond') + ${SLOT_MS} * interval '1 millisecond'
+  ELSE next_slot_at END`;
+
 /**
  * An answer came. The breaker closes, and what waits behind a probe goes on at once. A pause that was asked for stays,
  * and so does one that began while this call was under way.
@@ -190,13 +197,9 @@ async function endFailures(db: Db, scope: string, now: Date | null): Promise<voi
   await db.query({
     name: 'budget_end_failures',
     text: `UPDATE api_budget SET failures = 0,
-        paused_because = CASE WHEN paused_until > coalesce($2::timestamptz, clock_timestamp()) THEN paused_because ELSE '' END,
-        next_slot_at = CASE
-          -- Further ahead than any slot but one behind a probe.
-          WHEN next_slot_at > coalesce($2, clock_timestamp()) + ${AHEAD_MS + SLOT_MS} * interval '1 millisecond'
-          THEN greatest(coalesce($2, clock_timestamp()), next_slot_at - ${PROBE_MS} * interval '1 millisecond')
-            + ${SLOT_MS} * interval '1 millisecond'
-          ELSE next_slot_at END
+        paused_because = CASE WHEN paused_until > asked.now THEN paused_because ELSE '' END,
+        next_slot_at = ${BEHIND_PROBE}
+      FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS asked
       WHERE scope = $1 AND failures > 0`,
     values: [scope, now],
   });
@@ -226,7 +229,8 @@ async function addFailure(
             WHEN failures + 1 >= ${BREAKER}
             THEN least(${LONGEST_PAUSE_MS}, ${FIRST_PAUSE_MS} * 2.0 ^ least(failures + 1 - ${BREAKER}, 20)) * $5::float8
             ELSE 0 END)),
-        paused_because = $2
+        paused_because = $2,
+        next_slot_at = ${BEHIND_PROBE}
       FROM (SELECT coalesce($3::timestamptz, clock_timestamp()) AS now) AS asked
       WHERE scope = $1`,
     values: [scope, failure.outcome, failure.now, failure.askedMs, failure.stretch],
