@@ -34,7 +34,7 @@ export type GateOptions = {
   readonly clock?: BudgetClock;
 };
 
-export const SLOT_MS = 340;
+const SLOT_MS = 340;
 const LATE_MS = 400;
 /** A slot is taken at most this long ahead, so that a pause meets hardly anybody who holds one. */
 const AHEAD_MS = 1_000;
