@@ -8,12 +8,14 @@ import {
   companyResume,
   companyRotateKey,
   companyRotateSecret,
+  companyUserToken,
 } from './commands/company.ts';
 import { demo } from './commands/demo.ts';
 import { doctor } from './commands/doctor.ts';
 import { driftClear, driftList } from './commands/drift.ts';
 import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
+import { rotateMasterKeyCommand } from './commands/rotate-master-key.ts';
 import { runCommand } from './commands/run.ts';
 import { sendTest } from './commands/send-test.ts';
 import { migrateCommand, serve } from './commands/serve.ts';
@@ -107,6 +109,12 @@ company
   )
   .addOption(json())
   .action(runCommand(companyRotateSecret));
+company
+  .command('user-token <id>')
+  .description('the user token of this company at the platform’s API; read from standard input')
+  .option('--remove', 'go back to the one for all companies')
+  .addOption(json())
+  .action(runCommand(companyUserToken));
 company
   .command('remove <id>')
   .description('stop a company: its URL dies, nobody is notified, the data stays')
@@ -228,6 +236,11 @@ program
   .description('bring the database up to this version')
   .addOption(json())
   .action(runCommand(migrateCommand));
+program
+  .command('rotate-master-key')
+  .description('seal stored secrets under OTKLIK_KEY that were sealed under OTKLIK_KEY_OLD')
+  .addOption(json())
+  .action(runCommand(rotateMasterKeyCommand));
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')

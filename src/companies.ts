@@ -7,6 +7,7 @@ import {
   audit,
   type Company,
   dropKey,
+  dropSecrets,
   findCompanies,
   insertCompany,
   type NewCompany,
@@ -135,6 +136,23 @@ export async function rotateSecret(
     const secret = await newSecret(db, vault, companyId, purpose);
     await audit(db, { actor, action: `company.rotate_secret.${purpose}`, companyId });
     return secret;
+  });
+}
+
+/** The platform's user token of this company, in place of the one for all; null takes it away. */
+export async function setUserToken(
+  { pool, vault, actor }: OperatorDeps,
+  companyId: number,
+  token: string | null,
+): Promise<void> {
+  await transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    if (token === null) await dropSecrets(db, companyId, 'user');
+    else {
+      const sealed = vault.seal(token);
+      await addSecret(db, { companyId, id: newId(), purpose: 'user', sealed, graceMs: 0 });
+    }
+    await audit(db, { actor, action: `company.user_token.${token === null ? 'remove' : 'set'}`, companyId });
   });
 }
 

@@ -21,6 +21,8 @@ const key = z
     bytes => bytes.length === 32,
     'must be 32 bytes, written as base64 or hex: try `openssl rand -base64 32`',
   );
+/** Goes into a header between `Bearer` or `User` and a comma. */
+const token = z.string().regex(/^[\x21-\x2b\x2d-\x7e]{1,500}$/, 'must be the token alone, without blanks');
 const url = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
 const schema = z.object({
@@ -46,6 +48,7 @@ const schema = z.object({
   OTKLIK_KEY: key
     .optional()
     .describe('32 bytes that seal stored secrets. Embedded: generated into DATA_DIR.'),
+  OTKLIK_KEY_OLD: key.optional().describe('The key before this one, until `rotate-master-key` has run.'),
   ADMIN_TOKEN: z
     .string()
     .min(16, 'must be at least 16 characters')
@@ -64,6 +67,22 @@ const schema = z.object({
     .positive()
     .default(2000)
     .describe('Webhooks a second from one address, averaged over 10 s; all salons share the platform’s few.'),
+  YCLIENTS_PARTNER_TOKEN: token
+    .optional()
+    .describe(
+      'First half of the authorisation at the platform’s API, and what the marketplace signs with. Unset: neither is used.',
+    ),
+  YCLIENTS_USER_TOKEN: token
+    .optional()
+    .describe('Second half, for companies without a user token of their own.'),
+  YCLIENTS_API_URL: url.optional().describe('In place of https://api.yclients.com and https://api.alteg.io.'),
+  ALTEGIO_PARTNER_TOKEN: token.optional().describe('For companies at Altegio, where it is another.'),
+  ALTEGIO_USER_TOKEN: token.optional().describe('For companies at Altegio, where it is another.'),
+  API_ADDRESS: z
+    .string()
+    .regex(/^[\w.:-]{1,60}$/, 'must be a short name, e.g. an address')
+    .default('default')
+    .describe('Names the address we call the API from: processes behind one share a budget of calls.'),
   TELEGRAM_TOKEN: z
     .string()
     .regex(/^\d+:[\w-]+$/, 'must be a token from @BotFather')
@@ -81,12 +100,6 @@ const schema = z.object({
     .stringbool()
     .default(false)
     .describe('Lets the webhook channel call loopback and private addresses (a bot on the same machine).'),
-  YCLIENTS_PARTNER_TOKEN: z
-    .string()
-    .optional()
-    .describe('Partner token of the marketplace and the API. Turns the marketplace routes on.'),
-  YCLIENTS_USER_TOKEN: z.string().optional().describe('User token of the API, its second half.'),
-  YCLIENTS_API_URL: url.optional().describe('Another address of the API, for tests.'),
   YCLIENTS_BRAND: z
     .enum(['yclients', 'altegio'])
     .default('yclients')

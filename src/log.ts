@@ -3,6 +3,7 @@
  * secrets stay out by allow-list: an unknown field is dropped, and an error is reduced to its class and code.
  */
 import { type DestinationStream, pino } from 'pino';
+import { ApiError } from './yclients/api.ts';
 
 /** Everything a line may carry. Add a field only if it can never hold a person's data, a text of a body or a secret. */
 type Fields = {
@@ -91,8 +92,13 @@ export function describeError(error: unknown): {
   const code = 'code' in error && typeof error.code === 'string' ? { error_code: error.code } : {};
   const frame = error.stack?.split('\n').find(line => /\/src\//.test(line));
   const at = frame ? { error_at: frame.replace(/^.*\/(src\/[^)]*)\)?$/, '$1') } : {};
-  const says = error instanceof PlainError ? { error_says: error.message } : {};
+  const says = isPlain(error) ? { error_says: error.message } : {};
   return { error: error.name, ...code, ...at, ...says };
+}
+
+/** Whether an error's message was written for the operator, with no value from outside in it. */
+export function isPlain(error: unknown): error is Error {
+  return error instanceof PlainError || error instanceof ApiError;
 }
 
 /** An error whose message was written for the operator: no value from outside in it but ids and names of settings. */

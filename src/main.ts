@@ -1,7 +1,7 @@
 /** The composition root: puts the roles of one process together, starts and stops them in order. No logic. */
 import { hash, randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { apiOf } from './api-access.ts';
+import { type ApiAccess, createApiAccess } from './api-access.ts';
 import type { Channel } from './channels/channel.ts';
 import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
 import { type Config, marketplaceLacks, type Role } from './config.ts';
@@ -15,9 +15,9 @@ import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
 import { createMetrics, type Metrics, watchDepths } from './metrics.ts';
 import { type Opened, open } from './open.ts';
-import { readSetting, settleSetting } from './store/companies.ts';
 import { pendingMigrations } from './store/migrate.ts';
 import { createPool, type Pool } from './store/pool.ts';
+import { readSetting, settleSetting } from './store/settings.ts';
 import { readDepths } from './store/views.ts';
 import { loadTemplates } from './templates.ts';
 import { VERSION } from './version.ts';
@@ -69,6 +69,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
     statementTimeoutMs: WORK_STATEMENT_TIMEOUT_MS,
     byKey: true,
   });
+  const access = createApiAccess({ pool, vault, config, now, random });
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
         pool: work,
@@ -85,7 +86,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
     ? createProcessor({ pool: work, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
     : undefined;
   const receiver = has('receive')
-    ? buildReceiver(config, { log, metrics, opened, onAppended: () => processor?.wake() })
+    ? buildReceiver(config, { log, metrics, opened, access, onAppended: () => processor?.wake() })
     : undefined;
   watchDepths(metrics, () => inTime(readDepths(pool)));
 
@@ -108,6 +109,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
       await dispatcher?.stop();
       await closeChannels(channels);
       await closeServer(admin);
+      await access.close();
       await work.end();
       await opened.close();
     };
@@ -162,8 +164,9 @@ function buildReceiver(
     log,
     metrics,
     opened,
+    access,
     onAppended,
-  }: { log: Log; metrics: Metrics; opened: Opened; onAppended: () => void },
+  }: { log: Log; metrics: Metrics; opened: Opened; access: ApiAccess; onAppended: () => void },
 ): { app: FastifyInstance; close(): Promise<void> } {
   const pool = createPool(opened.url, {
     max: INGEST_CONNECTIONS,
@@ -172,7 +175,7 @@ function buildReceiver(
     byKey: true,
   });
   const ingest = createPostgresLog({ pool, onAppended });
-  const marketplace = marketplaceOf(config, log, opened);
+  const marketplace = marketplaceOf(config, log, opened, access);
   const app = createReceiver({
     ...(marketplace === undefined ? {} : { marketplace: marketplace.routes }),
     keys: createKeyRing({ pool, vault: opened.vault, now: Date.now }),
@@ -196,6 +199,7 @@ function marketplaceOf(
   config: Config,
   log: Log,
   { pool, vault }: Opened,
+  access: ApiAccess,
 ): { routes: NonNullable<ReceiverDeps['marketplace']>; close(): Promise<void> } | undefined {
   const { YCLIENTS_PARTNER_TOKEN: partnerToken, YCLIENTS_APPLICATION_ID: applicationId } = config;
   if (partnerToken === undefined) return undefined;
@@ -207,7 +211,7 @@ function marketplaceOf(
   const connect = createConnector({
     ...{ pool, vault, log, brand, activate: marketplace.activate },
     webhookUrl: key => `${config.PUBLIC_URL?.replace(/\/+$/, '')}/webhooks/yclients/${key}`,
-    lookUp: async companyId => (await apiOf({ config, pool }, companyId)).company(),
+    lookUp: async companyId => (await access.apiOf(companyId)).company(),
   });
   return {
     routes: {

@@ -4,11 +4,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from './config.ts';
 import { type Log, PlainError } from './log.ts';
-import { settleSetting } from './store/companies.ts';
 import { startEmbedded } from './store/embedded.ts';
 import { migrate } from './store/migrate.ts';
 import { createPool, type Pool, troubleOf } from './store/pool.ts';
-import { createVault, type Vault } from './vault.ts';
+import { readSetting, settleSetting } from './store/settings.ts';
+import { createVault, fingerprintOf, type Vault } from './vault.ts';
 
 export type Opened = {
   readonly url: string;
@@ -34,8 +34,7 @@ export async function open(config: Config, log: Log, name = 'otklik'): Promise<O
   };
   try {
     const { applied } = await migrate(url);
-    const vault = createVault(await masterKey(config));
-    await checkKey(pool, vault);
+    const vault = await openVault(pool, await masterKey(config), config.OTKLIK_KEY_OLD);
     return { url, pool, vault, embedded: config.DATABASE_URL === undefined, applied, close };
   } catch (error) {
     await close();
@@ -74,11 +73,27 @@ async function masterKey(config: Config): Promise<Buffer> {
   return Buffer.from((await readFile(file, 'utf8')).trim(), 'base64');
 }
 
-/** With another key every webhook URL would be unknown: better to say so at once. */
-async function checkKey(pool: Pool, vault: Vault): Promise<void> {
-  const known = await settleSetting(pool, 'key_fingerprint', vault.fingerprint);
-  if (known === vault.fingerprint) return;
-  throw new PlainError('OTKLIK_KEY is not the one this database was set up with; set the right one');
+/**
+ * The vault of this database. Refused with a key that is neither its own nor the next after `old`: every webhook URL
+ * would be unknown, better to say so at once.
+ */
+export async function openVault(pool: Pool, masterKey: Buffer, old: Buffer | undefined): Promise<Vault> {
+  const known = await settleSetting(pool, 'key_fingerprint', fingerprintOf(masterKey));
+  const exchanging = old !== undefined && known === fingerprintOf(old);
+  if (known !== fingerprintOf(masterKey) && !exchanging) {
+    throw new PlainError(
+      old === undefined
+        ? 'OTKLIK_KEY is not the one this database was set up with; set the right one (to exchange it, set OTKLIK_KEY_OLD too)'
+        : 'neither OTKLIK_KEY nor OTKLIK_KEY_OLD is the one this database was set up with; set the right one',
+    );
+  }
+  const kept = await readSetting(pool, 'url_hashing_key');
+  if (kept !== undefined) {
+    const hashingKey = createVault(masterKey, { old }).open(Buffer.from(kept, 'base64'));
+    return createVault(masterKey, { old, hashingKey });
+  }
+  const owner = createVault(exchanging ? old : masterKey);
+  return createVault(masterKey, { old, hashingKey: owner.hashingKey });
 }
 
 function unreachable(url: string, cause: unknown): PlainError {

@@ -1,6 +1,10 @@
 /**
  * The one place that knows OTKLIK_KEY. Keys of webhook URLs are kept as keyed hashes (a stolen database gives no
  * working URL), secrets we must use ourselves are sealed with AES-256-GCM. Each use has its own key, derived by HKDF.
+ *
+ * OTKLIK_KEY can be exchanged: what is sealed is sealed anew. A hash cannot be made anew, as nobody has the URL keys; so
+ * the hashing key of the first OTKLIK_KEY goes on, sealed among the settings. Known to somebody, it would still not
+ * lead from a hash to a key of 256 random bits.
  */
 import {
   createCipheriv,
@@ -16,45 +20,68 @@ export type Vault = {
   /** The keyed hash, 32 bytes, under which a URL key is stored and looked up. */
   hashKey(urlKey: string): Buffer;
   seal(secret: string): Buffer;
-  /** Throws when the secret was sealed under another OTKLIK_KEY or altered. */
+  /** Throws when the secret was sealed under another OTKLIK_KEY (and no old one that is known) or altered. */
   open(sealed: Buffer): string;
   /** Tells two values of OTKLIK_KEY apart without saying anything about either. */
   readonly fingerprint: string;
+  /** The hashing key as base64: to be kept, sealed, when OTKLIK_KEY is exchanged. */
+  readonly hashingKey: string;
+};
+
+export type VaultOptions = {
+  /** OTKLIK_KEY before the exchange that is under way: what is sealed under it can still be opened. */
+  readonly old?: Buffer | undefined;
+  /** `hashingKey` of an earlier vault; undefined: the one that belongs to `masterKey`. */
+  readonly hashingKey?: string | undefined;
 };
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /** `masterKey` is the 32 bytes of OTKLIK_KEY. */
-export function createVault(masterKey: Buffer): Vault {
-  if (masterKey.length !== 32) throw new PlainError('OTKLIK_KEY must be 32 bytes, written as base64 or hex');
-  const derive = (use: string) => Buffer.from(hkdfSync('sha256', masterKey, '', `otklik ${use}`, 32));
-  const hashingKey = createSecretKey(derive('url-key'));
-  const sealingKey = derive('seal');
+export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vault {
+  const hashingKey = options.hashingKey ?? derive(masterKey, 'url-key').toString('base64');
+  const hashing = createSecretKey(hashingKey, 'base64');
+  const sealingKey = derive(masterKey, 'seal');
+  const openingKeys = [sealingKey, ...(options.old === undefined ? [] : [derive(options.old, 'seal')])];
 
   return {
-    hashKey: urlKey => createHmac('sha256', hashingKey).update(urlKey).digest(),
+    hashKey: urlKey => createHmac('sha256', hashing).update(urlKey).digest(),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);
       return Buffer.concat([nonce, cipher.update(secret, 'utf8'), cipher.final(), cipher.getAuthTag()]);
     },
     open(sealed) {
-      const decipher = createDecipheriv('aes-256-gcm', sealingKey, sealed.subarray(0, NONCE_BYTES));
-      decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-      try {
-        return (
-          decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES), undefined, 'utf8') +
-          decipher.final('utf8')
-        );
-      } catch {
-        throw new PlainError(
-          'a stored secret cannot be opened: OTKLIK_KEY is not the one it was stored under',
-        );
+      for (const key of openingKeys) {
+        const secret = openWith(key, sealed);
+        if (secret !== undefined) return secret;
       }
+      throw new PlainError('a stored secret cannot be opened: OTKLIK_KEY is not the one it was stored under');
     },
-    fingerprint: derive('fingerprint').toString('hex').slice(0, 16),
+    fingerprint: fingerprintOf(masterKey),
+    hashingKey,
   };
+}
+
+function openWith(key: Buffer, sealed: Buffer): string | undefined {
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES));
+    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+    const bytes = sealed.subarray(NONCE_BYTES, -TAG_BYTES);
+    return decipher.update(bytes, undefined, 'utf8') + decipher.final('utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+export function fingerprintOf(masterKey: Buffer): string {
+  return derive(masterKey, 'fingerprint').toString('hex').slice(0, 16);
+}
+
+function derive(masterKey: Buffer, use: string): Buffer {
+  if (masterKey.length !== 32) throw new PlainError('OTKLIK_KEY must be 32 bytes, written as base64 or hex');
+  return Buffer.from(hkdfSync('sha256', masterKey, '', `otklik ${use}`, 32));
 }
 
 /** 256 bits for a webhook URL, 43 characters that need no escaping. */

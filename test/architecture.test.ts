@@ -8,10 +8,10 @@ const SRC = join(import.meta.dirname, '../src');
 
 const MAY_IMPORT: Record<string, readonly string[]> = {
   domain: ['domain'],
-  yclients: ['yclients', 'domain'],
-  store: ['store', 'domain', 'channels/channel.ts', 'ids.ts'],
+  yclients: ['yclients', 'domain', 'outgoing.ts'],
+  store: ['store', 'domain', 'channels/channel.ts', 'ids.ts', 'yclients/api.ts'],
   ingest: ['ingest', 'domain', 'store', 'yclients', 'ids.ts'],
-  channels: ['channels', 'domain'],
+  channels: ['channels', 'domain', 'outgoing.ts'],
   work: [
     'work',
     'domain',

@@ -9,8 +9,8 @@
 import type { Readable } from 'node:stream';
 import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
 import { plainLine, plainText } from '../domain/plain.ts';
+import { codeOf } from '../outgoing.ts';
 import type { Channel, SendResult } from './channel.ts';
-import { codeOf } from './post.ts';
 
 export type EmailConfig = {
   /** smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; options in a query are not read. */

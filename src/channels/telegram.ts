@@ -7,8 +7,9 @@
  */
 import { Api, GrammyError } from 'grammy';
 import { Agent } from 'undici';
+import { boundedWaitMs, retryAfterMs } from '../outgoing.ts';
 import type { Channel, SendResult } from './channel.ts';
-import { boundedWaitMs, type Posted, post, retryAfterMs } from './post.ts';
+import { type Posted, post } from './post.ts';
 
 export type TelegramConfig = {
   readonly token: string;

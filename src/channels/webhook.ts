@@ -17,9 +17,10 @@
 import { isIPv4 } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { Agent } from 'undici';
+import { retryAfterMs } from '../outgoing.ts';
 import type { Channel, Outgoing, SendResult } from './channel.ts';
 import { guardedConnector, RefusedAddress } from './guard.ts';
-import { type Posted, post, retryAfterMs } from './post.ts';
+import { type Posted, post } from './post.ts';
 
 export type WebhookConfig = {
   /** Whether private and loopback addresses may be called: for development and closed networks only. */

@@ -1,10 +1,20 @@
 /** `company …` and `address`. */
-import { addCompany, dropCompany, requireCompany, resume, rotateKey, rotateSecret } from '../companies.ts';
+import { text } from 'node:stream/consumers';
+import {
+  addCompany,
+  dropCompany,
+  requireCompany,
+  resume,
+  rotateKey,
+  rotateSecret,
+  setUserToken,
+} from '../companies.ts';
 import type { Config } from '../config.ts';
 import { companyBody } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
 import { transaction } from '../store/pool.ts';
+import { isToken } from '../yclients/client.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
@@ -122,6 +132,24 @@ export async function companyRotateSecret(
     const secret = await rotateSecret({ pool, vault, actor: 'command' }, companyId, options.purpose);
     const text = `The new ${options.purpose} secret (the old one holds for another 24 hours):\n  ${secret}`;
     print(options, { companyId, purpose: options.purpose, secret }, text);
+  });
+}
+
+/** The token comes by standard input: the arguments of a command are seen by everybody on the machine. */
+export async function companyUserToken(
+  context: Context,
+  id: string,
+  options: Json & { readonly remove?: boolean },
+): Promise<void> {
+  const companyId = parseId(id, 'company');
+  const token = options.remove ? null : (await text(process.stdin)).trim();
+  if (token !== null && !isToken(token)) {
+    throw new PlainError('no token came by standard input: try `company user-token <id> < file`');
+  }
+  await withStore(context, async ({ pool, vault }) => {
+    await setUserToken({ pool, vault, actor: 'command' }, companyId, token);
+    const says = token === null ? 'has no user token of its own any more' : 'has its user token';
+    print(options, { companyId, userToken: token !== null }, `Company ${companyId} ${says}.`);
   });
 }
 

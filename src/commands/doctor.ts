@@ -6,6 +6,7 @@ import type { Opened } from '../open.ts';
 import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
 import { pendingMigrations } from '../store/migrate.ts';
+import { readSetting } from '../store/settings.ts';
 import { readServer, readStats } from '../store/views.ts';
 import { VERSION } from '../version.ts';
 import { describeDrift } from './drift.ts';
@@ -49,10 +50,11 @@ async function storeFindings(context: Context): Promise<Finding[]> {
   }
 }
 
-async function inspectStore({ pool, embedded, applied }: Opened): Promise<Finding[]> {
+async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise<Finding[]> {
   const server = await readServer(pool);
   const skewMs = Math.round(Math.abs(Date.now() - server.now));
   const pending = await pendingMigrations(pool);
+  const exchanging = (await readSetting(pool, 'key_fingerprint')) !== vault.fingerprint;
   const stats = await readStats(pool);
   const dead = stats.events.dead ?? 0;
   const quarantined = stats.events.quarantined ?? 0;
@@ -68,7 +70,9 @@ async function inspectStore({ pool, embedded, applied }: Opened): Promise<Findin
     skewMs <= SKEW_LIMIT_MS
       ? ok('clock', `within ${skewMs} ms of the database`)
       : fault('clock', `${skewMs} ms away from the database: set up time synchronisation on both machines`),
-    ok('keys', 'OTKLIK_KEY opens this database'),
+    exchanging
+      ? note('keys', 'still sealed under OTKLIK_KEY_OLD: run `rotate-master-key`')
+      : ok('keys', 'OTKLIK_KEY opens this database'),
     stats.companies > 0
       ? ok('companies', `${stats.companies}`)
       : note('companies', 'none yet: `company add <id> --title … --zone …`'),

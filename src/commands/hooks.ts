@@ -1,6 +1,6 @@
 /** `hooks …`: our URL among the salon's webhooks, by the API. Keys of URLs are shown by their first letters only. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { apiOf } from '../api-access.ts';
+import { commandAccess } from '../api-access.ts';
 import { requireCompany } from '../companies.ts';
 import { type Config, isReachable } from '../config.ts';
 import {
@@ -13,7 +13,6 @@ import {
   type Written,
 } from '../hooks.ts';
 import { PlainError } from '../log.ts';
-import type { Opened } from '../open.ts';
 import type { Pool } from '../store/pool.ts';
 import { type EventRow, firstWebhookSince, readServer } from '../store/views.ts';
 import { ApiError } from '../yclients/api.ts';
@@ -226,15 +225,16 @@ async function withHooks(
         `the salon of company ${companyId} switched us off at the platform; it must connect again, or \`company resume ${companyId}\``,
       );
     }
-    const api = await companyApi(context, opened, companyId);
-    await plainly(() =>
-      work({ ...{ companyId, api, base }, pool: opened.pool, vault: opened.vault }, opened.pool),
-    );
+    const { pool, vault } = opened;
+    const access = commandAccess(context.config, opened);
+    try {
+      await plainly(async () =>
+        work({ companyId, api: await access.apiOf(companyId), base, pool, vault }, pool),
+      );
+    } finally {
+      await access.close();
+    }
   });
-}
-
-function companyApi({ config }: Context, { pool }: Opened, companyId: number) {
-  return apiOf({ config, pool }, companyId);
 }
 
 async function plainly(work: () => Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
 /** What every command shares: configuration, logging, how a failure is told, and printing. */
 import { type Config, readConfig } from '../config.ts';
-import { createLog, type Log, PlainError } from '../log.ts';
+import { createLog, isPlain, type Log, PlainError } from '../log.ts';
 import { type Opened, open } from '../open.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
 
@@ -26,7 +26,7 @@ export function runCommand(command: CommandFunction): (...args: unknown[]) => Pr
 }
 
 function tell(error: unknown): void {
-  const plain = error instanceof PlainError || error instanceof EmbeddedError;
+  const plain = isPlain(error) || error instanceof EmbeddedError;
   if (plain) process.stderr.write(`otklik: ${error.message}\n`);
   else process.stderr.write(`otklik: unexpected: ${error instanceof Error ? error.stack : String(error)}\n`);
 }

@@ -208,7 +208,8 @@ export async function dropKey(db: Db, companyId: number, keyHash: Buffer): Promi
   await db.query('DELETE FROM company_keys WHERE company_id = $1 AND key_hash = $2', [companyId, keyHash]);
 }
 
-export type SecretPurpose = 'inbound' | 'outbound';
+/** `user`: the platform's user token. */
+export type SecretPurpose = 'inbound' | 'outbound' | 'user';
 
 /** Adds a sealed secret with the same rule as `addKey`: two live at most. */
 export async function addSecret(
@@ -227,6 +228,10 @@ export async function addSecret(
      INSERT INTO company_secrets (company_id, id, purpose, sealed) VALUES ($1, $2, $3, $4)`,
     [secret.companyId, secret.id, secret.purpose, secret.sealed, secret.graceMs],
   );
+}
+
+export async function dropSecrets(db: Db, companyId: number, purpose: SecretPurpose): Promise<void> {
+  await db.query('DELETE FROM company_secrets WHERE company_id = $1 AND purpose = $2', [companyId, purpose]);
 }
 
 /** The newest live secret of one purpose for each of these companies that has one, sealed. */
@@ -273,18 +278,4 @@ export async function audit(
     line.companyId ?? null,
     line.subject ?? '',
   ]);
-}
-
-export async function readSetting(db: Db, key: string): Promise<string | undefined> {
-  const { rows } = await db.query<{ value: string }>('SELECT value FROM settings WHERE key = $1', [key]);
-  return rows[0]?.value;
-}
-
-/** Writes a setting unless it is there; returns the value that holds. */
-export async function settleSetting(db: Db, key: string, value: string): Promise<string> {
-  await db.query('INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING', [
-    key,
-    value,
-  ]);
-  return (await readSetting(db, key)) ?? value;
 }

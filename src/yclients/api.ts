@@ -21,7 +21,23 @@ export type RecordsQuery = {
 
 export type Page = { readonly number: number; readonly items: readonly unknown[]; readonly last: boolean };
 
-/** The API as one company's tokens open it. Every method rejects with an `ApiError` and nothing else. */
+/** What a slot is asked for with; `datetime` and the like are the platform's own. */
+export type SlotQuery = {
+  readonly staffId: number;
+  /** `2026-11-24`, in the salon's zone. */
+  readonly day: string;
+  /** Never empty: without services the platform answers hours that cannot be booked. */
+  readonly serviceIds: readonly number[];
+};
+
+/**
+ * The API as one company's tokens open it. Every method rejects with an `ApiError` and nothing else. Calls of one
+ * company leave one after another, however many are asked for at once: so it has one place in the queue for the
+ * shared budget, and a thousand calls of one do not stand before the one call of another.
+ *
+ * What reads, and what may be done twice without a difference, is tried again by itself. What is not is tried again
+ * only when the API certainly did nothing; else the error says `outcomeUnknown`: look first, then decide.
+ */
 export type CompanyApi = {
   /** Pages of at most 200, ending with a short one. */
   records(query: RecordsQuery): AsyncIterable<Page>;
@@ -31,7 +47,52 @@ export type CompanyApi = {
   hooks(): Promise<unknown>;
   /** Replaces the settings whole. Not repeated by itself. */
   saveHooks(settings: unknown): Promise<unknown>;
+  /** One page of clients; `search` is the platform's own body (`fields`, `filters`, `page`, `page_size`). */
+  searchClients(search: unknown): Promise<readonly unknown[]>;
+  /** The client; null when there is none (any more). */
+  client(clientId: number): Promise<unknown | null>;
+  services(): Promise<readonly unknown[]>;
+  staff(): Promise<readonly unknown[]>;
+  /** Free times of one person on one day. Needs no user token. */
+  bookTimes(query: SlotQuery): Promise<readonly unknown[]>;
+  /** Whether a booking could be made so now; `code` is the platform's reason, 433 for a taken slot. */
+  bookCheck(
+    booking: unknown,
+  ): Promise<{ readonly free: true } | { readonly free: false; readonly code: number }>;
+  /** Never repeated blindly: the platform knows no idempotency key. */
+  createRecord(record: unknown): Promise<unknown>;
+  /** The client confirms: attendance 2. The platform refuses an empty comment. */
+  confirmVisit(visit: {
+    readonly visitId: number;
+    readonly recordId: number;
+    readonly comment: string;
+  }): Promise<unknown>;
+  /** `datetime` as the platform takes it, ISO with the salon's offset. */
+  moveRecord(
+    recordId: number,
+    to: { readonly datetime: string; readonly comment?: string },
+  ): Promise<unknown>;
+  /** `gone`: it was not there (any more), which is the same for whoever wanted it away. */
+  deleteRecord(recordId: number): Promise<'deleted' | 'gone'>;
 };
+
+/** What a call is named in metrics and messages: a closed set. */
+export type Operation =
+  | 'records'
+  | 'record'
+  | 'company'
+  | 'hooks'
+  | 'save_hooks'
+  | 'search_clients'
+  | 'client'
+  | 'services'
+  | 'staff'
+  | 'book_times'
+  | 'book_check'
+  | 'create_record'
+  | 'confirm_visit'
+  | 'move_record'
+  | 'delete_record';
 
 /**
  * - `unauthorised`: a token is wrong, or a half of the header is missing; `forbidden`: the user lacks a right
@@ -57,6 +118,10 @@ export class ApiError extends Error {
   readonly status: number;
   /** When asking again may help; undefined when the API did not say. */
   readonly retryAfterMs: number | undefined;
+  /** The code in the body, where it has one: the platform's finer reason, e.g. 433. */
+  readonly code: number | undefined;
+  /** A change was asked for and may have been made: look before asking again. */
+  readonly outcomeUnknown: boolean;
 
   constructor(
     trouble: ApiTrouble,
@@ -64,6 +129,8 @@ export class ApiError extends Error {
     about: {
       readonly status?: number;
       readonly retryAfterMs?: number | undefined;
+      readonly code?: number | undefined;
+      readonly outcomeUnknown?: boolean;
       readonly cause?: unknown;
     } = {},
   ) {
@@ -71,12 +138,17 @@ export class ApiError extends Error {
     this.trouble = trouble;
     this.status = about.status ?? 0;
     this.retryAfterMs = about.retryAfterMs;
+    this.code = about.code;
+    this.outcomeUnknown = about.outcomeUnknown ?? false;
   }
 }
 
 /** The budget that all processes behind one address share; `store/budget.ts` keeps it. */
 export type Gate = {
-  /** Resolves when one call may leave. Rejects with `ApiError` `paused` when that would be too long to wait. */
+  /**
+   * Resolves when one call may leave. Rejects with `ApiError` `paused` when that would be too long to wait, and with
+   * the signal's reason when it is aborted.
+   */
   enter(signal: AbortSignal): Promise<void>;
   /** What the call came to: `limited` and `unavailable` hold everyone back, `fine` ends a row of failures. */
   report(outcome: 'fine' | 'limited' | 'unavailable', retryAfterMs?: number): Promise<void>;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { Agent } from 'undici';
-import { post, retryAfterMs } from '../../src/channels/post.ts';
+import { post } from '../../src/channels/post.ts';
+import { retryAfterMs } from '../../src/outgoing.ts';
 import { httpServer } from './counterparts.ts';
 
 const never = new AbortController().signal;
