@@ -65,6 +65,8 @@ export type SalonOptions = {
   readonly clients?: number | undefined;
   /** How many records the journal holds before the first action (two years ago, today, next weeks). */
   readonly records?: number | undefined;
+  /** The id of its first record; drawn unless told. */
+  readonly firstId?: number | undefined;
 };
 
 const DEFAULT_STAFF = 5;
@@ -79,7 +81,8 @@ export function openSalon(options: SalonOptions, random: Random, nowMs: EpochMs)
     staff: options.staff ?? DEFAULT_STAFF,
   });
   const { companyId, brand, zone } = options;
-  const nextId = random.integer(500_000_000, 599_000_000);
+  const drawnId = random.integer(500_000_000, 599_000_000);
+  const nextId = options.firstId ?? drawnId;
   const empty: Salon = { companyId, brand, zone, cast, records: [], nextId, actions: 0 };
   const count = options.records ?? DEFAULT_RECORDS;
   return Array.from({ length: count }).reduce<Salon>(salon => withOldRecord(salon, random, nowMs), empty);

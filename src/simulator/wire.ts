@@ -52,6 +52,13 @@ export function recordWebhook(
   };
 }
 
+/** The record as the REST API answers it: what a webhook's `data` is, never bare, its services in any order. */
+export function recordBody(record: SalonRecord, salon: Salon, random: Random, faults: Faults): JsonObject {
+  const services = faults.has('permute') ? random.shuffled(record.services) : record.services;
+  const change = { before: null, after: { ...record, services } };
+  return shaped(change, 'update', penOf(salon, random, faults));
+}
+
 function statusOf({ before, after }: RecordChange): WebhookStatus {
   if (before === null) return 'create';
   return after.deleted && !before.deleted ? 'delete' : 'update';
