@@ -41,6 +41,8 @@ export type SalonRecord = {
   readonly paid: boolean;
   readonly comment: string;
   readonly maker: Maker;
+  /** What whoever made it by the API calls it; the platform fills in one of its own otherwise. */
+  readonly apiId?: string;
   /** Was in the journal before the simulation began. */
   readonly known: boolean;
 };

@@ -190,7 +190,7 @@ function identity(record: SalonRecord, pen: Pen): JsonObject {
     from_url: maker.bookformId > 0 ? 'https://salon.example/booking' : '',
     created_user_id: maker.createdUserId,
     // Filled with a UUID even for records made in the journal, so it proves nothing.
-    api_id: `01effc9e-09da-4db1-98a1-${String(record.id).padStart(12, '0')}`,
+    api_id: record.apiId ?? `01effc9e-09da-4db1-98a1-${String(record.id).padStart(12, '0')}`,
   };
 }
 

@@ -4,6 +4,7 @@
  * The salon value forgets its oldest records after some hundreds, for the sake of its course; here none is forgotten.
  */
 import type { EpochMs } from '../../domain/time.ts';
+import type { Client } from '../cast.ts';
 import { type Happening, happeningOf, step } from '../course.ts';
 import { type Faults, parseFaults } from '../faults.ts';
 import type { RecordAction } from '../journal.ts';
@@ -23,10 +24,16 @@ export type Branch = {
   apply(happening: Happening): void;
   /** The salon's next action, at `at` (never before the last one). Sends no webhook. Null when nothing can happen. */
   act(at: EpochMs, options?: ActOptions): Happening | null;
-  /** An action that was written by a call of the API. Sends no webhook. */
-  write(action: RecordAction, faults: Faults): Happening;
+  /** What a call of the API did. Sends no webhook. */
+  write(write: Write, faults: Faults): Happening;
   hooks(): HooksSettings;
   saveHooks(settings: HooksSettings): void;
+};
+
+export type Write = {
+  readonly action: RecordAction;
+  /** Who was not in the card index before. */
+  readonly newClients: readonly Client[];
 };
 
 export type ActOptions = {
@@ -66,8 +73,10 @@ export function openBranch(opened: Salon, random: Random): Branch {
       if (happening !== null) apply(happening);
       return happening;
     },
-    write(action, faults) {
-      const happening = happeningOf(action, afterAction(salon, action), random, faults);
+    write({ action, newClients }, faults) {
+      const cast = { ...salon.cast, clients: [...salon.cast.clients, ...newClients] };
+      const after = afterAction({ ...salon, cast }, action);
+      const happening = happeningOf(action, after, random, faults);
       apply(happening);
       return happening;
     },

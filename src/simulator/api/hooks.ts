@@ -3,7 +3,7 @@ import type { JsonObject } from '../webhook.ts';
 import { Refusal } from './answers.ts';
 
 /** The names of the settings; each is 0 or 1. */
-const FLAGS = [
+export const FLAGS = [
   'salon',
   'service_category',
   'service',

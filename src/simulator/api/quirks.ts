@@ -9,6 +9,8 @@ export type Quirks = {
   readonly naiveZone: string;
   /** Of a deleted record by its id: `deleted: true`, or not found. */
   readonly deletedRecord: 'told' | 'not_found';
+  /** Where a company's zone stands: older builds have it in `timezone`, or only hours there. */
+  readonly companyZone: 'timezone_name' | 'timezone' | 'hours';
   /** `meta.total_count`. */
   readonly totals: 'true' | 'too_small' | 'too_large' | 'absent';
   readonly errors: ErrorForm | 'either';
@@ -26,6 +28,7 @@ export const PLAIN: Quirks = {
   bodies: parseFaults('none'),
   naiveZone: 'salon',
   deletedRecord: 'told',
+  companyZone: 'timezone_name',
   totals: 'true',
   errors: 'success',
   refusesWith200: false,

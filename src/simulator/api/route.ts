@@ -1,10 +1,9 @@
 /** A route of the API, and what it is given. */
 import type { EpochMs } from '../../domain/time.ts';
-import type { RecordAction } from '../journal.ts';
 import type { Random } from '../random.ts';
 import type { Needs } from './access.ts';
 import { type Answer, Refusal } from './answers.ts';
-import type { Branch } from './branch.ts';
+import type { Branch, Write } from './branch.ts';
 import type { Quirks } from './quirks.ts';
 
 export type Call = {
@@ -15,13 +14,13 @@ export type Call = {
   readonly now: EpochMs;
   readonly quirks: Quirks;
   readonly random: Random;
-  /** Makes the action true at the salon, and tells those who listen. */
-  readonly write: (action: RecordAction) => void;
+  /** Makes it true at the salon, and tells those who listen. */
+  readonly write: (write: Write) => void;
 };
 
 export type Route = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** With `:company`; or with `:record` alone, which is then looked for in every company. */
+  /** With `:company`; or with `:visit` and `:record`, which are looked for in every company; else the body has a `salon_id`. */
   readonly path: string;
   /** Its name in counts and in troubles. */
   readonly operation: string;

@@ -70,22 +70,43 @@ async function serve(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const params = textParams.parse(request.params);
-  const companyId = companyOf(params, world);
+  const body = readBody(request.body);
+  const companyId = companyOf(params, body, world);
   const now = world.clock.now();
   const admitted = world.traffic.arrive(request.ip, route.operation, companyId, now);
   const trouble = world.troubles.strike(route.operation, companyId, now);
   if (trouble !== undefined && !trouble.obeyed && trouble.kind !== 'truncated')
     return afflict(reply, trouble.kind, world);
   if (!admitted) return send(reply, limited(world));
-  const answer = answerOf(world, route, request, params, companyId);
+  const answer = answerOf(world, route, request, { params, body, companyId });
   if (trouble === undefined) return send(reply, answer);
   return trouble.kind === 'truncated' ? truncate(reply, answer) : afflict(reply, trouble.kind, world);
 }
 
-/** The company in the path, or the one that holds the record in the path. */
-function companyOf(params: { readonly [name: string]: string }, world: World): number | undefined {
+type Input = {
+  readonly params: { readonly [name: string]: string };
+  readonly body: unknown;
+  readonly companyId: number | undefined;
+};
+
+/** What is no JSON is told apart by being no value at all. */
+function readBody(text: unknown): unknown {
+  if (typeof text !== 'string') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const salonBody = z.object({ salon_id: z.coerce.number() });
+
+/** The company in the path, the one that holds the record in the path, or the one in the body. */
+function companyOf(params: Input['params'], body: unknown, world: World): number | undefined {
   const { company, record, visit } = params;
   if (company !== undefined) return world.branches.get(Number(company))?.companyId;
+  if (record === undefined)
+    return world.branches.get(salonBody.safeParse(body).data?.salon_id ?? 0)?.companyId;
   const holds = (branch: Branch) => branch.record(Number(record))?.visitId === Number(visit);
   return [...world.branches.values()].find(holds)?.companyId;
 }
@@ -94,8 +115,7 @@ function answerOf(
   world: World,
   route: Route,
   request: FastifyRequest,
-  params: { readonly [name: string]: string },
-  companyId: number | undefined,
+  { params, body, companyId }: Input,
 ): Reply {
   try {
     checkPartner(request.headers, world.partnerToken, world.brand);
@@ -106,25 +126,16 @@ function answerOf(
       branch,
       params,
       query: new URL(request.url, 'http://platform.example').searchParams,
-      body: bodyOf(request.body),
+      body,
       now: world.clock.now(),
       quirks: world.quirks(),
       random: world.random,
-      write: action => world.changed(branch, branch.write(action, world.quirks().bodies)),
+      write: write => world.changed(branch, branch.write(write, world.quirks().bodies)),
     });
     return { status, body: status === 204 ? '' : answerText(answer) };
   } catch (error) {
     if (error instanceof Refusal) return refused(error, world);
     throw error;
-  }
-}
-
-function bodyOf(text: unknown): unknown {
-  if (typeof text !== 'string' || text === '') return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Refusal(400, 'The body is not JSON');
   }
 }
 
