@@ -43,19 +43,26 @@ test('calls are counted by operation and company, until forgotten', () => {
   const { calls, byOperation, byCompany, limited } = traffic.stats();
   assert.deepEqual([calls, limited], [4, 0]);
   assert.deepEqual(byOperation, { records: 3, record: 1 });
-  assert.deepEqual([...byCompany], [
-    [1, { records: 1, record: 1 }],
-    [2, { records: 1 }],
-  ]);
+  assert.deepEqual(
+    [...byCompany],
+    [
+      [1, { records: 1, record: 1 }],
+      [2, { records: 1 }],
+    ],
+  );
   traffic.forget();
   assert.equal(traffic.stats().calls, 0);
 });
 
 test('a long run keeps exact windows', () => {
   const traffic = openTraffic(DOCUMENTED);
-  for (let index = 0; index < 10_000; index += 1) assert.ok(traffic.arrive('a', 'records', 1, NOW + index * 334));
+  for (let index = 0; index < 10_000; index += 1)
+    assert.ok(traffic.arrive('a', 'records', 1, NOW + index * 334));
   const { limited, maxPerSecond, maxPerMinute } = traffic.stats();
-  assert.deepEqual({ limited, maxPerSecond, maxPerMinute }, { limited: 0, maxPerSecond: 3, maxPerMinute: 180 });
+  assert.deepEqual(
+    { limited, maxPerSecond, maxPerMinute },
+    { limited: 0, maxPerSecond: 3, maxPerMinute: 180 },
+  );
 });
 
 test('a 429 has no body, or Retry-After, or an error body', async t => {

@@ -25,7 +25,9 @@ test('each trouble looks as it does on the wire, and ends when told', async t =>
   platform.setFault({ kind: 'down' });
   await assert.rejects(call(platform, RECORDS), TypeError);
   platform.setFault({ kind: 'hang' });
-  await assert.rejects(call(platform, RECORDS, { signal: AbortSignal.timeout(50) }), { name: 'TimeoutError' });
+  await assert.rejects(call(platform, RECORDS, { signal: AbortSignal.timeout(50) }), {
+    name: 'TimeoutError',
+  });
   platform.setFault();
   assert.equal((await call(platform, RECORDS)).status, 200);
 });
@@ -55,7 +57,8 @@ test('a trouble strikes its share of the calls', async t => {
   platform.add(7);
   platform.setFault({ kind: 'error', share: 0.3 });
   let struck = 0;
-  for (let index = 0; index < 200; index += 1) struck += Number((await call(platform, RECORDS)).status === 502);
+  for (let index = 0; index < 200; index += 1)
+    struck += Number((await call(platform, RECORDS)).status === 502);
   assert.ok(struck > 35 && struck < 90, String(struck));
 });
 
@@ -78,5 +81,6 @@ test('troubles are read from a list', () => {
     { kind: 'error', share: 0.1 },
     { kind: 'hang', share: 1 },
   ]);
-  for (const text of ['', 'rain', 'error:2', 'error:', 'error:x']) assert.throws(() => parseTroubles(text), text);
+  for (const text of ['', 'rain', 'error:2', 'error:', 'error:x'])
+    assert.throws(() => parseTroubles(text), text);
 });
