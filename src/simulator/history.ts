@@ -74,6 +74,7 @@ export function historyOf(random: Random, options: HistoryOptions): History {
   for (const { webhook, dueAt } of plan.deliveries) {
     book.sent(webhook, dueAt, dueAt);
   }
+  for (const webhook of plan.dropped) book.lost(webhook);
   const arrivals = plan.deliveries.map(({ webhook, body, dueAt }) => ({ webhook, body, receivedAt: dueAt }));
   return {
     salon,

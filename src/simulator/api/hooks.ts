@@ -41,6 +41,11 @@ export const NO_HOOKS: HooksSettings = {
   own: new Map(),
 };
 
+/** One URL that hears of everything. */
+export function hooksWith(url: string): HooksSettings {
+  return { ...NO_HOOKS, urls: [url], active: true, flags: new Set(FLAGS) };
+}
+
 const MOST_URLS = 10;
 
 /** A POST replaces everything: what it does not name is gone, off, or as it comes (`self_sending`: on). */

@@ -11,6 +11,7 @@ import type { Happening } from '../course.ts';
 import { parseFaults } from '../faults.ts';
 import { createRandom } from '../random.ts';
 import { openSalon, type Salon } from '../salon.ts';
+import type { Answer } from '../sender.ts';
 import type { User } from './access.ts';
 import { BOOKING_FORM_ROUTES } from './booking-form-routes.ts';
 import { type Branch, openBranch } from './branch.ts';
@@ -43,6 +44,8 @@ export type PlatformOptions = {
   readonly quirks?: Partial<Quirks> | undefined;
   /** What befalls the webhooks that the platform sends by itself; nothing unless told. */
   readonly way?: Way | undefined;
+  /** Before each call is served: the time to make true what is due. */
+  readonly onCall?: (() => void) | undefined;
   /** Takes over what a call of the API did to a salon: the platform then sends no webhook of it. */
   readonly onWrite?: ((branch: Branch, happening: Happening) => void) | undefined;
   readonly applicationId?: number | undefined;
@@ -75,6 +78,8 @@ export type Platform = {
   tell(companyId: number, happening: Happening): void;
   /** The URLs that hear of `resource`; `own`: it was caused by the partner's own call. */
   listeners(companyId: number, resource: string, own: boolean): readonly string[];
+  /** One request to a listener, now. Never rejects. */
+  post(url: string, body: string): Promise<Answer>;
   /** When all webhooks so far have been answered or given up. */
   settled(): Promise<void>;
   /** The owner of these salons presses "connect": what the browser brings to the application's redirect URL. */
@@ -89,6 +94,8 @@ export type Platform = {
   stats(): TrafficStats & { readonly webhooks: CourierStats };
   /** Counts from zero again. */
   forgetStats(): void;
+  /** Serves no call any more, while webhooks still go out. */
+  stopAnswering(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -135,6 +142,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     traffic,
     troubles,
     quirks: () => quirks,
+    due: options.onCall ?? (() => {}),
     changed: options.onWrite ?? ((branch, happening) => tell(branch, happening, true)),
   };
   const server = createServer(world, [...ROUTES, ...market.routes]);
@@ -166,6 +174,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     salon: companyOf,
     tell: (companyId, happening) => tell(companyOf(companyId), happening, false),
     listeners: (companyId, resource, own) => listenersOf(companyOf(companyId).hooks(), resource, own),
+    post: courier.post,
     settled: courier.settled,
     connect(companyIds, owner) {
       market.grant(companyIds, clock.now());
@@ -183,6 +192,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     setFault: (...wanted) => troubles.set(wanted),
     stats: () => ({ ...traffic.stats(), webhooks: courier.stats() }),
     forgetStats: traffic.forget,
+    stopAnswering: () => server.close(),
     async close() {
       await server.close();
       await courier.close();

@@ -24,6 +24,8 @@ export type World = {
   readonly traffic: Traffic;
   readonly troubles: Troubles;
   quirks(): Quirks;
+  /** A call is about to be served. */
+  due(): void;
   /** A call changed the salon. */
   changed(branch: Branch, happening: Happening): void;
 };
@@ -69,6 +71,7 @@ async function serve(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  world.due();
   const params = textParams.parse(request.params);
   const body = readBody(request.body);
   const companyId = companyOf(params, body, world);
