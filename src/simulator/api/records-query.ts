@@ -1,5 +1,6 @@
 /** `GET /records/{company}`: which records a query selects, and which page of them. */
-import { type EpochMs, instantOf, parseInstant, parseWall } from '../../domain/time.ts';
+import { type EpochMs, parseInstant, parseWall } from '../../domain/time.ts';
+import { instantAt } from '../dates.ts';
 import type { SalonRecord } from '../salon.ts';
 
 export type Page = {
@@ -75,7 +76,7 @@ function midnightOf(text: string | null, zone: string, days: number): EpochMs | 
   const day = dayOf(text);
   if (day === undefined) return undefined;
   const moved = new Date(Date.parse(`${day}T00:00:00Z`) + days * 86_400_000).toISOString().slice(0, 10);
-  return instantOf(`${moved}T00:00:00`, zone);
+  return instantAt(`${moved}T00:00:00`, zone);
 }
 
 /**
@@ -87,5 +88,5 @@ function momentOf(text: string | null, zone: string): EpochMs | undefined {
   const instant = parseInstant(text);
   if (instant !== undefined) return instant;
   const wall = parseWall(text) ?? parseWall(`${text} 00:00`);
-  return wall === undefined ? undefined : instantOf(wall, zone);
+  return wall === undefined ? undefined : instantAt(wall, zone);
 }

@@ -1,5 +1,6 @@
 /** The free hours of a member of staff: nine to nine, each half hour, where no booking that stands is in the way. */
-import { type EpochMs, instantOf, type Wall, wallOf } from '../../domain/time.ts';
+import type { EpochMs, Wall } from '../../domain/time.ts';
+import { instantAt, wallAt } from '../dates.ts';
 import type { SalonRecord } from '../salon.ts';
 import type { Branch } from './branch.ts';
 
@@ -23,7 +24,7 @@ export function slotsOf(
   return hours
     .flatMap(hour => MINUTES.map(minute => `${day}T${hour}:${minute}:00`))
     .map(wall => {
-      const startsAt = instantOf(wall, zone);
+      const startsAt = instantAt(wall, zone);
       return { wall, startsAt, free: startsAt > now && isFree(busy, startsAt, durationSeconds) };
     });
 }
@@ -42,7 +43,7 @@ export function isFreeAt(
 
 /** The days from today on, as the salon writes them. */
 export function daysFrom(now: EpochMs, zone: string, count: number): readonly string[] {
-  const today = Date.parse(`${wallOf(now, zone).slice(0, 10)}T00:00:00Z`);
+  const today = Date.parse(`${wallAt(now, zone).slice(0, 10)}T00:00:00Z`);
   return Array.from({ length: count }, (_, index) =>
     new Date(today + index * 86_400_000).toISOString().slice(0, 10),
   );

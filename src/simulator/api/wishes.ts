@@ -1,6 +1,7 @@
 /** What a caller asks for, found at the salon: services, staff, hours, clients. What is not there is refused with 422. */
-import { type EpochMs, instantOf, parseInstant, parseWall, type Wall, wallOf } from '../../domain/time.ts';
+import { type EpochMs, parseInstant, parseWall, type Wall } from '../../domain/time.ts';
 import type { Client } from '../cast.ts';
+import { instantAt, wallAt } from '../dates.ts';
 import type { BookedService } from '../salon.ts';
 import { Refusal } from './answers.ts';
 import type { Branch } from './branch.ts';
@@ -42,10 +43,10 @@ export function momentOf(
 ): { readonly startsLocal: Wall; readonly startsAt: EpochMs } {
   const { zone } = branch.salon();
   const instant = typeof datetime === 'number' ? datetime * 1000 : parseInstant(datetime);
-  if (instant !== undefined) return { startsLocal: wallOf(instant, zone), startsAt: instant };
+  if (instant !== undefined) return { startsLocal: wallAt(instant, zone), startsAt: instant };
   const startsLocal = parseWall(String(datetime));
   if (startsLocal === undefined) throw new Refusal(422, 'datetime cannot be read');
-  return { startsLocal, startsAt: instantOf(startsLocal, zone) };
+  return { startsLocal, startsAt: instantAt(startsLocal, zone) };
 }
 
 export type ClientWish = {
