@@ -45,6 +45,8 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
   const has = (vice: Vice) => options.vices?.includes(vice) ?? false;
   const entries = new Map<number, Entry>();
   const messages: ServiceMessage[] = [];
+  /** Clients who want no messages, as recipients. */
+  const refusers = new Set<string>();
 
   const settle = (recordId: number, entry: Entry, now: number) => {
     entry.dueAt = null;
@@ -53,7 +55,7 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
       const before = has('forgets_what_it_told') ? null : (entry.told.get(recipient) ?? null);
       const booking = has('freezes_its_words') ? entry.frozen : entry.booking;
       const after = factsFor(recipient, booking, zone);
-      if (has('never_tells') || after === null) continue;
+      if (has('never_tells') || after === null || refusers.has(recipient)) continue;
       const notice = noticeBetween(before, after);
       const again = has('announces_every_update') && before !== null;
       if (notice === null && !again) continue;
@@ -73,6 +75,7 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
     settleUntil(receivedAt);
     clock = receivedAt;
     const event = readEvent(body);
+    if (event.resource === 'client' && refuses(event.data)) refusers.add(`client:${event.resourceId}`);
     if (event.resource !== 'record') continue;
     const { fields, version } = readRecord(event.status, event.data);
     if (has('ignores_deletions') && fields.deleted) continue;
@@ -110,6 +113,10 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
 
 function isKnown(booking: Booking | null): boolean {
   return booking?.fields.startsLocal !== undefined && booking.fields.clientId !== undefined;
+}
+
+function refuses(data: unknown): boolean {
+  return typeof data === 'object' && data !== null && 'sms_not' in data && data.sms_not === 1;
 }
 
 function readEvent(text: string) {

@@ -133,6 +133,24 @@ test('the salon goes on from what callers change, and the API and the books agre
   );
 });
 
+test('whoever asks finds all that is due, also while the salon sleeps', async t => {
+  let now = Date.UTC(2026, 6, 1, 9);
+  const clock = {
+    now: () => now,
+    sleep: (_ms: number, signal?: AbortSignal) =>
+      new Promise<void>(done => signal?.addEventListener('abort', () => done())),
+  };
+  const { platform, end } = await liveSalon(t, { to: undefined, perSecond: 50, clock });
+  const branch = platform.salon(5);
+  const before = branch.salon().actions;
+  now += 4_000;
+  const all = await call(platform, '/api/v1/records/5?count=200&with_deleted=1');
+  assert.ok(branch.salon().actions > before + 100);
+  assert.equal(itemsOf(all).length, Math.min(200, branch.records().length));
+  const ledger = await end();
+  assert.equal(ledger.counts.actions, branch.salon().actions);
+});
+
 test('without a listener it answers for itself alone', async t => {
   const { platform, end } = await liveSalon(t, { to: undefined, perSecond: 50 });
   await until(async () => itemsOf(await call(platform, '/api/v1/records/5?count=200')).length > 36, {
