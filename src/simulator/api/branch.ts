@@ -20,7 +20,11 @@ export type Branch = {
   /** Every record that there ever was, deleted or not, by id. */
   records(): readonly SalonRecord[];
   record(recordId: number): SalonRecord | undefined;
-  /** What happened elsewhere (a course, a history) is true here from now on. Sends no webhook. */
+  /**
+   * What happened elsewhere (a course, a history) is true here from now on. Sends no webhook. Throws when it began from
+   * another state of a record than the one here: whoever made it knew nothing of what callers of the API wrote, and
+   * `act` must be used where they write.
+   */
   apply(happening: Happening): void;
   /** The salon's next action, at `at` (never before the last one). Sends no webhook. Null when nothing can happen. */
   act(at: EpochMs, options?: ActOptions): Happening | null;
@@ -56,9 +60,13 @@ export function openBranch(opened: Salon, random: Random): Branch {
   function apply({ action, salon: after }: Happening): void {
     if (after.companyId !== companyId)
       throw new Error(`company ${companyId} cannot take what happened at company ${after.companyId}`);
+    const changes = action.about === 'record' ? action.changes : [];
+    for (const { before, after: changed } of changes) {
+      if (records.get(changed.id)?.version !== before?.version)
+        throw new Error(`company ${companyId}: record ${changed.id} is not as it was when this happened`);
+    }
     salon = after;
-    if (action.about !== 'record') return;
-    for (const change of action.changes) records.set(change.after.id, change.after);
+    for (const change of changes) records.set(change.after.id, change.after);
   }
 
   return {

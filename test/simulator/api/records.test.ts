@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { wallOf } from '../../../src/domain/time.ts';
 import type { Platform } from '../../../src/simulator/api/platform.ts';
 import { FAULTS, parseFaults } from '../../../src/simulator/faults.ts';
-import { historyOf } from '../../../src/simulator/history.ts';
+import { type History, historyOf } from '../../../src/simulator/history.ts';
 import { createRandom } from '../../../src/simulator/random.ts';
 import type { SalonRecord } from '../../../src/simulator/salon.ts';
 import { bodyOf, call, itemsOf, NOW, platformFor } from './client.ts';
@@ -177,6 +177,23 @@ test('a history moves the platform happening by happening, and nothing is forgot
   const ids = new Set([...newest.keys(), ...history.salon.records.map(record => record.id)]);
   assert.equal(branch.records().length, ids.size);
   assert.ok(ids.size > 600, 'more than the salon itself remembers');
+});
+
+test('a happening that knows nothing of what a caller wrote is refused', async t => {
+  const platform = await platformFor(t);
+  const history = historyOf(createRandom(3), { startMs: NOW, actions: 30, companyId: 7, known: 5 });
+  const branch = platform.load(history.salon);
+  const [first] = history.salon.records;
+  const removed = await call(platform, `/api/v1/record/7/${first?.id}`, { method: 'DELETE' });
+  assert.equal(removed.status, 204);
+  const applyAll = ({ happenings }: History) => {
+    for (const happening of happenings) branch.apply(happening);
+  };
+  assert.throws(() => applyAll(history), {
+    message: `company 7: record ${first?.id} is not as it was when this happened`,
+  });
+  const strangers = historyOf(createRandom(3), { startMs: NOW, actions: 1, companyId: 8 });
+  assert.throws(() => applyAll(strangers), /company 7 cannot take/);
 });
 
 test('a thousand companies and a company of five thousand records are opened in seconds', async t => {
