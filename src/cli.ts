@@ -53,8 +53,8 @@ program
 
 program
   .command('simulate')
-  .description('a fake salon that sends its webhooks to a URL')
-  .requiredOption('--to <url>', 'the webhook URL, as `company add` prints it')
+  .description('a fake salon that sends its webhooks to a URL, and answers for itself by a REST API')
+  .option('--to <url>', 'the webhook URL, as `company add` prints it')
   .requiredOption('--company <id>', 'the company that the URL belongs to', whole)
   .option('--for <time>', 'end after this long', duration)
   .option('--seed <number>', 'the same salon again', whole, 1)
@@ -66,6 +66,12 @@ program
   )
   .option('--zone <zone>', 'the salon’s zone', 'Europe/Moscow')
   .option('--ledger <file>', 'write the salon’s own books there at the end')
+  .option('--api-port <port>', 'serve the salon’s REST API on this port: point YCLIENTS_API_URL at it', whole)
+  .option(
+    '--api-faults <list>',
+    'what goes wrong with calls, with its share: error, hang, down, truncated, html, limited; e.g. error:0.1,hang:0.01',
+    'none',
+  )
   .addOption(json())
   .action(runCommand(simulate));
 

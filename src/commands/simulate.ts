@@ -2,6 +2,7 @@
 
 import { isZone } from '../domain/time.ts';
 import { PlainError } from '../log.ts';
+import { parseTroubles, type Trouble } from '../simulator/api/trouble.ts';
 import type { Brand } from '../simulator/cast.ts';
 import { parseProcessLine, simulate as runSimulate } from '../simulator/command.ts';
 import { parseFaults } from '../simulator/faults.ts';
@@ -9,7 +10,7 @@ import { checkFaults } from './demo.ts';
 import type { Context } from './run.ts';
 
 type Options = {
-  readonly to: string;
+  readonly to?: string;
   readonly company: number;
   readonly for?: number;
   readonly seed: number;
@@ -19,13 +20,20 @@ type Options = {
   readonly brand: Brand;
   readonly zone: string;
   readonly ledger?: string;
+  readonly apiPort?: number;
+  readonly apiFaults: string;
   readonly json?: boolean;
 };
 
 export async function simulate(_context: Context, options: Options): Promise<void> {
-  if (!URL.canParse(options.to)) throw new PlainError('--to must be a URL, as `company add` prints it');
+  if (options.to === undefined && options.apiPort === undefined)
+    throw new PlainError('give --to, the URL that `company add` prints, or --api-port, or both');
+  if (options.to !== undefined && !URL.canParse(options.to))
+    throw new PlainError('--to must be a URL, as `company add` prints it');
   if (!isZone(options.zone)) throw new PlainError('--zone must be an IANA zone like Europe/Moscow');
   checkFaults(options.faults);
+  if (options.apiPort !== undefined && options.apiPort > 65_535)
+    throw new PlainError('--api-port must be at most 65535');
   const abort = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => abort.abort());
   const ledger = await runSimulate({
@@ -40,14 +48,24 @@ export async function simulate(_context: Context, options: Options): Promise<voi
     zone: options.zone,
     json: options.json,
     ledgerFile: options.ledger,
+    api: options.apiPort === undefined ? undefined : { port: options.apiPort },
+    troubles: troublesOf(options.apiFaults),
     // With --json the account at the end is the one value; who wants each action reads the ledger.
     write: line => process.stdout.write(options.json && !isSummary(line) ? '' : `${line}\n`),
     signal: abort.signal,
   });
   const { requests, answers } = ledger.counts;
-  if (requests === 0 || (answers['200'] ?? 0) > 0) return;
+  if (options.to === undefined || requests === 0 || (answers['200'] ?? 0) > 0) return;
   const { origin } = new URL(options.to);
   throw new PlainError(`none of ${requests} webhooks was accepted at ${origin}: ${JSON.stringify(answers)}`);
+}
+
+function troublesOf(text: string): readonly Trouble[] {
+  try {
+    return parseTroubles(text);
+  } catch (error) {
+    throw new PlainError(`--api-faults: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function isSummary(line: string): boolean {

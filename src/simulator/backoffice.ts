@@ -1,5 +1,6 @@
 /** What happens at a salon outside its journal: clients, staff, goods, payments, and what no document knows. */
 import type { EpochMs } from '../domain/time.ts';
+import type { Client, OfferedService, StaffMember } from './cast.ts';
 import { instantText } from './dates.ts';
 import type { Random } from './random.ts';
 import type { Salon } from './salon.ts';
@@ -22,7 +23,6 @@ type Told = {
 type Desk = {
   readonly salon: Salon;
   readonly random: Random;
-  /** The platform writes these dates in its own offset, whatever the salon's. */
   readonly date: string;
   /** `{}` or `[]`. */
   readonly nothing: () => Json;
@@ -58,8 +58,8 @@ export function otherAction(salon: Salon, random: Random, nowMs: EpochMs, unknow
   const desk: Desk = {
     salon,
     random,
-    date: instantText(nowMs, 'Asia/Dubai', false),
-    nothing: () => (random.chance(0.5) ? [] : {}),
+    date: officeDate(nowMs),
+    nothing: () => nothingOf(random),
     newId: salon.nextId,
   };
   const [resource, , tell] = random.weighted([
@@ -82,10 +82,30 @@ export function otherAction(salon: Salon, random: Random, nowMs: EpochMs, unknow
   return { about: 'other', kind: resource, at: nowMs, webhook, idsTaken: 2 };
 }
 
-function clientTold({ salon, random, date, nothing }: Desk): Told {
-  const { id, name, surname, phone, email, refuses } = random.pick(salon.cast.clients);
+/** The platform writes these dates in its own offset, whatever the salon's. */
+export function officeDate(instant: EpochMs): string {
+  return instantText(instant, 'Asia/Dubai', false);
+}
+
+/** The platform's empty object. */
+export function nothingOf(random: Random): Json {
+  return random.chance(0.5) ? [] : {};
+}
+
+function clientTold(desk: Desk): Told {
+  const client = desk.random.pick(desk.salon.cast.clients);
+  const { id, refuses } = client;
+  const data = clientBody(client, desk);
+  return { id, data, statuses: CREATE_OR_UPDATE, refuser: refuses ? id : null };
+}
+
+/** A client as both a webhook and the API write it. */
+export function clientBody(
+  { id, name, surname, phone, email, refuses }: Client,
+  { random, date, nothing }: Pick<Desk, 'random' | 'date' | 'nothing'>,
+): JsonObject {
   const spent = random.integer(0, 40) * 100;
-  const data = {
+  return {
     id,
     name,
     surname,
@@ -110,21 +130,24 @@ function clientTold({ salon, random, date, nothing }: Desk): Told {
     last_change_date: date,
     custom_fields: nothing(),
   };
-  return { id, data, statuses: CREATE_OR_UPDATE, refuser: refuses ? id : null };
 }
 
 function staffTold({ salon, random }: Desk): Told {
-  const { id, name, specialization } = random.pick(salon.cast.staff);
-  return {
-    id,
-    data: { id, name, specialization, rating: 4.8, fired: 0, hidden: 0 },
-    statuses: CREATE_OR_UPDATE,
-  };
+  const member = random.pick(salon.cast.staff);
+  return { id: member.id, data: staffBody(member), statuses: CREATE_OR_UPDATE };
+}
+
+export function staffBody({ id, name, specialization }: StaffMember): JsonObject {
+  return { id, name, specialization, rating: 4.8, fired: 0, hidden: 0 };
 }
 
 function serviceTold({ salon, random }: Desk): Told {
-  const { id, title, cost, durationSeconds } = random.pick(salon.cast.services);
-  const data = {
+  const offered = random.pick(salon.cast.services);
+  return { id: offered.id, data: serviceBody(offered), statuses: ANY_STATUS };
+}
+
+export function serviceBody({ id, title, cost, durationSeconds }: OfferedService): JsonObject {
+  return {
     id,
     title,
     price_min: cost,
@@ -133,7 +156,6 @@ function serviceTold({ salon, random }: Desk): Told {
     active: 1,
     category_id: 10,
   };
-  return { id, data, statuses: ANY_STATUS };
 }
 
 function categoryTold({ salon }: Desk): Told {

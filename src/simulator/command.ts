@@ -1,6 +1,7 @@
 /** Runs the simulator and says what it does, line by line: for people, or as JSON for programs. */
 import { writeFile } from 'node:fs/promises';
 import { z } from 'zod';
+import type { Platform } from './api/platform.ts';
 import type { ActionReport } from './describe.ts';
 import { type Ledger, ledgerSchema } from './ledger.ts';
 import { runSimulator, type SimulatorOptions } from './simulate.ts';
@@ -16,6 +17,9 @@ export type SimulateCommand = SimulatorOptions & {
 export async function simulate({ json, ledgerFile, write, ...options }: SimulateCommand): Promise<Ledger> {
   const ledger = await runSimulator({
     ...options,
+    onApi: platform => {
+      for (const line of json ? [] : apiLines(platform)) write(line);
+    },
     onAction: report => write(json ? JSON.stringify({ type: 'action', ...report }) : actionLine(report)),
   });
   if (ledgerFile !== undefined) await writeFile(ledgerFile, JSON.stringify(ledger));
@@ -23,6 +27,14 @@ export async function simulate({ json, ledgerFile, write, ...options }: Simulate
   const summary = { seed, bookings: records.length, ...counts };
   write(json ? JSON.stringify({ type: 'summary', ...summary }) : summaryLine(summary));
   return ledger;
+}
+
+/** How to point a service at the salon. */
+function apiLines({ url, partnerToken, userToken }: Platform): readonly string[] {
+  return [
+    `REST API at ${url}: set YCLIENTS_API_URL=${url}`,
+    `partner token ${partnerToken}, user token ${userToken}`,
+  ];
 }
 
 function actionLine({ at, resource, recordIds, client, text }: ActionReport): string {

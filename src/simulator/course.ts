@@ -50,7 +50,8 @@ export function step(
   return { course: { ...after, salon }, happening: happeningOf(action, salon, random, options.faults) };
 }
 
-function happeningOf(action: Action, salon: Salon, random: Random, faults: Faults): Happening {
+/** What the salon sends because of `action`, after which it is `salon`. */
+export function happeningOf(action: Action, salon: Salon, random: Random, faults: Faults): Happening {
   if (action.about === 'other') return { action, salon, webhooks: [action.webhook], told: [] };
   const written = action.changes.map(change => ({
     change,

@@ -1,11 +1,11 @@
 /** A whole history at once, with no clock and no network: for property tests and for benches. */
 import type { EpochMs } from '../domain/time.ts';
 import type { Brand } from './cast.ts';
-import { faultsOf, gapsAt, step } from './course.ts';
+import { faultsOf, gapsAt, type Happening, step } from './course.ts';
 import { type Fault, type Faults, planDeliveries } from './faults.ts';
 import { type Ledger, openBook } from './ledger.ts';
 import type { Random } from './random.ts';
-import { openSalon } from './salon.ts';
+import { openSalon, type Salon } from './salon.ts';
 import type { Webhook } from './webhook.ts';
 
 export type HistoryOptions = {
@@ -35,6 +35,10 @@ export type Arrival = {
 };
 
 export type History = {
+  /** Before the first action. */
+  readonly salon: Salon;
+  /** What happened, in order. */
+  readonly happenings: readonly Happening[];
   /** In the order in which the salon made them, each received at once. */
   readonly events: readonly Arrival[];
   /** The same as they arrive under the faults of the way: copies, order, lateness, loss. */
@@ -50,6 +54,7 @@ export function historyOf(random: Random, options: HistoryOptions): History {
   const salon = openSalon({ companyId, brand, zone, records: options.known ?? 0 }, random, startMs);
   const book = openBook();
   const webhooks: Webhook[] = [];
+  const happenings: Happening[] = [];
   const courseOptions = {
     faults,
     gapMs: options.gapMs ?? gapsAt(2),
@@ -61,6 +66,7 @@ export function historyOf(random: Random, options: HistoryOptions): History {
     const { course: after, happening } = step(course, courseOptions);
     course = after;
     if (happening === null) continue;
+    happenings.push(happening);
     webhooks.push(...happening.webhooks);
     for (const { change, carried } of happening.told) book.changed(change, carried, happening.action.at);
   }
@@ -68,8 +74,11 @@ export function historyOf(random: Random, options: HistoryOptions): History {
   for (const { webhook, dueAt } of plan.deliveries) {
     book.sent(webhook, dueAt, dueAt);
   }
+  for (const webhook of plan.dropped) book.lost(webhook);
   const arrivals = plan.deliveries.map(({ webhook, body, dueAt }) => ({ webhook, body, receivedAt: dueAt }));
   return {
+    salon,
+    happenings,
     events: webhooks.map(webhook => ({ webhook, body: webhook.body, receivedAt: webhook.at })),
     arrivals,
     ledger: {

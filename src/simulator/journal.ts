@@ -6,7 +6,8 @@
  * changes again: nothing could say that the later state is the later one.
  */
 import { Temporal } from 'temporal-polyfill';
-import { type EpochMs, instantOf, type Wall, wallOf } from '../domain/time.ts';
+import type { EpochMs, Wall } from '../domain/time.ts';
+import { instantAt, wallAt } from './dates.ts';
 import type { Random } from './random.ts';
 import {
   type BookedService,
@@ -181,7 +182,7 @@ function created(kind: 'create' | 'walk_in', step: Step): RecordAction {
     id: salon.nextId,
     visitId: salon.nextId,
     createdAt: wholeSecond(nowMs),
-    startsLocal: kind === 'create' ? futureSlot(step) : quarterHour(wallOf(nowMs, salon.zone)),
+    startsLocal: kind === 'create' ? futureSlot(step) : quarterHour(wallAt(nowMs, salon.zone)),
     known: false,
   });
   const visit = [first];
@@ -212,7 +213,7 @@ function changed(record: SalonRecord, patch: Partial<SalonRecord>, step: Step): 
   const attendanceSince = attendance === record.attendance ? record.attendanceSince : version;
   const { startsLocal = record.startsLocal } = patch;
   const startsAt =
-    startsLocal === record.startsLocal ? record.startsAt : instantOf(startsLocal, step.salon.zone);
+    startsLocal === record.startsLocal ? record.startsAt : instantAt(startsLocal, step.salon.zone);
   return { ...record, ...patch, startsAt, attendanceSince, version };
 }
 
@@ -313,7 +314,7 @@ function handedOver(record: SalonRecord, { salon, random }: Step): Patch {
 
 /** Another start than the record's: the same day, within the week, rarely one that is over. */
 function otherSlot(record: SalonRecord, step: Step): Wall {
-  if (step.random.chance(0.03)) return quarterHour(wallOf(step.nowMs - 90 * MINUTE_MS, step.salon.zone));
+  if (step.random.chance(0.03)) return quarterHour(wallAt(step.nowMs - 90 * MINUTE_MS, step.salon.zone));
   const slot = futureSlot(step);
   return slot === record.startsLocal ? later(slot, 1800) : slot;
 }
@@ -326,7 +327,7 @@ function futureSlot({ salon, random, nowMs }: Step): Wall {
   ]);
   const slot = slotInDays(salon, random, nowMs, days);
   const soon = nowMs + 10 * MINUTE_MS;
-  return instantOf(slot, salon.zone) > soon ? slot : slotInDays(salon, random, nowMs, days + 1);
+  return instantAt(slot, salon.zone) > soon ? slot : slotInDays(salon, random, nowMs, days + 1);
 }
 
 function later(wall: Wall, seconds: number): Wall {

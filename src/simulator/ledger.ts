@@ -31,6 +31,8 @@ export type TrueState = {
   readonly paid: boolean;
   /** What its webhook says; `nothing`: it was so before the simulation began, and no webhook told it. */
   readonly carries: Carried['what'] | 'nothing';
+  /** Its webhook was lost on the way. */
+  readonly dropped: boolean;
   /** Null until a webhook that carries it has left, and has been answered with 2xx. */
   readonly firstSentAt: EpochMs | null;
   readonly firstAnsweredAt: EpochMs | null;
@@ -74,6 +76,8 @@ export type Book = {
   changed(change: RecordChange, carried: Carried, at: EpochMs): void;
   /** A webhook left at `sentAt`; `answeredAt` is null when the listener did not take it. */
   sent(webhook: Pick<Webhook, 'carried' | 'refuser'>, sentAt: EpochMs, answeredAt: EpochMs | null): void;
+  /** A webhook will never be sent. */
+  lost(webhook: Pick<Webhook, 'carried'>): void;
   records(): readonly LedgerRecord[];
   refusals(): readonly Refusal[];
 };
@@ -82,15 +86,14 @@ export function openBook(): Book {
   const records = new Map<number, LedgerRecord>();
   const refusals = new Map<number, EpochMs>();
 
-  function carriedOver(carried: Carried, sentAt: EpochMs, answeredAt: EpochMs | null): void {
-    const record = records.get(carried.recordId);
-    if (record === undefined) throw new Error(`record ${carried.recordId} was sent before it changed`);
+  /** Notes something of the state that a webhook carries. */
+  function note({ recordId, version }: Carried, noted: (state: TrueState) => TrueState): void {
+    const record = records.get(recordId);
+    if (record === undefined) throw new Error(`record ${recordId} was sent before it changed`);
     const states = record.states.map(state =>
-      state.version === carried.version && state.carries !== 'nothing'
-        ? heard(state, sentAt, answeredAt)
-        : state,
+      state.version === version && state.carries !== 'nothing' ? noted(state) : state,
     );
-    records.set(carried.recordId, { ...record, states });
+    records.set(recordId, { ...record, states });
   }
 
   return {
@@ -100,13 +103,30 @@ export function openBook(): Book {
       records.set(after.id, { ...known, states });
     },
     sent({ carried, refuser }, sentAt, answeredAt) {
-      if (carried !== null) carriedOver(carried, sentAt, answeredAt);
+      if (carried !== null) note(carried, state => heard(state, sentAt, answeredAt));
       if (refuser === null || answeredAt === null) return;
       refusals.set(refuser, Math.min(answeredAt, refusals.get(refuser) ?? answeredAt));
+    },
+    lost({ carried }) {
+      if (carried !== null) note(carried, state => ({ ...state, dropped: true }));
     },
     records: () => [...records.values()],
     refusals: () => [...refusals].map(([clientId, answeredAt]) => ({ clientId, answeredAt })),
   };
+}
+
+/**
+ * The records whose newest state no webhook told, with that state: what a listener can learn by asking only. A loss
+ * that a later webhook of the same record made good is not among them.
+ */
+export function unheardRecords({
+  records,
+}: Pick<Ledger, 'records'>): readonly { readonly recordId: number; readonly state: TrueState }[] {
+  return records.flatMap(({ recordId, states }) => {
+    const state = states.at(-1);
+    const isUnheard = state?.carries !== 'nothing' && state?.firstAnsweredAt === null;
+    return state !== undefined && isUnheard ? [{ recordId, state }] : [];
+  });
 }
 
 function firstPage(before: SalonRecord | null, after: SalonRecord): LedgerRecord {
@@ -134,7 +154,7 @@ function stateOf(record: SalonRecord, at: EpochMs, carries: TrueState['carries']
   const state = stateName(record);
   const services = record.services.map(({ offered, amount }) => ({ id: offered.id, amount }));
   const status = state === 'cancelled' ? 'cancelled' : 'booked';
-  const unheard = { firstSentAt: null, firstAnsweredAt: null, lastAnsweredAt: null };
+  const unheard = { dropped: false, firstSentAt: null, firstAnsweredAt: null, lastAnsweredAt: null };
   const facts = { status, startsLocal, staffId, services, clientId } as const;
   return { version, at, facts, startsAt, state, deleted, attendance, paid, carries, ...unheard };
 }
@@ -172,6 +192,7 @@ const trueState = z.object({
   attendance: z.literal([-1, 0, 1, 2]),
   paid: z.boolean(),
   carries: z.enum(['everything', 'all_but_client', 'deletion', 'nothing']),
+  dropped: z.boolean(),
   firstSentAt: heardAt,
   firstAnsweredAt: heardAt,
   lastAnsweredAt: heardAt,

@@ -39,7 +39,7 @@ export function nextAction(
   return { salon: afterAction(salon, action), action };
 }
 
-function afterAction(salon: Salon, action: Action): Salon {
+export function afterAction(salon: Salon, action: Action): Salon {
   const counted = { ...salon, nextId: salon.nextId + action.idsTaken, actions: salon.actions + 1 };
   if (action.about === 'other') return counted;
   const after = new Map(action.changes.map(change => [change.after.id, change.after]));

@@ -1,7 +1,8 @@
 /** A fake salon: what is in its journal. What happens there next is in `next-action.ts`. */
 import { Temporal } from 'temporal-polyfill';
-import { type EpochMs, instantOf, type Wall, wallOf } from '../domain/time.ts';
+import type { EpochMs, Wall } from '../domain/time.ts';
 import { type Brand, type Cast, type Client, castOf, type OfferedService } from './cast.ts';
+import { instantAt, wallAt } from './dates.ts';
 import type { Random } from './random.ts';
 
 /** 2 confirmed by the client, 1 came, 0 waiting, -1 did not come (or was cancelled by the salon). */
@@ -41,6 +42,8 @@ export type SalonRecord = {
   readonly paid: boolean;
   readonly comment: string;
   readonly maker: Maker;
+  /** What whoever made it by the API calls it; the platform fills in one of its own otherwise. */
+  readonly apiId?: string;
   /** Was in the journal before the simulation began. */
   readonly known: boolean;
 };
@@ -65,6 +68,8 @@ export type SalonOptions = {
   readonly clients?: number | undefined;
   /** How many records the journal holds before the first action (two years ago, today, next weeks). */
   readonly records?: number | undefined;
+  /** The id of its first record; drawn unless told. */
+  readonly firstId?: number | undefined;
 };
 
 const DEFAULT_STAFF = 5;
@@ -79,7 +84,8 @@ export function openSalon(options: SalonOptions, random: Random, nowMs: EpochMs)
     staff: options.staff ?? DEFAULT_STAFF,
   });
   const { companyId, brand, zone } = options;
-  const nextId = random.integer(500_000_000, 599_000_000);
+  const drawnId = random.integer(500_000_000, 599_000_000);
+  const nextId = options.firstId ?? drawnId;
   const empty: Salon = { companyId, brand, zone, cast, records: [], nextId, actions: 0 };
   const count = options.records ?? DEFAULT_RECORDS;
   return Array.from({ length: count }).reduce<Salon>(salon => withOldRecord(salon, random, nowMs), empty);
@@ -87,14 +93,14 @@ export function openSalon(options: SalonOptions, random: Random, nowMs: EpochMs)
 
 /** A record from before: two years ago, of the last weeks, under way now, or of the coming weeks. */
 function withOldRecord(salon: Salon, random: Random, nowMs: EpochMs): Salon {
-  const ago = (ms: number) => quarterHour(wallOf(nowMs - ms, salon.zone));
+  const ago = (ms: number) => quarterHour(wallAt(nowMs - ms, salon.zone));
   const startsLocal = random.weighted([
     [ago(730 * DAY_MS), 1],
     [ago(random.integer(1, 20) * DAY_MS), 3],
     [ago(random.integer(10, 170) * 60_000), 4],
     [slotInDays(salon, random, nowMs, random.integer(1, 20)), 6],
   ]);
-  const made = Math.min(nowMs, instantOf(startsLocal, salon.zone)) - random.integer(3, 200) * HOUR_MS;
+  const made = Math.min(nowMs, instantAt(startsLocal, salon.zone)) - random.integer(3, 200) * HOUR_MS;
   const seed = {
     id: salon.nextId,
     visitId: salon.nextId,
@@ -114,7 +120,7 @@ export function newRecord(salon: Salon, random: Random, seed: RecordSeed): Salon
   const services = pickServices(salon, random);
   return {
     staffId: random.pick(salon.cast.staff).id,
-    startsAt: instantOf(seed.startsLocal, salon.zone),
+    startsAt: instantAt(seed.startsLocal, salon.zone),
     services,
     durationSeconds: durationOf(services),
     clientId: random.chance(0.04) ? null : random.pick(salon.cast.clients).id,
@@ -172,7 +178,7 @@ export function wholeSecond(instant: EpochMs): EpochMs {
 
 /** A start in working hours, `days` from today, in the salon's wall clock. */
 export function slotInDays(salon: Salon, random: Random, nowMs: EpochMs, days: number): Wall {
-  const day = Temporal.PlainDate.from(wallOf(nowMs, salon.zone).slice(0, 10)).add({ days });
+  const day = Temporal.PlainDate.from(wallAt(nowMs, salon.zone).slice(0, 10)).add({ days });
   const hour = String(random.integer(9, 20)).padStart(2, '0');
   return `${day}T${hour}:${random.pick(['00', '15', '30', '45', '10'])}:00`;
 }

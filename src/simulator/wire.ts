@@ -52,6 +52,13 @@ export function recordWebhook(
   };
 }
 
+/** The record as the REST API answers it: what a webhook's `data` is, never bare, its services in any order. */
+export function recordBody(record: SalonRecord, salon: Salon, random: Random, faults: Faults): JsonObject {
+  const services = faults.has('permute') ? random.shuffled(record.services) : record.services;
+  const change = { before: null, after: { ...record, services } };
+  return shaped(change, 'update', penOf(salon, random, faults));
+}
+
 function statusOf({ before, after }: RecordChange): WebhookStatus {
   if (before === null) return 'create';
   return after.deleted && !before.deleted ? 'delete' : 'update';
@@ -183,7 +190,7 @@ function identity(record: SalonRecord, pen: Pen): JsonObject {
     from_url: maker.bookformId > 0 ? 'https://salon.example/booking' : '',
     created_user_id: maker.createdUserId,
     // Filled with a UUID even for records made in the journal, so it proves nothing.
-    api_id: `01effc9e-09da-4db1-98a1-${String(record.id).padStart(12, '0')}`,
+    api_id: record.apiId ?? `01effc9e-09da-4db1-98a1-${String(record.id).padStart(12, '0')}`,
   };
 }
 

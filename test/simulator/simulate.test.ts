@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ActionReport } from '../../src/simulator/describe.ts';
 import { MAX_LATENESS_MS } from '../../src/simulator/faults.ts';
+import { unheardRecords } from '../../src/simulator/ledger.ts';
 import { runSimulator, type SimulatorOptions } from '../../src/simulator/simulate.ts';
 import { compare } from '../../src/simulator/verify.ts';
 import { serve } from './reference-service.ts';
@@ -108,6 +109,33 @@ test('what was lost on the way is counted, and found missing by the verdict', as
   const state = serve(received, { zone: ledger.zone, settleMs: 2_000 });
   const verdict = compare(ledger, state, { checkedAt: ledger.endedAt + 60_000 });
   assert.ok(verdict.state_differs > 0 && verdict.not_told > 0);
+});
+
+test('the books know which records only asking can tell of', async () => {
+  const { ledger, received } = await run({
+    faults: ['drop', 'bare_delete'],
+    dropChance: 0.4,
+    forMs: 120_000,
+  });
+  const told = received.map(({ body }) => JSON.parse(body)).filter(({ resource }) => resource === 'record');
+  const isTold = (recordId: number, version: number) =>
+    told.some(({ resource_id, data }) => {
+      const dated = data.last_change_date?.replace(/(\d\d)$/, ':$1').replace('::', ':');
+      return Number(resource_id) === recordId && (dated === undefined || Date.parse(dated) === version);
+    });
+  const untold = ledger.records.filter(
+    ({ recordId, states }) => !isTold(recordId, states.at(-1)?.version ?? 0),
+  );
+  const unheard = unheardRecords(ledger);
+  assert.deepEqual(
+    unheard.map(({ recordId }) => recordId),
+    untold.map(({ recordId }) => recordId),
+  );
+  assert.ok(unheard.length > 10 && unheard.every(({ state }) => state.dropped));
+  const states = ledger.records.flatMap(record => record.states);
+  const dropped = states.filter(state => state.dropped);
+  assert.ok(dropped.every(state => state.firstSentAt === null));
+  assert.ok(dropped.length > unheard.length, 'some losses were made good by a later webhook');
 });
 
 test('each action is reported in words', async () => {

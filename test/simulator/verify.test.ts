@@ -37,6 +37,7 @@ function state({ made, facts, ...given }: Given): TrueState {
     paid: false,
     carries: 'everything',
     firstSentAt: at + 100,
+    dropped: false,
     firstAnsweredAt: at + 110,
     lastAnsweredAt: at + 110,
     ...given,
