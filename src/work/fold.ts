@@ -2,7 +2,15 @@
  * What a batch of events comes to: pure, from the events and the state they meet to everything that is to be
  * written. One call folds any number of events; those of one resource in the order given.
  */
-import { type Booking, merge, startsAt, stateOf } from '../domain/booking.ts';
+import {
+  type Booking,
+  contradicts,
+  isPartial,
+  type Merge,
+  merge,
+  startsAt,
+  stateOf,
+} from '../domain/booking.ts';
 import { type Change, changesBetween } from '../domain/change.ts';
 import {
   factsFor,
@@ -15,10 +23,18 @@ import {
 } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
 import type { EpochMs } from '../domain/time.ts';
-import { type BookingToSave, bookingKey, type NewChange, type StoredBooking } from '../store/bookings.ts';
+import {
+  type BookingKey,
+  type BookingToSave,
+  bookingKey,
+  type NewChange,
+  type StoredBooking,
+} from '../store/bookings.ts';
 import type { Company, CompanyUpdate } from '../store/companies.ts';
+import { type HourCounts, NO_COUNTS } from '../store/coverage.ts';
 import type { PendingEvent } from '../store/inbox.ts';
 import type { EntityUpdate, PersonUpdate } from '../store/people.ts';
+import type { Doubt } from '../store/rereads.ts';
 import {
   isEntity,
   type PersonFields,
@@ -49,6 +65,14 @@ export type Effects = {
   readonly entities: EntityUpdate[];
   readonly companies: { readonly companyId: number; readonly update: CompanyUpdate }[];
   readonly notices: NoticeWish[];
+  /** Records to be read again, and until when their notices wait for it. */
+  readonly doubts: (Doubt & { readonly until: EpochMs })[];
+  /** Records that were read again: their notices wait no longer than the settle time. */
+  readonly settled: (BookingKey & { readonly dueAt: EpochMs })[];
+  /** By company. */
+  readonly counts: Map<number, HourCounts>;
+  /** Companies that were polled and got a webhook. */
+  readonly webhooksBegan: Set<number>;
   /** Paths of values that could not be understood: format drift. */
   readonly odd: string[];
 };
@@ -60,6 +84,11 @@ export type World = {
 };
 
 const STATUSES = new Set(['create', 'update', 'delete']);
+
+/** How long a notice waits for its record to be read again; then it goes out with what we know. */
+const HOLD_MS = 30_000;
+/** What changed within this time before a reading may be missing in it: the platform's moments are whole seconds. */
+const READING_MARGIN_MS = 2_000;
 
 /** The resource of the event that `send-test` posts. */
 export const TEST_RESOURCE = 'otklik_test';
@@ -73,6 +102,10 @@ export function fold(events: readonly PendingEvent[], world: World): Effects {
     entities: [],
     companies: [],
     notices: [],
+    doubts: [],
+    settled: [],
+    counts: new Map(),
+    webhooksBegan: new Set(),
     odd: [],
   };
   for (const group of groupByResource(events)) foldGroup(group, world, effects);
@@ -113,6 +146,9 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   const before = known?.booking ?? null;
   let booking = before;
   let told: ToldByRecipient = known?.told ?? {};
+  let foundVersion = known?.foundVersion ?? null;
+  let doubtUntil = known?.doubtUntil ?? null;
+  let readAgain = false;
 
   for (const event of group) {
     if (!STATUSES.has(event.status)) {
@@ -120,11 +156,29 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
       continue;
     }
     const body = readRecord(event.status, event.payload.data, company.botApiPrefix ?? undefined);
+    const receivedAt = readAt(event) ?? event.receivedAt;
     // A body without a version was true when it was received at the latest.
-    const version = body.version ?? event.receivedAt;
-    const merged = merge(booking, body.fields, version);
-    if (becomesKnown(booking, merged.booking) && isBaseline(merged.booking, event.status, event.receivedAt)) {
+    const version = body.version ?? receivedAt;
+    const merged = merge(booking, body.fields, version, settledBy(event));
+    const sight = {
+      status: event.status,
+      receivedAt,
+      knownSince: company.knownSince,
+      imported: company.apiUsable || event.source === 'reconcile',
+    };
+    if (becomesKnown(booking, merged.booking) && isBaseline(merged.booking, sight)) {
       told = { ...told, ...baseline(merged.booking, company.zone) };
+    }
+    const heard = { event, body, version, receivedAt, before: booking, effect: merged.effect };
+    foundVersion = count(heard, foundVersion, company, effects);
+    if (event.source === 'webhook' && company.source === 'poll') effects.webhooksBegan.add(company.companyId);
+    const reason = doubtOf(heard, company);
+    if (reason !== null) {
+      doubtUntil = doubtUntil !== null && doubtUntil > world.now ? doubtUntil : world.now + HOLD_MS;
+      effects.doubts.push({ ...key, reason, until: doubtUntil });
+    } else if (event.source === 'verify') {
+      doubtUntil = null;
+      readAgain = true;
     }
     for (const change of changesBetween(booking, merged.booking, company.zone)) {
       effects.changes.push({ ...key, eventId: event.id, ...kindAndDetail(change), changedAt: version });
@@ -140,10 +194,90 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     ...key,
     booking,
     told,
+    foundVersion,
+    doubtUntil,
     state: stateOf(booking, company.zone),
     startsAt: startsAt(booking, company.zone),
   });
-  if (!company.removed) pushNotices(key, { before, after: booking, told }, company, world.now, effects);
+  if (readAgain && doubtUntil === null) {
+    effects.settled.push({ ...key, dueAt: world.now + company.settleMs });
+  }
+  const moved = { before, after: booking, told, doubtUntil };
+  if (!company.removed) pushNotices(key, moved, company, world.now, effects);
+}
+
+/** When we read a body from the API; undefined when it came by webhook. */
+function readAt({ source, payload }: PendingEvent): EpochMs | undefined {
+  const ours = source === 'reconcile' || source === 'verify';
+  return ours && typeof payload.read_at === 'number' ? payload.read_at : undefined;
+}
+
+/** Up to which moment a body read to settle a doubt outweighs whatever else was said. */
+function settledBy(event: PendingEvent): EpochMs | undefined {
+  const moment = event.source === 'verify' ? readAt(event) : undefined;
+  return moment === undefined ? undefined : moment - READING_MARGIN_MS;
+}
+
+/** One event as it met the booking. */
+type Heard = {
+  readonly event: PendingEvent;
+  readonly body: RecordBody;
+  readonly version: EpochMs;
+  readonly receivedAt: EpochMs;
+  readonly before: Booking | null;
+  readonly effect: Merge['effect'];
+};
+
+/** Why what a webhook says should be read again, or null. */
+function doubtOf({ event, body, version, before, effect }: Heard, company: Company): Doubt['reason'] | null {
+  if (event.source !== 'webhook' || company.verify === 'never' || !company.apiUsable) return null;
+  if (company.verify === 'always') return 'always';
+  if (before !== null && body.version !== undefined && contradicts(before, body.fields, version))
+    return 'contradiction';
+  if (effect !== 'merged') return null;
+  if (body.version === undefined) return 'unversioned';
+  return isPartial(body.fields) ? 'partial' : null;
+}
+
+/**
+ * Counts what webhooks bring and leave out; returns the version found and not heard of yet. `missed` is by the state of
+ * a booking: two webhooks lost and healed by one sweep are one.
+ */
+function count(
+  heard: Heard,
+  foundVersion: EpochMs | null,
+  company: Company,
+  effects: Effects,
+): EpochMs | null {
+  const { event, body, version, receivedAt, before, effect } = heard;
+  const { companyId } = company;
+  if (event.source === 'webhook') {
+    const theFound = body.version === undefined ? effect === 'same' : version === foundVersion;
+    if (foundVersion !== null && theFound) {
+      add(effects, companyId, { late: 1 });
+      return null;
+    }
+    const lagMs = body.version === undefined ? 0 : Math.max(0, receivedAt - body.version);
+    if (effect === 'merged') add(effects, companyId, { webhooks: 1, lagMsSum: lagMs, lagMsMax: lagMs });
+    return foundVersion;
+  }
+  if (event.source !== 'reconcile' || effect !== 'merged' || company.source === 'poll') return foundVersion;
+  // From before us, or no more than what a webhook left out of a state that it did bring.
+  if (version < company.knownSince || (before !== null && version <= before.version)) return foundVersion;
+  add(effects, companyId, { missed: 1 });
+  return version;
+}
+
+function add(effects: Effects, companyId: number, more: Partial<HourCounts>): void {
+  const held = effects.counts.get(companyId) ?? { companyId, ...NO_COUNTS };
+  effects.counts.set(companyId, {
+    ...held,
+    webhooks: held.webhooks + (more.webhooks ?? 0),
+    lagMsSum: held.lagMsSum + (more.lagMsSum ?? 0),
+    lagMsMax: Math.max(held.lagMsMax, more.lagMsMax ?? 0),
+    missed: held.missed + (more.missed ?? 0),
+    late: held.late + (more.late ?? 0),
+  });
 }
 
 /** Whether a booking's hour and client have just become known: the moment at which it can be baseline or news. */
@@ -181,20 +315,21 @@ function person(fields: PersonFields): PersonFields {
 
 function pushNotices(
   key: { companyId: number; recordId: number },
-  moved: { before: Booking | null; after: Booking; told: ToldByRecipient },
+  moved: { before: Booking | null; after: Booking; told: ToldByRecipient; doubtUntil: EpochMs | null },
   company: Company,
   now: EpochMs,
   effects: Effects,
 ): void {
-  const { before, after, told } = moved;
+  const { before, after, told, doubtUntil } = moved;
   if (hasBegun(after, company.zone, now)) return;
+  const dueAt = Math.max(now + company.settleMs, doubtUntil ?? 0);
   for (const recipient of recipientsOf(after, told)) {
     const was = before === null ? null : factsFor(recipient, before, company.zone);
     const is = factsFor(recipient, after, company.zone);
     const heard = told[recipient];
     if (before !== null && sameFacts(was, is)) continue;
     if (noticeBetween(heard?.facts ?? null, is) === null) continue;
-    effects.notices.push({ ...key, recipient, step: (heard?.step ?? 0) + 1, dueAt: now + company.settleMs });
+    effects.notices.push({ ...key, recipient, step: (heard?.step ?? 0) + 1, dueAt });
   }
 }
 
