@@ -112,3 +112,30 @@ export async function readCoverage(db: Db, now: EpochMs, companyId?: number): Pr
   );
   return rows;
 }
+
+/** All companies together. */
+export type CoverageSum = Pick<
+  Coverage,
+  'webhooks' | 'missed' | 'coveragePercent' | 'apiCalls' | 'rereads'
+> & {
+  /** How long the company longest due has waited. */
+  readonly overdueMs: number;
+  /** Companies whose API cannot be read. */
+  readonly failing: number;
+};
+
+export function sumCoverage(companies: readonly Coverage[]): CoverageSum {
+  const sum = (of: (company: Coverage) => number) =>
+    companies.reduce((total, company) => total + of(company), 0);
+  const [webhooks, missed] = [sum(company => company.webhooks), sum(company => company.missed)];
+  const changes = webhooks + missed;
+  return {
+    webhooks,
+    missed,
+    coveragePercent: changes === 0 ? null : Math.round((1_000 * webhooks) / changes) / 10,
+    apiCalls: sum(company => company.apiCalls),
+    rereads: sum(company => company.rereads),
+    overdueMs: Math.max(0, ...companies.map(company => company.overdueMs)),
+    failing: companies.filter(company => company.error !== null).length,
+  };
+}

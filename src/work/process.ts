@@ -65,8 +65,6 @@ export type ProcessDeps = {
   readonly random: () => number;
   /** Notices were opened: the dispatcher may have work. */
   readonly onNotices: () => void;
-  /** Records are to be read again: the reconciler may have work. */
-  readonly onDoubts?: () => void;
 };
 
 export type Processor = Loop & {
@@ -305,7 +303,6 @@ function report(deps: ProcessDeps, effects: Outcome, durationMs: number): void {
   }
   for (const path of effects.odd) metrics.oddValues.inc({ path });
   if (effects.notices.length > 0 || effects.settled.length > 0) deps.onNotices();
-  if (effects.doubts.length > 0) deps.onDoubts?.();
   for (const companyId of effects.movedOver) {
     log.info({ company_id: companyId }, 'webhooks have begun: polled no more, reconciled from now on');
   }
