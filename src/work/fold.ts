@@ -2,15 +2,7 @@
  * What a batch of events comes to: pure, from the events and the state they meet to everything that is to be
  * written. One call folds any number of events; those of one resource in the order given.
  */
-import {
-  type Booking,
-  contradicts,
-  isPartial,
-  type Merge,
-  merge,
-  startsAt,
-  stateOf,
-} from '../domain/booking.ts';
+import { type Booking, merge, startsAt, stateOf } from '../domain/booking.ts';
 import { type Change, changesBetween } from '../domain/change.ts';
 import {
   factsFor,
@@ -31,7 +23,7 @@ import {
   type StoredBooking,
 } from '../store/bookings.ts';
 import type { Company, CompanyUpdate } from '../store/companies.ts';
-import { type HourCounts, NO_COUNTS } from '../store/coverage.ts';
+import type { HourCounts } from '../store/coverage.ts';
 import type { PendingEvent } from '../store/inbox.ts';
 import type { EntityUpdate, PersonUpdate } from '../store/people.ts';
 import type { Doubt } from '../store/rereads.ts';
@@ -44,6 +36,7 @@ import {
   readEntity,
   readRecord,
 } from '../yclients/wire.ts';
+import { count, doubtOf, readAt, settledBy } from './heard.ts';
 
 /** What an event came to; stored with it and counted. `kept`: a resource or status we do not know. */
 export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test';
@@ -87,9 +80,6 @@ const STATUSES = new Set(['create', 'update', 'delete']);
 
 /** How long a notice waits for its record to be read again; then it goes out with what we know. */
 const HOLD_MS = 30_000;
-/** What changed within this time before a reading may be missing in it: the platform's moments are whole seconds. */
-const READING_MARGIN_MS = 2_000;
-
 /** The resource of the event that `send-test` posts. */
 export const TEST_RESOURCE = 'otklik_test';
 
@@ -170,7 +160,7 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
       told = { ...told, ...baseline(merged.booking, company.zone) };
     }
     const heard = { event, body, version, receivedAt, before: booking, effect: merged.effect };
-    foundVersion = count(heard, foundVersion, company, effects);
+    foundVersion = count(heard, foundVersion, company, effects.counts);
     if (event.source === 'webhook' && company.source === 'poll') effects.webhooksBegan.add(company.companyId);
     const reason = doubtOf(heard, company);
     if (reason !== null) {
@@ -204,80 +194,6 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   }
   const moved = { before, after: booking, told, doubtUntil };
   if (!company.removed) pushNotices(key, moved, company, world.now, effects);
-}
-
-/** When we read a body from the API; undefined when it came by webhook. */
-function readAt({ source, payload }: PendingEvent): EpochMs | undefined {
-  const ours = source === 'reconcile' || source === 'verify';
-  return ours && typeof payload.read_at === 'number' ? payload.read_at : undefined;
-}
-
-/** Up to which moment a body read to settle a doubt outweighs whatever else was said. */
-function settledBy(event: PendingEvent): EpochMs | undefined {
-  const moment = event.source === 'verify' ? readAt(event) : undefined;
-  return moment === undefined ? undefined : moment - READING_MARGIN_MS;
-}
-
-/** One event as it met the booking. */
-type Heard = {
-  readonly event: PendingEvent;
-  readonly body: RecordBody;
-  readonly version: EpochMs;
-  readonly receivedAt: EpochMs;
-  readonly before: Booking | null;
-  readonly effect: Merge['effect'];
-};
-
-/** Why what a webhook says should be read again, or null. */
-function doubtOf({ event, body, version, before, effect }: Heard, company: Company): Doubt['reason'] | null {
-  if (event.source !== 'webhook' || company.verify === 'never' || !company.apiUsable) return null;
-  if (company.verify === 'always') return 'always';
-  if (before !== null && body.version !== undefined && contradicts(before, body.fields, version))
-    return 'contradiction';
-  if (effect !== 'merged') return null;
-  if (body.version === undefined) return 'unversioned';
-  return isPartial(body.fields) ? 'partial' : null;
-}
-
-/**
- * Counts what webhooks bring and leave out; returns the version found and not heard of yet. `missed` is by the state of
- * a booking: two webhooks lost and healed by one sweep are one.
- */
-function count(
-  heard: Heard,
-  foundVersion: EpochMs | null,
-  company: Company,
-  effects: Effects,
-): EpochMs | null {
-  const { event, body, version, receivedAt, before, effect } = heard;
-  const { companyId } = company;
-  if (event.source === 'webhook') {
-    const theFound = body.version === undefined ? effect === 'same' : version === foundVersion;
-    if (foundVersion !== null && theFound) {
-      add(effects, companyId, { late: 1 });
-      return null;
-    }
-    const lagMs = body.version === undefined ? 0 : Math.max(0, receivedAt - body.version);
-    if (effect === 'merged') add(effects, companyId, { webhooks: 1, lagMsSum: lagMs, lagMsMax: lagMs });
-    return foundVersion;
-  }
-  if (event.source !== 'reconcile' || effect !== 'merged' || company.source === 'poll') return foundVersion;
-  // From before us, or no more than what a webhook left out of a state that it did bring.
-  if (version < company.knownSince || (before !== null && version <= before.version)) return foundVersion;
-  add(effects, companyId, { missed: 1 });
-  return version;
-}
-
-function add(effects: Effects, companyId: number, more: Partial<HourCounts>): void {
-  const held = effects.counts.get(companyId) ?? { companyId, ...NO_COUNTS };
-  effects.counts.set(companyId, {
-    ...held,
-    webhooks: held.webhooks + (more.webhooks ?? 0),
-    lagMsSum: held.lagMsSum + (more.lagMsSum ?? 0),
-    lagMsMax: Math.max(held.lagMsMax, more.lagMsMax ?? 0),
-    missed: held.missed + (more.missed ?? 0),
-    late: held.late + (more.late ?? 0),
-  });
 }
 
 /** Whether a booking's hour and client have just become known: the moment at which it can be baseline or news. */

@@ -114,7 +114,7 @@ export function apiEvent(
 }
 
 /** What the platform says of a record that it does not have (any more). */
-export function goneRecord(companyId: number, recordId: number): { recordId: number; data: unknown } {
+function goneRecord(companyId: number, recordId: number): { recordId: number; data: unknown } {
   return { recordId, data: { id: recordId, company_id: companyId, deleted: true } };
 }
 

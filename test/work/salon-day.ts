@@ -11,7 +11,7 @@ import { apiOver, type Delivered, type SalonStory, tellStory } from './salon-api
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
-export const START = Date.UTC(2031, 2, 10, 4);
+const START = Date.UTC(2031, 2, 10, 4);
 /** A day's changes come evenly, whatever their number. */
 const DAY_MS = 24 * HOUR_MS;
 const STEP_MS = 10 * MINUTE_MS;
