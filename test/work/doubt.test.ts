@@ -210,6 +210,20 @@ test('never: a bare delete is taken at its word; always: every record is read ag
   assert.deepEqual([api.asked, kinds()], [['record 100'], ['cancelled', 'restored']]);
 });
 
+test('what we hold to be newer and is not what the platform lists is read again by a sweep, even where webhooks are not doubted', async () => {
+  await pipeline.pool.query("UPDATE companies SET verify = 'never'");
+  await receive(1, bareDelete);
+  await pass(7);
+  assert.deepEqual(kinds(), ['cancelled']);
+  api.records = async function* () {
+    yield { number: 1, items: [api.answers.get(100)], last: true };
+  };
+  await reconciler.sweepNow(1, { full: false });
+  await pass(10);
+  assert.equal((await booking()).deleted, false);
+  assert.deepEqual(kinds(), ['cancelled', 'restored']);
+});
+
 test('a company whose API is not read keeps a notice no longer than its settle time', async () => {
   await pipeline.addCompany({ companyId: 2, settleMs: SETTLE_MS });
   await receive(2, recordBody({ companyId: 2, id: 200, at: pipeline.now }));
