@@ -16,7 +16,7 @@ const START = Date.UTC(2031, 2, 10, 4);
 const DAY_MS = 24 * HOUR_MS;
 const STEP_MS = 10 * MINUTE_MS;
 const DOWN = { from: START + 9 * HOUR_MS, until: START + 10 * HOUR_MS };
-const LATEST_MS = 40 * MINUTE_MS;
+const LATEST_MS = 3 * HOUR_MS;
 const ZONES = ['Asia/Almaty', 'Europe/Belgrade'] as const;
 
 export type SalonDay = {
@@ -25,7 +25,7 @@ export type SalonDay = {
   readonly delivered: readonly (Delivered & { readonly body: string })[];
 };
 
-/** A day of so many changes: 10 % of its webhooks are dropped, 10 % come twice, 10 % come up to 40 minutes late. */
+/** A day of so many changes: 10 % of its webhooks are dropped, 10 % come twice, 10 % come up to three hours late. */
 export function salonDay(seed: number, changes: number): SalonDay {
   const story = tellStory({
     seed,
