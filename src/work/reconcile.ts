@@ -48,8 +48,11 @@ export type ReconcileDeps = {
 export type Reconciler = Loop & {
   /** Claims what is due and begins it; returns how much was claimed. */
   runOnce(): Promise<number>;
-  /** Runs until nothing is due and nothing is under way. */
-  drain(): Promise<void>;
+  /**
+   * Runs until nothing is due and nothing is under way; begins nothing at or after `until`. Where calls take time and
+   * there is more to ask than time for it, something is always due.
+   */
+  drain(until?: EpochMs): Promise<void>;
   /** Sweeps one company now, due or not, and tells of each turn. Rejects with a `PlainError` when it cannot. */
   sweepNow(
     companyId: number,
@@ -124,9 +127,10 @@ export function createReconciler(given: ReconcileDeps): Reconciler {
       void hastenFailed(pool, now()).catch(() => undefined);
       loop.start();
     },
-    async drain() {
-      while ((await runOnce()) > 0 || sweeping.size + rereading.size > 0) {
-        await Promise.all([...sweeping, ...rereading]);
+    async drain(until = Number.POSITIVE_INFINITY) {
+      const begin = async () => (now() < until ? runOnce() : 0);
+      while ((await begin()) > 0 || sweeping.size + rereading.size > 0) {
+        await Promise.race([...sweeping, ...rereading]);
       }
     },
     async sweepNow(companyId, { full, onTurn = () => {} }) {

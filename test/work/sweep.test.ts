@@ -225,6 +225,51 @@ test('the API down for ten minutes: the watermark waits, and what changed meanwh
   );
 });
 
+test('after an hour of our own downtime the comparison runs at once', async () => {
+  const told = story({ actions: 60, known: 0 });
+  const { reconciler } = await imported(told);
+  await reconciler.stop();
+  assert.deepEqual(kinds(), []);
+  pipeline.now = told.endsAt;
+  const made = told.states.size;
+  assert.ok(made > 5);
+  const back = pipeline.reconciler(async () => apiOver(told, () => pipeline.now));
+  await back.drain();
+  await pipeline.settle();
+  const { rows } = await pipeline.pool.query('SELECT FROM bookings');
+  assert.equal(rows.length, made);
+  assert.ok(kinds().includes('booked'));
+  await back.stop();
+});
+
+test('more companies than can be asked each minute are late by the same, and how late is shown', async () => {
+  const companies = [1, 2, 3, 4, 5, 6];
+  const apis = companies.map(companyId => apiOver(story({ companyId, known: 3 }), () => pipeline.now));
+  // Each call takes half a minute: six companies take three, a call that waits for another included.
+  for (const api of apis) {
+    api.trouble = () => {
+      pipeline.now += 30_000;
+      return undefined;
+    };
+  }
+  const reconciler = pipeline.reconciler(async companyId => apis[companyId - 1]);
+  for (const companyId of companies) {
+    await pipeline.addCompany({ companyId, source: 'poll', knownSince: pipeline.now });
+  }
+  await reconciler.drain(START + HOUR_MS);
+  for (const companyId of companies) {
+    const { intervalMs, lastIntervalMs, lastSweepAt } = await coverage(companyId);
+    assert.equal(intervalMs, MINUTE_MS);
+    assert.ok(
+      lastIntervalMs !== null && lastIntervalMs >= 2 * MINUTE_MS && lastIntervalMs <= 6 * MINUTE_MS,
+      `company ${companyId} was asked after ${lastIntervalMs} ms`,
+    );
+    assert.ok(Date.parse(lastSweepAt ?? '') > pipeline.now - 7 * MINUTE_MS);
+  }
+  assert.ok(Math.max(...(await Promise.all(companies.map(coverage))).map(row => row.overdueMs)) > 0);
+  await reconciler.stop();
+});
+
 test('a storm of 429 is waited out as long as it asks', async () => {
   const { api, reconciler } = await imported(story(), { companyId: 1, source: 'poll' });
   api.trouble = failing('limited', 5 * MINUTE_MS);
