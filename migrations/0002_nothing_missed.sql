@@ -38,10 +38,12 @@ CREATE TABLE sweeps (
   due_at timestamptz NOT NULL,
   -- Everything changed before this moment is known.
   watermark timestamptz,
-  -- An unfinished sweep goes on from here: {since, page, …}.
+  -- An unfinished sweep goes on from here: {startedAt, since, page, …}.
   cursor jsonb,
   started_at timestamptz,
   finished_at timestamptz,
+  -- Of the last that ended: {pages, read, found, lateMs, gapMs}. `lateMs` after it was due, `gapMs` after the one before.
+  last jsonb,
   failures integer NOT NULL DEFAULT 0,
   error text,
   leased_by uuid,
@@ -57,13 +59,18 @@ CREATE TABLE rereads (
   reason text NOT NULL,
   due_at timestamptz NOT NULL,
   attempts integer NOT NULL DEFAULT 0,
+  -- A new doubt takes the lease away from whoever is reading: what was read is not the answer to it.
+  leased_by uuid,
   leased_until timestamptz,
   PRIMARY KEY (company_id, record_id)
 );
 CREATE INDEX rereads_due ON rereads (due_at);
 
--- The version of a booking that reconciliation brought and no webhook has brought yet.
-ALTER TABLE bookings ADD found_version timestamptz;
+ALTER TABLE bookings
+  -- The version of a booking that reconciliation brought and no webhook has brought yet.
+  ADD found_version timestamptz,
+  -- Until then nobody is told anything of it unless the record has been read again.
+  ADD doubt_until timestamptz;
 
 ALTER TABLE webhook_events DROP CONSTRAINT webhook_events_source_check;
 ALTER TABLE webhook_events ADD CONSTRAINT webhook_events_source_check

@@ -81,6 +81,7 @@ CREATE TABLE bookings (
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   updated_at timestamp with time zone DEFAULT now() NOT NULL,
   found_version timestamp with time zone,
+  doubt_until timestamp with time zone,
   CONSTRAINT bookings_pkey PRIMARY KEY (company_id, record_id),
   CONSTRAINT bookings_attendance_check CHECK ((attendance = ANY (ARRAY['-1'::integer, 0, 1, 2]))),
   CONSTRAINT bookings_check CHECK ((client_known OR (client_id IS NULL))),
@@ -243,6 +244,7 @@ CREATE TABLE rereads (
   reason text NOT NULL,
   due_at timestamp with time zone NOT NULL,
   attempts integer DEFAULT 0 NOT NULL,
+  leased_by uuid,
   leased_until timestamp with time zone,
   CONSTRAINT rereads_pkey PRIMARY KEY (company_id, record_id),
   CONSTRAINT rereads_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE
@@ -270,6 +272,7 @@ CREATE TABLE sweeps (
   cursor jsonb,
   started_at timestamp with time zone,
   finished_at timestamp with time zone,
+  last jsonb,
   failures integer DEFAULT 0 NOT NULL,
   error text,
   leased_by uuid,

@@ -8,6 +8,7 @@ import {
   companyResume,
   companyRotateKey,
   companyRotateSecret,
+  companySet,
   companyUserToken,
 } from './commands/company.ts';
 import { demo } from './commands/demo.ts';
@@ -15,6 +16,7 @@ import { doctor } from './commands/doctor.ts';
 import { driftClear, driftList } from './commands/drift.ts';
 import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
+import { reconcileCommand } from './commands/reconcile.ts';
 import { rotateMasterKeyCommand } from './commands/rotate-master-key.ts';
 import { runCommand } from './commands/run.ts';
 import { sendTest } from './commands/send-test.ts';
@@ -30,6 +32,14 @@ const program = new Command('otklik')
   .configureHelp({ showGlobalOptions: true });
 
 const json = () => new Option('--json', 'print JSON');
+const source = () =>
+  new Option('--source <source>', 'where changes come from').choices(['webhook', 'poll', 'both']);
+const verify = () =>
+  new Option('--verify <when>', 'read a record again after its webhook').choices([
+    'always',
+    'doubt',
+    'never',
+  ]);
 
 program
   .command('serve')
@@ -95,8 +105,21 @@ company
   .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
   .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
   .option('--require-signature', 'accept only signed webhooks (the platform signs nothing)')
+  .addOption(source())
+  .addOption(verify())
+  .option('--user-token-stdin', 'read the platform’s user token of this company from standard input')
   .addOption(json())
   .action(runCommand(companyAdd));
+company
+  .command('set <id>')
+  .description('change how a company is read')
+  .addOption(source())
+  .addOption(verify())
+  .option('--sweep <time>', 'how often its webhooks are reconciled with the API, e.g. 15m', duration)
+  .option('--poll <time>', 'how often the API is asked when polling, e.g. 60s', duration)
+  .option('--user-token-stdin', 'read the platform’s user token of this company from standard input')
+  .addOption(json())
+  .action(runCommand(companySet));
 company
   .command('list')
   .description('the companies there are')
@@ -235,6 +258,12 @@ drift
   .description('forget the list, e.g. after an update; what still occurs comes back')
   .addOption(json())
   .action(runCommand(driftClear));
+program
+  .command('reconcile <company>')
+  .description('compare a company with the platform now: what its webhooks left out goes into the inbox')
+  .option('--full', 'the coming 14 days whole too, not only what was changed')
+  .addOption(json())
+  .action(runCommand(reconcileCommand));
 
 program.command('stats').description('counts by state').addOption(json()).action(runCommand(stats));
 program

@@ -12,11 +12,15 @@ import {
   insertCompany,
   type NewCompany,
   putKey,
+  type Reading,
   removeCompany,
   resumeCompany,
+  type SecretPurpose,
+  setReading,
   settleKey,
 } from './store/companies.ts';
 import { type Db, type Pool, transaction } from './store/pool.ts';
+import { forgetSweeps, hastenSweeps } from './store/sweeps.ts';
 import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
 
 /** How long the old key of a webhook URL goes on working after a rotation. */
@@ -41,6 +45,7 @@ export type AddedCompany = {
 export async function addCompany(
   { pool, vault, actor }: OperatorDeps,
   company: NewCompany,
+  userToken?: string,
 ): Promise<AddedCompany> {
   const key = newUrlKey();
   return transaction(pool, async db => {
@@ -50,6 +55,8 @@ export async function addCompany(
       );
     }
     await addKey(db, company.companyId, vault.hashKey(key), 0);
+    await forgetSweeps(db, company.companyId);
+    if (userToken !== undefined) await keepUserToken(db, vault, company.companyId, userToken);
     const inbound = company.signatureRequired
       ? await newSecret(db, vault, company.companyId, 'inbound')
       : undefined;
@@ -81,6 +88,29 @@ async function newSecret(
     graceMs: KEY_GRACE_MS,
   });
   return secret;
+}
+
+/** A new user token replaces the old one at once: only one of them is right. */
+async function keepUserToken(db: Db, vault: Vault, companyId: number, userToken: string): Promise<void> {
+  const purpose: SecretPurpose = 'user';
+  await addSecret(db, { companyId, id: newId(), purpose, sealed: vault.seal(userToken), graceMs: 0 });
+}
+
+/** Changes how a company's changes are read, and tries at once with what is new. */
+export async function setCompany(
+  { pool, vault, actor }: OperatorDeps,
+  companyId: number,
+  { userToken, ...reading }: Partial<Reading> & { readonly userToken?: string },
+): Promise<Company> {
+  return transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    await setReading(db, companyId, reading);
+    if (userToken !== undefined) await keepUserToken(db, vault, companyId, userToken);
+    await hastenSweeps(db, companyId, Date.now());
+    const names = [...Object.keys(reading), ...(userToken === undefined ? [] : ['userToken'])];
+    await audit(db, { actor, action: 'company.set', companyId, subject: names.join(',') });
+    return requireCompany(db, companyId);
+  });
 }
 
 /** A new URL key; the old one goes on working for a day. */

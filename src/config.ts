@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { PlainError } from './log.ts';
 
-export const ROLES = ['receive', 'process', 'dispatch', 'web'] as const;
+export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'web'] as const;
 export type Role = (typeof ROLES)[number];
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -44,7 +44,7 @@ const schema = z.object({
   ROLES: list
     .pipe(z.array(z.enum(ROLES)).min(1))
     .default([...ROLES])
-    .describe('What this process does: receive, process, dispatch, web.'),
+    .describe('What this process does: receive, process, dispatch, reconcile, web.'),
   OTKLIK_KEY: key
     .optional()
     .describe('32 bytes that seal stored secrets. Embedded: generated into DATA_DIR.'),

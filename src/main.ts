@@ -13,16 +13,18 @@ import { closeServer } from './http/problem.ts';
 import { createReceiver, type ReceiverDeps } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
-import { createMetrics, type Metrics, watchDepths } from './metrics.ts';
+import { createMetrics, type Metrics, watchDepths, watchSweeps } from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { pendingMigrations } from './store/migrate.ts';
 import { createPool, type Pool } from './store/pool.ts';
 import { readSetting, settleSetting } from './store/settings.ts';
+import { readSweepDepths } from './store/sweeps.ts';
 import { readDepths } from './store/views.ts';
 import { loadTemplates } from './templates.ts';
 import { VERSION } from './version.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createProcessor, type Processor } from './work/process.ts';
+import { createReconciler, type ReconcileDeps, type Reconciler } from './work/reconcile.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
 
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
@@ -51,9 +53,14 @@ export type ServiceOptions = {
   readonly log: Log;
   /** In place of the console channel that prints to standard output. */
   readonly console?: Channel;
+  /** The platform's API as a company's tokens open it; that of the configuration unless given. */
+  readonly apiOf?: ReconcileDeps['apiOf'];
 };
 
-export async function startService(config: Config, { log, console }: ServiceOptions): Promise<Service> {
+export async function startService(
+  config: Config,
+  { log, console, apiOf: givenApi }: ServiceOptions,
+): Promise<Service> {
   const metrics = createMetrics();
   const opened = await open(config, log);
   const { pool, vault } = opened;
@@ -69,7 +76,10 @@ export async function startService(config: Config, { log, console }: ServiceOpti
     statementTimeoutMs: WORK_STATEMENT_TIMEOUT_MS,
     byKey: true,
   });
-  const access = createApiAccess({ pool, vault, config, now, random });
+  const access = createApiAccess({
+    ...{ pool, vault, config, now, random },
+    onCall: ({ outcome }) => metrics.apiCalls.inc({ outcome }),
+  });
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
         pool: work,
@@ -85,10 +95,18 @@ export async function startService(config: Config, { log, console }: ServiceOpti
   const processor: Processor | undefined = has('process')
     ? createProcessor({ pool: work, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
     : undefined;
+  const reconciler: Reconciler | undefined = has('reconcile')
+    ? createReconciler({
+        ...{ pool: work, log, metrics, now, random },
+        apiOf: givenApi ?? access.findApi,
+        onFound: () => processor?.wake(),
+      })
+    : undefined;
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, access, onAppended: () => processor?.wake() })
     : undefined;
   watchDepths(metrics, () => inTime(readDepths(pool)));
+  watchSweeps(metrics, () => inTime(readSweepDepths(pool)));
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
@@ -105,6 +123,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
     const orderly = async () => {
       if (receiver !== undefined) await closeServer(receiver.app);
       await receiver?.close();
+      await reconciler?.stop();
       await processor?.stop();
       await dispatcher?.stop();
       await closeChannels(channels);
@@ -127,6 +146,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
   }
   processor?.start();
   dispatcher?.start();
+  reconciler?.start();
   return {
     publicPort: portOf(receiver?.app),
     adminPort: portOf(admin) ?? config.ADMIN_PORT,

@@ -58,6 +58,17 @@ export function createMetrics() {
       'kind',
       'path',
     ]),
+    sweeps: counter('sweeps_total', 'Comparisons of a company with the platform, by what they came to', [
+      'kind',
+      'outcome',
+    ]),
+    rereads: counter('rereads_total', 'Doubtful records read again: read, retried, given_up', ['outcome']),
+    apiCalls: counter('api_calls_total', 'Calls of the platform’s API, by outcome', ['outcome']),
+    missed: counter(
+      'webhooks_missed_total',
+      'Changes that no webhook had brought when reconciliation found them',
+    ),
+    late: counter('webhooks_late_total', 'Of those, changes whose webhook came afterwards'),
     shardsHeld: new Gauge({ name: 'otklik_shards_held', help: 'Shards leased to this process', registers }),
     messages: counter('messages_total', 'Messages that ended an attempt, or ended', [
       'purpose',
@@ -67,6 +78,29 @@ export function createMetrics() {
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
     loopFailures: counter('loop_failures_total', 'Runs of a background loop that failed', ['loop']),
   };
+}
+
+/** How far behind reconciliation is, read from the database when somebody scrapes. */
+export function watchSweeps(
+  { registry }: Metrics,
+  read: () => Promise<{ readonly overdueSeconds: number; readonly rereads: number }>,
+): void {
+  const rereads = new Gauge({
+    name: 'otklik_rereads_waiting',
+    help: 'Doubtful records that wait to be read again',
+    registers: [registry],
+  });
+  new Gauge({
+    name: 'otklik_sweeps_overdue_seconds',
+    help: 'How long the company longest due has waited for its comparison with the platform',
+    registers: [registry],
+    async collect() {
+      const depths = await read().catch(() => undefined);
+      if (depths === undefined) return;
+      this.set(depths.overdueSeconds);
+      rereads.set(depths.rereads);
+    },
+  });
 }
 
 /** Depths of inbox and outbox, read from the database when somebody scrapes. */

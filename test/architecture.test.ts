@@ -17,6 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'domain',
     'store',
     'yclients',
+    'ingest/read-body.ts',
     'channels/channel.ts',
     'ids.ts',
     'log.ts',

@@ -7,12 +7,14 @@ import {
   resume,
   rotateKey,
   rotateSecret,
+  setCompany,
   setUserToken,
 } from '../companies.ts';
 import type { Config } from '../config.ts';
-import { companyBody } from '../http/api.ts';
+import { companyBody, given, newCompany, readingBody } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
+import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { transaction } from '../store/pool.ts';
 import { isToken } from '../yclients/client.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
@@ -29,6 +31,14 @@ type AddOptions = Json & {
   readonly webhookUrl?: string;
   readonly botApiPrefix?: string;
   readonly requireSignature?: boolean;
+} & ReadingOptions;
+
+type ReadingOptions = {
+  readonly source?: string;
+  readonly verify?: string;
+  readonly sweep?: number;
+  readonly poll?: number;
+  readonly userTokenStdin?: boolean;
 };
 
 export async function companyAdd(context: Context, id: string, options: AddOptions): Promise<void> {
@@ -43,6 +53,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
     webhookUrl: options.webhookUrl ?? null,
     botApiPrefix: options.botApiPrefix ?? null,
     signatureRequired: options.requireSignature ?? false,
+    ...(await readingOf(options)),
   });
   if (!parsed.success) {
     const faults = parsed.error.issues.map(
@@ -52,7 +63,9 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
   }
   checkRoute(context.config, parsed.data.route, options);
   await withStore(context, async ({ pool, vault }) => {
-    const { key, ...added } = await addCompany({ pool, vault, actor: 'command' }, parsed.data);
+    const { userToken, ...company } = parsed.data;
+    const deps = { pool, vault, actor: 'command' } as const;
+    const { key, ...added } = await addCompany(deps, newCompany(company), userToken);
     const url = webhookUrl(context.config, key);
     const secrets = [
       ...(added.inboundSecret ? [`Senders sign with ${added.inboundSecret}`] : []),
@@ -93,25 +106,71 @@ function webhookUrl(config: Config, key: string): string {
   return `${base}/webhooks/yclients/${key}`;
 }
 
+/** The options in the words of the schema. A secret on a command line would be seen by everyone on the machine. */
+async function readingOf(options: ReadingOptions): Promise<Record<string, unknown>> {
+  const { source, verify, sweep, poll } = options;
+  const userToken = options.userTokenStdin ? (await text(process.stdin)).trim() : undefined;
+  return given({ source, verify, sweepMs: sweep, pollMs: poll, userToken });
+}
+
+export async function companySet(
+  context: Context,
+  id: string,
+  options: Json & ReadingOptions,
+): Promise<void> {
+  const companyId = parseId(id, 'company');
+  const parsed = readingBody.safeParse(await readingOf(options));
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map(
+      ({ path, message }) => `  ${path.map(String).join('.')}: ${message}`,
+    );
+    throw new PlainError(`the company cannot be changed:\n${faults.join('\n')}`);
+  }
+  const change = given(parsed.data);
+  if (Object.keys(change).length === 0) {
+    throw new PlainError('nothing to change: name --source, --verify, --sweep, --poll or --user-token-stdin');
+  }
+  await withStore(context, async ({ pool, vault }) => {
+    const company = await setCompany({ pool, vault, actor: 'command' }, companyId, change);
+    const { source, verify, sweepMs, pollMs } = company;
+    const every =
+      source === 'webhook' ? `compared every ${sweepMs / 1000} s` : `asked every ${pollMs / 1000} s`;
+    print(options, company, `Company ${companyId}: source ${source}, ${every}, verify ${verify}.`);
+  });
+}
+
 export async function companyList(context: Context, options: Json): Promise<void> {
   await withStore(context, async ({ pool }) => {
     const companies = await listCompanies(pool);
+    const coverage = new Map((await readCoverage(pool, Date.now())).map(row => [row.companyId, row]));
     const rows = companies.map(company => [
       String(company.companyId),
       company.title,
       company.zone,
       company.brand,
       company.route.join(' → '),
+      company.source,
+      apiInWords(coverage.get(company.companyId)),
       company.removed ? 'removed' : company.stopped ? 'stopped by the salon' : 'active',
     ]);
     const empty =
       'No companies yet. Add one: npm run otklik -- company add <id> --title "…" --zone Europe/Moscow';
     print(
       options,
-      { items: companies },
-      table(['id', 'title', 'zone', 'brand', 'route', 'state'], rows, empty),
+      {
+        items: companies.map(company => ({ ...company, coverage: coverage.get(company.companyId) ?? null })),
+      },
+      table(['id', 'title', 'zone', 'brand', 'route', 'source', 'api', 'state'], rows, empty),
     );
   });
+}
+
+/** How far the first import is, or whether the API is read. */
+function apiInWords(coverage: Coverage | undefined): string {
+  if (coverage === undefined || coverage.api === 'none') return 'not read';
+  if (coverage.error !== null) return 'failing (see stats)';
+  if (coverage.api === 'ready') return 'read';
+  return `importing (${coverage.progress?.read ?? 0} bookings so far)`;
 }
 
 export async function companyRotateKey(context: Context, id: string, options: Json): Promise<void> {

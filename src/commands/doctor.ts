@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { type Config, marketplaceLacks } from '../config.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
+import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
 import { pendingMigrations } from '../store/migrate.ts';
@@ -20,6 +21,10 @@ const SKEW_LIMIT_MS = 2_000;
 const BACKLOG_LIMIT_SECONDS = 60;
 const PROBE_TIMEOUT_MS = 2_000;
 const DRIFT_SHOWN = 10;
+/** Fewer changes a day than this say nothing of coverage. */
+const FEWEST_CHANGES = 20;
+const LEAST_COVERAGE_PERCENT = 90;
+const HOW_TO_READ = 'set YCLIENTS_PARTNER_TOKEN, and the user token by `company set <id> --user-token-stdin`';
 
 const ok = (check: string, says: string): Finding => ({ check, state: 'ok', says });
 const note = (check: string, says: string): Finding => ({ check, state: 'note', says });
@@ -60,6 +65,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise
   const quarantined = stats.events.quarantined ?? 0;
   const drift = await listDrift(pool);
   const behind = stats.oldestPendingSeconds ?? 0;
+  const coverage = await readCoverage(pool, Date.now());
   return [
     server.number >= OLDEST_SERVER
       ? ok('database', `PostgreSQL ${server.version}${embedded ? ', embedded' : ''}`)
@@ -89,6 +95,56 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise
     ...drift.slice(0, DRIFT_SHOWN).map(row => note('drift', describeDrift(row))),
     ...(drift.length > DRIFT_SHOWN
       ? [note('drift', `${drift.length - DRIFT_SHOWN} more: \`drift list\``)]
+      : []),
+    ...reconciliationFindings(coverage),
+  ];
+}
+
+/** Whether what webhooks leave out is found, and whether they leave out much. */
+function reconciliationFindings(coverage: readonly Coverage[]): Finding[] {
+  if (coverage.length === 0) return [];
+  const blind = coverage.filter(({ api }) => api === 'none');
+  const failing = coverage.filter(({ error }) => error !== null);
+  const late = coverage.filter(
+    ({ overdueMs, intervalMs }) => overdueMs > (intervalMs ?? Number.POSITIVE_INFINITY),
+  );
+  const leaky = coverage.filter(
+    ({ api, webhooks, missed, coveragePercent }) =>
+      api === 'ready' &&
+      webhooks + missed >= FEWEST_CHANGES &&
+      (coveragePercent ?? 100) < LEAST_COVERAGE_PERCENT,
+  );
+  const polled = blind.filter(({ source }) => source !== 'webhook');
+  return [
+    ...failing.map(({ companyId, error }) => fault('reconciliation', `company ${companyId}: ${error}`)),
+    ...polled.map(({ companyId }) =>
+      fault(
+        'reconciliation',
+        `company ${companyId} is to be polled, but its API is not read: ${HOW_TO_READ}`,
+      ),
+    ),
+    ...late.map(({ companyId, overdueMs }) =>
+      fault(
+        'reconciliation',
+        `company ${companyId} is due for ${Math.round(overdueMs / 1000)} s: is \`serve\` running with the role reconcile? If so, the calls allowed do not carry all companies at their intervals`,
+      ),
+    ),
+    ...leaky.map(({ companyId, coveragePercent, missed }) =>
+      note(
+        'webhooks',
+        `company ${companyId}: ${coveragePercent} % of changes came by webhook in 24 hours, ${missed} were found without: is its URL registered?`,
+      ),
+    ),
+    ...(blind.length > polled.length
+      ? [
+          note(
+            'reconciliation',
+            `${blind.length} without access to the API: a lost webhook stays lost. ${HOW_TO_READ}`,
+          ),
+        ]
+      : []),
+    ...(failing.length + late.length + blind.length === 0
+      ? [ok('reconciliation', `${coverage.length} compared with the platform`)]
       : []),
   ];
 }

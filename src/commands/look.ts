@@ -1,6 +1,7 @@
 /** `events …`, `messages …` and `stats`: looking at the inbox and the outbox. */
 import { PlainError } from '../log.ts';
 import { audit } from '../store/companies.ts';
+import { type Coverage, readCoverage, sumCoverage } from '../store/coverage.ts';
 import { replayEvent } from '../store/inbox.ts';
 import { transaction } from '../store/pool.ts';
 import { listEvents, listMessages, readStats, showEvent, showMessage } from '../store/views.ts';
@@ -110,6 +111,46 @@ export async function stats(context: Context, options: Json): Promise<void> {
       line('drift', counts.drift),
       `oldest unprocessed event: ${counts.oldestPendingSeconds === null ? 'none' : `${counts.oldestPendingSeconds} s`}`,
     ];
-    print(options, counts, text.join('\n'));
+    const coverage = await readCoverage(pool, Date.now());
+    const reconciliation = sumCoverage(coverage);
+    const says =
+      coverage.length === 0 ? [] : ['', 'last 24 hours', coverageTable(coverage), ...troublesOf(coverage)];
+    print(options, { ...counts, reconciliation, coverage }, [...text, ...says].join('\n'));
   });
+}
+
+/** What webhooks brought and left out, company by company. */
+function coverageTable(coverage: readonly Coverage[]): string {
+  const rows = coverage.map(row => [
+    String(row.companyId),
+    row.source,
+    String(row.webhooks),
+    row.api === 'none' ? '' : String(row.missed),
+    row.coveragePercent === null || row.api === 'none' ? '' : `${row.coveragePercent} %`,
+    row.lagMsMean === null ? '' : `${inSeconds(row.lagMsMean)} (at most ${inSeconds(row.lagMsMax ?? 0)})`,
+    String(row.apiCalls),
+    intervalInWords(row),
+  ]);
+  const header = ['company', 'source', 'webhooks', 'missed', 'coverage', 'lag', 'API calls', 'compared'];
+  return table(header, rows, '');
+}
+
+/** As it really was, not as it was set. */
+function intervalInWords({ api, intervalMs, lastIntervalMs, overdueMs, progress }: Coverage): string {
+  if (api === 'none') return 'never: no access to the API';
+  if (api === 'importing')
+    return `first import: ${progress?.read ?? 0} bookings on ${progress?.pages ?? 0} pages so far`;
+  const real = lastIntervalMs === null ? '' : `, last after ${inSeconds(lastIntervalMs)}`;
+  const late = overdueMs > 0 ? `, due for ${inSeconds(overdueMs)}` : '';
+  return `every ${inSeconds(intervalMs ?? 0)}${real}${late}`;
+}
+
+function inSeconds(milliseconds: number): string {
+  return `${Math.round(milliseconds / 100) / 10} s`;
+}
+
+function troublesOf(coverage: readonly Coverage[]): string[] {
+  return coverage.flatMap(({ companyId, error }) =>
+    error === null ? [] : [`company ${companyId}: ${error}`],
+  );
 }

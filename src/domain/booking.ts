@@ -49,15 +49,26 @@ export type Merge = {
   readonly effect: 'merged' | 'same' | 'stale';
 };
 
-/** The booking after `fields`, spoken at `version`, is merged into what was known. */
-export function merge(known: Booking | null, fields: Partial<BookingFields>, version: EpochMs): Merge {
+/**
+ * The booking after `fields`, spoken at `version`, is merged into what was known. `settles` is for a body that was read
+ * from the platform to settle a doubt: it wins over whatever was held up to that moment, later versions included (a
+ * deletion without a version holds the moment of its receipt).
+ */
+export function merge(
+  known: Booking | null,
+  fields: Partial<BookingFields>,
+  version: EpochMs,
+  settles: EpochMs = Number.NEGATIVE_INFINITY,
+): Merge {
   const before = known ?? { fields: {}, version, fieldVersions: {} };
   const merged: Record<string, unknown> = { ...before.fields };
   const versions: Record<string, number> = {};
-  let effect: Merge['effect'] = version < before.version ? 'stale' : 'same';
+  let effect: Merge['effect'] = version < before.version && settles < before.version ? 'stale' : 'same';
   for (const name of fieldNames(before.fields, fields)) {
-    const held = name in before.fields ? (before.fieldVersions[name] ?? before.version) : undefined;
-    const taken = fields[name] !== undefined && wins(name, fields[name], version, held);
+    const held = heldVersion(before, name);
+    const taken =
+      fields[name] !== undefined &&
+      (wins(name, fields[name], version, held) || (held !== undefined && held <= settles));
     if (taken && !sameValue(merged[name], fields[name])) {
       merged[name] = fields[name];
       effect = 'merged';
@@ -65,9 +76,40 @@ export function merge(known: Booking | null, fields: Partial<BookingFields>, ver
     versions[name] = taken ? version : (held ?? version);
   }
   if (known === null) effect = 'merged';
-  const newest = Math.max(version, before.version);
+  const standing = before.version <= settles ? Object.values(versions) : [before.version];
+  const newest = Math.max(version, ...standing);
   const fieldVersions = Object.fromEntries(Object.entries(versions).filter(([, held]) => held !== newest));
   return { booking: { fields: merged as Partial<BookingFields>, version: newest, fieldVersions }, effect };
+}
+
+function heldVersion(booking: Booking, name: FieldName): EpochMs | undefined {
+  return name in booking.fields ? (booking.fieldVersions[name] ?? booking.version) : undefined;
+}
+
+/** What older builds of the platform leave out of a record, so that two bodies of one version may differ in it. */
+const LEFT_OUT: ReadonlySet<FieldName> = new Set(['origin', 'createdAt']);
+
+/** Whether a body says something else than we hold of the same version: nothing on the wire tells which is right. */
+export function contradicts(known: Booking, fields: Partial<BookingFields>, version: EpochMs): boolean {
+  return unlike(known, fields).some(name => heldVersion(known, name) === version);
+}
+
+/** Whether a body says anything else than we hold, whatever its version. */
+export function differs(known: Booking, fields: Partial<BookingFields>): boolean {
+  return unlike(known, fields).length > 0;
+}
+
+function unlike(known: Booking, fields: Partial<BookingFields>): FieldName[] {
+  return [...fieldNames({}, fields)].filter(
+    name => !LEFT_OUT.has(name) && fields[name] !== undefined && !sameValue(known.fields[name], fields[name]),
+  );
+}
+
+const TELLING: readonly FieldName[] = ['startsLocal', 'staffId', 'services', 'clientId', 'attendance'];
+
+/** Whether a body leaves out something on which a message or the booking's state depends. */
+export function isPartial(fields: Partial<BookingFields>): boolean {
+  return TELLING.some(name => fields[name] === undefined);
 }
 
 /** Later versions win; of equal versions a deletion wins, then what arrived later. */

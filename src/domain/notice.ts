@@ -109,12 +109,33 @@ export function hasBegun(booking: Booking, zone: string, now: EpochMs): boolean 
 /** How long after its creation a booking first seen by an `update` still counts as new: an out-of-order create. */
 const FRESH_MS = 60 * 60 * 1000;
 
+/** How a booking first came to be known. */
+export type FirstSight = {
+  readonly status: string;
+  readonly receivedAt: EpochMs;
+  /** From when on a booking made is news to this company's clients. */
+  readonly knownSince: EpochMs;
+  /**
+   * We read from the platform's API, so that whatever was there before us is known or will be: nothing made since can
+   * be old without our knowing.
+   */
+  readonly imported: boolean;
+};
+
 /**
- * Whether a booking seen for the first time is taken as already known to its client. A `create` is news; so is an
- * `update` of a booking made within the last hour (its create is late or lost); anything else is from before us.
+ * Whether a booking seen for the first time is taken as already known to its client. What was made before we began is;
+ * of the rest a `create` is news, and so is an `update` of a booking made within the last hour (its create is late or
+ * lost). Where nothing but webhooks tells us what there was, an older one is taken as known.
  */
-export function isBaseline(booking: Booking, status: string, receivedAt: EpochMs): boolean {
-  if (status === 'create') return false;
+export function isBaseline(booking: Booking, sight: FirstSight): boolean {
   const { createdAt } = booking.fields;
-  return createdAt === undefined || createdAt < receivedAt - FRESH_MS;
+  if (createdAt !== undefined && createdAt < wholeSecond(sight.knownSince)) return true;
+  if (sight.status === 'create') return false;
+  if (createdAt === undefined) return true;
+  return !sight.imported && createdAt < sight.receivedAt - FRESH_MS;
+}
+
+/** The platform's moments are whole seconds. */
+function wholeSecond(instant: EpochMs): EpochMs {
+  return Math.floor(instant / 1000) * 1000;
 }

@@ -3,10 +3,11 @@
  * Names and shapes are a contract that others script against.
  */
 import { z } from 'zod';
-import { addCompany, dropCompany, requireCompany, rotateKey } from '../companies.ts';
+import { addCompany, dropCompany, requireCompany, rotateKey, setCompany } from '../companies.ts';
 import { isZone } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
-import { audit, listCompanies, saveAddress } from '../store/companies.ts';
+import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
+import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { replayEvent } from '../store/inbox.ts';
 import { type Pool, transaction } from '../store/pool.ts';
@@ -26,7 +27,7 @@ export type ApiDeps = {
 export type Input = { readonly params: unknown; readonly query: unknown; readonly body: unknown };
 
 export type Route = {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** With `{name}` for parameters, as OpenAPI writes it. */
   readonly path: string;
   readonly summary: string;
@@ -76,6 +77,25 @@ const companyParams = z.object({ company: companyId });
 const addressParams = z.object({ company: companyId, client: bigId, channel: z.enum(['telegram', 'email']) });
 const addressBody = z.object({ address: z.string().min(1).max(320) });
 
+/** How a company's changes are read; each may be left out. */
+export const readingBody = z.object({
+  source: z.enum(['webhook', 'poll', 'both']).optional(),
+  verify: z.enum(['always', 'doubt', 'never']).optional(),
+  sweepMs: z.number().int().min(60_000).max(86_400_000).optional(),
+  pollMs: z.number().int().min(10_000).max(86_400_000).optional(),
+  /** Kept sealed, never shown. */
+  userToken: z.string().trim().min(8).max(200).optional(),
+});
+const coverageQuery = z.object({ company: companyId.optional() });
+
+/** Without the keys whose value is undefined. */
+export function given<T extends Record<string, unknown>>(
+  fields: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
 /** A company as it is added; the command `company add` reads its options through the same schema. */
 export const companyBody = z.object({
   companyId,
@@ -94,6 +114,7 @@ export const companyBody = z.object({
     .default(null),
   botApiPrefix: z.string().min(1).max(50).nullable().default(null),
   signatureRequired: z.boolean().default(false),
+  ...readingBody.shape,
 });
 
 export const ROUTES: readonly Route[] = [
@@ -184,11 +205,25 @@ export const ROUTES: readonly Route[] = [
     body: companyBody,
     answer: 'companyId, url, and the secrets made',
     handle: async ({ pool, vault, webhookUrl }, input) => {
+      const { userToken, ...company } = companyBody.parse(input.body);
       const { key, ...added } = await addCompany(
         { pool, vault, actor: 'api' },
-        companyBody.parse(input.body),
+        newCompany(company),
+        userToken,
       );
       return { ...added, key, url: webhookUrl(key) };
+    },
+  },
+  {
+    method: 'PATCH',
+    path: '/companies/{company}',
+    summary: 'Change how a company is read: source, verify, intervals, user token',
+    params: companyParams,
+    body: readingBody,
+    answer: 'The company',
+    handle: async ({ pool, vault }, input) => {
+      const { company } = companyParams.parse(input.params);
+      return setCompany({ pool, vault, actor: 'api' }, company, given(readingBody.parse(input.body)));
     },
   },
   {
@@ -248,11 +283,31 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/stats',
-    summary: 'Counts by state, and how far behind processing is',
+    summary: 'Counts by state, how far behind processing is, and what webhooks left out in the last 24 hours',
     answer: 'The counts',
-    handle: ({ pool }) => readStats(pool),
+    handle: async ({ pool }) => ({
+      ...(await readStats(pool)),
+      reconciliation: sumCoverage(await readCoverage(pool, Date.now())),
+    }),
+  },
+  {
+    method: 'GET',
+    path: '/coverage',
+    summary: 'By company: what webhooks brought and left out in the last 24 hours, and how its sweeps stand',
+    query: coverageQuery,
+    answer: 'items',
+    handle: async ({ pool }, input) => {
+      const { company } = coverageQuery.parse(input.query);
+      return { items: await readCoverage(pool, Date.now(), company) };
+    },
   },
 ];
+
+/** What the schema says of a company, as the store takes it. */
+export function newCompany(company: Omit<z.infer<typeof companyBody>, 'userToken'>): NewCompany {
+  const { source, verify, sweepMs, pollMs, ...rest } = company;
+  return { ...rest, ...given({ source, verify, sweepMs, pollMs }) };
+}
 
 function missing(what: string): never {
   throw new Refused({ status: 404, title: 'Not found', detail: `There is no ${what}.` });

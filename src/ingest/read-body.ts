@@ -27,6 +27,8 @@ export type ReadOptions = {
   readonly source: EventSource;
   /** The sender's id, when it came authenticated. */
   readonly authenticId?: string;
+  /** Makes of equal bytes another event: whoever reads a body from the API has found it, however it came before. */
+  readonly findId?: string;
 };
 
 /** The events in a body: one, unless it is a list. */
@@ -99,6 +101,7 @@ function dedupeKey(envelope: Envelope, value: unknown, bytes: Buffer, options: R
   const { companyId, resource, resourceId, status } = envelope;
   if (options.authenticId !== undefined) return `${companyId}:id:${options.authenticId}`;
   const key = `${companyId}:${resource}:${resourceId}:${status}:${hash('sha256', bytes, 'base64url')}`;
+  if (options.findId !== undefined) return `${key}:${options.findId}`;
   return carriesVersion(value) ? key : `${key}:${Math.floor(options.receivedAt / UNVERSIONED_MS)}`;
 }
 

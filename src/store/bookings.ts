@@ -7,7 +7,14 @@ import type { Db } from './pool.ts';
 
 export type BookingKey = { readonly companyId: number; readonly recordId: number };
 
-export type StoredBooking = BookingKey & { readonly booking: Booking; readonly told: ToldByRecipient };
+export type StoredBooking = BookingKey & {
+  readonly booking: Booking;
+  readonly told: ToldByRecipient;
+  /** The version that reconciliation brought and no webhook has brought yet. */
+  readonly foundVersion: EpochMs | null;
+  /** Until then nobody is told anything of it unless the record has been read again. */
+  readonly doubtUntil: EpochMs | null;
+};
 
 export function bookingKey({ companyId, recordId }: BookingKey): string {
   return `${companyId}:${recordId}`;
@@ -33,10 +40,13 @@ type Row = {
   version: EpochMs;
   field_versions: FieldVersions;
   told: ToldByRecipient;
+  found_version: EpochMs | null;
+  doubt_until: EpochMs | null;
 };
 
 const COLUMNS = `company_id, record_id, visit_id, starts_local, duration_seconds, staff_id, staff_name, services,
-  client_id, client_known, attendance, deleted, paid, comment, origin, made_at, version, field_versions, told`;
+  client_id, client_known, attendance, deleted, paid, comment, origin, made_at, version, field_versions, told,
+  found_version, doubt_until`;
 
 /**
  * Locks bookings and reads them, in the order of their keys so that two callers cannot deadlock. `skipLocked`
@@ -58,6 +68,40 @@ export async function lockBookings(
   return new Map(
     rows.map(row => [bookingKey({ companyId: row.company_id, recordId: row.record_id }), stored(row)]),
   );
+}
+
+/** Bookings as they are at this moment, without a lock. */
+export async function findBookings(db: Db, keys: readonly BookingKey[]): Promise<Map<string, StoredBooking>> {
+  const { rows } = await db.query<Row>({
+    name: 'find_bookings',
+    text: `SELECT ${COLUMNS} FROM bookings
+      WHERE (company_id, record_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
+    values: [int4Array(keys.map(key => key.companyId)), int8Array(keys.map(key => key.recordId))],
+  });
+  return new Map(
+    rows.map(row => [bookingKey({ companyId: row.company_id, recordId: row.record_id }), stored(row)]),
+  );
+}
+
+/** Bookings of these days (wall clock, both included) that are not among `seen` and not known to be deleted. */
+export async function findUnseen(
+  db: Db,
+  look: {
+    readonly companyId: number;
+    readonly days: { readonly from: string; readonly to: string };
+    readonly seen: readonly number[];
+    readonly limit: number;
+  },
+): Promise<number[]> {
+  const { rows } = await db.query<{ recordId: number }>(
+    `SELECT record_id AS "recordId" FROM bookings
+     WHERE company_id = $1 AND starts_local >= $2::date AND starts_local < $3::date + 1
+       AND starts_at BETWEEN $2::date - interval '2 days' AND $3::date + interval '3 days'
+       AND NOT coalesce(deleted, false) AND record_id <> ALL ($4::int8[])
+     ORDER BY record_id LIMIT $5`,
+    [look.companyId, look.days.from, look.days.to, int8Array(look.seen), look.limit],
+  );
+  return rows.map(row => row.recordId);
 }
 
 function stored(row: Row): StoredBooking {
@@ -82,6 +126,8 @@ function stored(row: Row): StoredBooking {
     recordId: row.record_id,
     booking: { fields: { ...known, ...client }, version: row.version, fieldVersions: row.field_versions },
     told: row.told,
+    foundVersion: row.found_version,
+    doubtUntil: row.doubt_until,
   };
 }
 
@@ -98,15 +144,15 @@ export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): 
     text: `
       INSERT INTO bookings (company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
         staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
-        version, field_versions, told)
+        version, field_versions, told, found_version, doubt_until)
       SELECT company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
         staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
-        version, field_versions, told
+        version, field_versions, told, found_version, doubt_until
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, record_id bigint, visit_id bigint,
         starts_local timestamp, starts_at timestamptz, duration_seconds int, staff_id bigint, staff_name text,
         services jsonb, client_id bigint, client_known boolean, attendance smallint, deleted boolean, paid boolean,
         comment text, origin text, made_at timestamptz, state text, version timestamptz, field_versions jsonb,
-        told jsonb)
+        told jsonb, found_version timestamptz, doubt_until timestamptz)
       ON CONFLICT (company_id, record_id) DO UPDATE SET
         visit_id = EXCLUDED.visit_id, starts_local = EXCLUDED.starts_local, starts_at = EXCLUDED.starts_at,
         duration_seconds = EXCLUDED.duration_seconds, staff_id = EXCLUDED.staff_id,
@@ -114,7 +160,8 @@ export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): 
         client_known = EXCLUDED.client_known, attendance = EXCLUDED.attendance, deleted = EXCLUDED.deleted,
         paid = EXCLUDED.paid, comment = EXCLUDED.comment, origin = EXCLUDED.origin, made_at = EXCLUDED.made_at,
         state = EXCLUDED.state, version = EXCLUDED.version, field_versions = EXCLUDED.field_versions,
-        told = EXCLUDED.told, updated_at = now()`,
+        told = EXCLUDED.told, found_version = EXCLUDED.found_version, doubt_until = EXCLUDED.doubt_until,
+        updated_at = now()`,
     values: [JSON.stringify(bookings.map(toRow))],
   });
 }
@@ -143,6 +190,8 @@ function toRow(stored: BookingToSave): Record<string, unknown> {
     version: isoOrNull(version),
     field_versions: fieldVersions,
     told: stored.told,
+    found_version: isoOrNull(stored.foundVersion ?? undefined),
+    doubt_until: isoOrNull(stored.doubtUntil ?? undefined),
   };
 }
 

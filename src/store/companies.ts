@@ -5,6 +5,10 @@ import type { Db } from './pool.ts';
 
 export type Locale = 'ru' | 'en';
 export type Brand = 'yclients' | 'altegio';
+/** Where changes come from. Webhooks are reconciled either way. */
+export type ChangeSource = 'webhook' | 'poll' | 'both';
+/** When a record event is settled by reading the record again. */
+export type Verify = 'always' | 'doubt' | 'never';
 
 export type Company = {
   readonly companyId: number;
@@ -20,6 +24,14 @@ export type Company = {
   readonly webhookUrl: string | null;
   readonly botApiPrefix: string | null;
   readonly signatureRequired: boolean;
+  readonly source: ChangeSource;
+  readonly verify: Verify;
+  readonly sweepMs: number;
+  readonly pollMs: number;
+  /** The moment from which a booking made is news. */
+  readonly knownSince: EpochMs;
+  /** We have read from the platform's API for this company, so that a doubt can be settled there. */
+  readonly apiUsable: boolean;
   readonly removed: boolean;
   /** The salon switched us off at the platform: nothing is received, read or sent until it connects again. */
   readonly stopped: boolean;
@@ -27,20 +39,38 @@ export type Company = {
 
 const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, address, settle_ms AS "settleMs", route,
   webhook_url AS "webhookUrl", bot_api_prefix AS "botApiPrefix", signature_required AS "signatureRequired",
+  source, verify, sweep_ms AS "sweepMs", poll_ms AS "pollMs", known_since AS "knownSince",
+  EXISTS (SELECT FROM sweeps WHERE sweeps.company_id = companies.company_id) AS "apiUsable",
   removed_at IS NOT NULL AS removed, stopped_at IS NOT NULL AS stopped`;
 
-export type NewCompany = Omit<Company, 'phone' | 'address' | 'removed' | 'stopped'>;
+/** How a company's changes are read. */
+export type Reading = Pick<Company, 'source' | 'verify' | 'sweepMs' | 'pollMs'>;
 
-/** Adds a company, or brings one that was removed back with these settings. False when it is there already. */
+export type NewCompany = Omit<
+  Company,
+  'phone' | 'address' | 'removed' | 'stopped' | 'knownSince' | 'apiUsable' | keyof Reading
+> &
+  Partial<Reading> & {
+    /** Now, unless given: a booking made before is not news. */
+    readonly knownSince?: EpochMs;
+  };
+
+/**
+ * Adds a company, or brings one that was removed back with these settings. False when it is there already. Either way
+ * it is a first contact: what was made before is not news, and its journal is to be read from the start.
+ */
 export async function insertCompany(db: Db, company: NewCompany): Promise<boolean> {
   const { rowCount } = await db.query(
     `INSERT INTO companies AS c (company_id, title, zone, brand, locale, settle_ms, route, webhook_url, bot_api_prefix,
-       signature_required)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+       signature_required, source, verify, sweep_ms, poll_ms, known_since)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, 'webhook'), coalesce($12, 'doubt'),
+       coalesce($13, 900000), coalesce($14, 60000), coalesce($15, now()))
      ON CONFLICT (company_id) DO UPDATE SET title = EXCLUDED.title, zone = EXCLUDED.zone, brand = EXCLUDED.brand,
        locale = EXCLUDED.locale, settle_ms = EXCLUDED.settle_ms, route = EXCLUDED.route,
        webhook_url = EXCLUDED.webhook_url, bot_api_prefix = EXCLUDED.bot_api_prefix,
-       signature_required = EXCLUDED.signature_required, removed_at = NULL, stopped_at = NULL, stopped_because = NULL
+       signature_required = EXCLUDED.signature_required, source = EXCLUDED.source, verify = EXCLUDED.verify,
+       sweep_ms = EXCLUDED.sweep_ms, poll_ms = EXCLUDED.poll_ms, known_since = EXCLUDED.known_since,
+       removed_at = NULL, stopped_at = NULL, stopped_because = NULL
      WHERE c.removed_at IS NOT NULL`,
     [
       company.companyId,
@@ -53,9 +83,41 @@ export async function insertCompany(db: Db, company: NewCompany): Promise<boolea
       company.webhookUrl,
       company.botApiPrefix,
       company.signatureRequired,
+      company.source ?? null,
+      company.verify ?? null,
+      company.sweepMs ?? null,
+      company.pollMs ?? null,
+      company.knownSince === undefined ? null : new Date(company.knownSince).toISOString(),
     ],
   );
   return rowCount === 1;
+}
+
+/** Changes how a company's changes are read, where given. */
+export async function setReading(db: Db, companyId: number, reading: Partial<Reading>): Promise<void> {
+  await db.query(
+    `UPDATE companies SET source = coalesce($2, source), verify = coalesce($3, verify),
+       sweep_ms = coalesce($4, sweep_ms), poll_ms = coalesce($5, poll_ms)
+     WHERE company_id = $1`,
+    [
+      companyId,
+      reading.source ?? null,
+      reading.verify ?? null,
+      reading.sweepMs ?? null,
+      reading.pollMs ?? null,
+    ],
+  );
+}
+
+/** A company that was polled gets webhooks now. Returns those that moved over by this. */
+export async function moveToWebhooks(db: Db, companyIds: readonly number[]): Promise<number[]> {
+  const { rows } = await db.query<{ companyId: number }>({
+    name: 'move_to_webhooks',
+    text: `UPDATE companies SET source = 'webhook' WHERE company_id = ANY($1::int4[]) AND source = 'poll'
+      RETURNING company_id AS "companyId"`,
+    values: [int4Array(companyIds)],
+  });
+  return rows.map(row => row.companyId);
 }
 
 export async function listCompanies(db: Db): Promise<Company[]> {
@@ -159,9 +221,9 @@ export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefi
   const { rows } = await db.query<Company & { expiresAt: EpochMs | null; sealedSecrets: Buffer[] }>({
     name: 'find_key',
     text: `SELECT k.expires_at AS "expiresAt", ${COLUMNS},
-        ARRAY(SELECT sealed FROM company_secrets s WHERE s.company_id = c.company_id AND purpose = 'inbound'
+        ARRAY(SELECT sealed FROM company_secrets s WHERE s.company_id = companies.company_id AND purpose = 'inbound'
           AND (s.expires_at IS NULL OR s.expires_at > now())) AS "sealedSecrets"
-      FROM company_keys k JOIN companies c USING (company_id)
+      FROM company_keys k JOIN companies USING (company_id)
       WHERE key_hash = $1 AND (k.expires_at IS NULL OR k.expires_at > now()) AND removed_at IS NULL
         AND stopped_at IS NULL`,
     values: [keyHash],

@@ -6,7 +6,8 @@ import type { EpochMs } from '../domain/time.ts';
 import { byteaArray, int4Array, int8Array, jsonbArray, textArray, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
 
-export type EventSource = 'webhook' | 'reconcile' | 'replay' | 'test';
+/** `reconcile`: a sweep found it. `verify`: a record read again to settle a doubt. */
+export type EventSource = 'webhook' | 'reconcile' | 'verify' | 'replay' | 'test';
 
 /** An event on its way into the inbox. */
 export type NewEvent = {
@@ -78,7 +79,8 @@ export type PendingEvent = {
   readonly resourceId: number;
   readonly status: string;
   readonly source: EventSource;
-  readonly payload: { readonly data?: unknown };
+  /** `read_at`: when we read it from the platform's API; of events that did not come by webhook. */
+  readonly payload: { readonly data?: unknown; readonly read_at?: unknown };
   readonly attempts: number;
   readonly receivedAt: EpochMs;
 };

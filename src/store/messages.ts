@@ -2,7 +2,7 @@
 import type { ChannelName } from '../channels/channel.ts';
 import type { Facts, NoticeKind } from '../domain/notice.ts';
 import type { EpochMs } from '../domain/time.ts';
-import { int4Array, uuidArray } from './binary.ts';
+import { int4Array, int8Array, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
 
 export type MessageKey = { readonly companyId: number; readonly id: string };
@@ -52,6 +52,40 @@ export async function openNotices(db: Db, notices: readonly DueNotice[]): Promis
           now_at: new Date(notice.now).toISOString(),
         })),
       ),
+    ],
+  });
+}
+
+export type NoticesOf = { readonly companyId: number; readonly recordId: number; readonly dueAt: EpochMs };
+
+/** Puts open notices of these bookings off until `dueAt`, where they would leave before. */
+export async function holdNotices(db: Db, holds: readonly NoticesOf[]): Promise<void> {
+  await moveNotices(db, 'hold_notices', 'm.due_at < r.due_at', holds);
+}
+
+/** Lets open notices of these bookings go at `dueAt`, where they would leave later. */
+export async function releaseNotices(db: Db, releases: readonly NoticesOf[]): Promise<void> {
+  await moveNotices(db, 'release_notices', 'm.due_at > r.due_at', releases);
+}
+
+/** A notice that waits for a retry keeps its hour. Index: messages_of_record. */
+async function moveNotices(
+  db: Db,
+  name: string,
+  condition: string,
+  moves: readonly NoticesOf[],
+): Promise<void> {
+  if (moves.length === 0) return;
+  await db.query({
+    name,
+    text: `UPDATE messages m SET due_at = r.due_at
+      FROM unnest($1::int4[], $2::int8[], $3::timestamptz[]) AS r (company_id, record_id, due_at)
+      WHERE m.company_id = r.company_id AND m.record_id = r.record_id AND m.purpose = 'notice' AND m.state = 'due'
+        AND m.attempts = 0 AND ${condition}`,
+    values: [
+      int4Array(moves.map(move => move.companyId)),
+      int8Array(moves.map(move => move.recordId)),
+      moves.map(move => new Date(move.dueAt).toISOString()),
     ],
   });
 }

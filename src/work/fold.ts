@@ -16,12 +16,21 @@ import {
 } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
 import type { EpochMs } from '../domain/time.ts';
-import { type BookingToSave, bookingKey, type NewChange, type StoredBooking } from '../store/bookings.ts';
+import {
+  type BookingKey,
+  type BookingToSave,
+  bookingKey,
+  type NewChange,
+  type StoredBooking,
+} from '../store/bookings.ts';
 import type { Company, CompanyUpdate } from '../store/companies.ts';
+import type { HourCounts } from '../store/coverage.ts';
 import type { PendingEvent } from '../store/inbox.ts';
 import type { EntityUpdate, PersonUpdate } from '../store/people.ts';
+import type { Doubt } from '../store/rereads.ts';
 import { isEntity, readEntity } from '../yclients/entities.ts';
 import { type PersonFields, type RecordBody, readClient, readCompany, readRecord } from '../yclients/wire.ts';
+import { count, doubtOf, readAt, settledBy } from './heard.ts';
 
 /** What an event came to; stored with it and counted. `kept`: a resource or status we do not know. */
 export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test';
@@ -43,6 +52,14 @@ export type Effects = {
   readonly entities: EntityUpdate[];
   readonly companies: { readonly companyId: number; readonly update: CompanyUpdate }[];
   readonly notices: NoticeWish[];
+  /** Records to be read again, and until when their notices wait for it. */
+  readonly doubts: (Doubt & { readonly until: EpochMs })[];
+  /** Records that were read again: their notices wait no longer than the settle time. */
+  readonly settled: (BookingKey & { readonly dueAt: EpochMs })[];
+  /** By company. */
+  readonly counts: Map<number, HourCounts>;
+  /** Companies that were polled and got a webhook. */
+  readonly webhooksBegan: Set<number>;
   /** What was not as we know it: format drift. */
   readonly odd: Finding[];
 };
@@ -55,6 +72,8 @@ export type World = {
 
 const STATUSES = new Set(['create', 'update', 'delete']);
 
+/** How long a notice waits for its record to be read again; then it goes out with what we know. */
+const HOLD_MS = 30_000;
 /** The resource of the event that `send-test` posts. */
 export const TEST_RESOURCE = 'otklik_test';
 
@@ -67,6 +86,10 @@ export function fold(events: readonly PendingEvent[], world: World): Effects {
     entities: [],
     companies: [],
     notices: [],
+    doubts: [],
+    settled: [],
+    counts: new Map(),
+    webhooksBegan: new Set(),
     odd: [],
   };
   for (const group of groupByResource(events)) foldGroup(group, world, effects);
@@ -107,6 +130,9 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   const before = known?.booking ?? null;
   let booking = before;
   let told: ToldByRecipient = known?.told ?? {};
+  let foundVersion = known?.foundVersion ?? null;
+  let doubtUntil = known?.doubtUntil ?? null;
+  let readAgain = false;
 
   for (const event of group) {
     if (!STATUSES.has(event.status)) {
@@ -115,11 +141,29 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
       continue;
     }
     const body = readRecord(event.status, event.payload.data, company.botApiPrefix ?? undefined);
+    const receivedAt = readAt(event) ?? event.receivedAt;
     // A body without a version was true when it was received at the latest.
-    const version = body.version ?? event.receivedAt;
-    const merged = merge(booking, body.fields, version);
-    if (becomesKnown(booking, merged.booking) && isBaseline(merged.booking, event.status, event.receivedAt)) {
+    const version = body.version ?? receivedAt;
+    const merged = merge(booking, body.fields, version, settledBy(event));
+    const sight = {
+      status: event.status,
+      receivedAt,
+      knownSince: company.knownSince,
+      imported: company.apiUsable || event.source === 'reconcile',
+    };
+    if (becomesKnown(booking, merged.booking) && isBaseline(merged.booking, sight)) {
       told = { ...told, ...baseline(merged.booking, company.zone) };
+    }
+    const heard = { event, body, version, receivedAt, before: booking, effect: merged.effect };
+    foundVersion = count(heard, foundVersion, company, effects.counts);
+    if (event.source === 'webhook' && company.source === 'poll') effects.webhooksBegan.add(company.companyId);
+    const reason = doubtOf(heard, company);
+    if (reason !== null) {
+      doubtUntil = doubtUntil !== null && doubtUntil > world.now ? doubtUntil : world.now + HOLD_MS;
+      effects.doubts.push({ ...key, reason, until: doubtUntil });
+    } else if (event.source === 'verify') {
+      doubtUntil = null;
+      readAgain = true;
     }
     for (const change of changesBetween(booking, merged.booking, company.zone)) {
       effects.changes.push({ ...key, eventId: event.id, ...kindAndDetail(change), changedAt: version });
@@ -135,11 +179,16 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     ...key,
     booking,
     told,
+    foundVersion,
+    doubtUntil,
     state: stateOf(booking, company.zone),
     startsAt: startsAt(booking, company.zone),
   });
-  if (!company.removed && !company.stopped)
-    pushNotices(key, { before, after: booking, told }, company, world.now, effects);
+  if (readAgain && doubtUntil === null) {
+    effects.settled.push({ ...key, dueAt: world.now + company.settleMs });
+  }
+  const moved = { before, after: booking, told, doubtUntil };
+  if (!company.removed && !company.stopped) pushNotices(key, moved, company, world.now, effects);
 }
 
 /** Whether a booking's hour and client have just become known: the moment at which it can be baseline or news. */
@@ -177,20 +226,21 @@ function person(fields: PersonFields): PersonFields {
 
 function pushNotices(
   key: { companyId: number; recordId: number },
-  moved: { before: Booking | null; after: Booking; told: ToldByRecipient },
+  moved: { before: Booking | null; after: Booking; told: ToldByRecipient; doubtUntil: EpochMs | null },
   company: Company,
   now: EpochMs,
   effects: Effects,
 ): void {
-  const { before, after, told } = moved;
+  const { before, after, told, doubtUntil } = moved;
   if (hasBegun(after, company.zone, now)) return;
+  const dueAt = Math.max(now + company.settleMs, doubtUntil ?? 0);
   for (const recipient of recipientsOf(after, told)) {
     const was = before === null ? null : factsFor(recipient, before, company.zone);
     const is = factsFor(recipient, after, company.zone);
     const heard = told[recipient];
     if (before !== null && sameFacts(was, is)) continue;
     if (noticeBetween(heard?.facts ?? null, is) === null) continue;
-    effects.notices.push({ ...key, recipient, step: (heard?.step ?? 0) + 1, dueAt: now + company.settleMs });
+    effects.notices.push({ ...key, recipient, step: (heard?.step ?? 0) + 1, dueAt });
   }
 }
 

@@ -12,7 +12,8 @@ import type { Log } from '../log.ts';
 import { describeError } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { appendChanges, lockBookings, rezoneBookings, saveBookings } from '../store/bookings.ts';
-import { findCompanies, updateCompany } from '../store/companies.ts';
+import { audit, findCompanies, moveToWebhooks, updateCompany } from '../store/companies.ts';
+import { addCounts } from '../store/coverage.ts';
 import {
   buryEvent,
   completeEvents,
@@ -21,9 +22,10 @@ import {
   retryEvent,
   wakeEvents,
 } from '../store/inbox.ts';
-import { openNotices } from '../store/messages.ts';
+import { holdNotices, openNotices, releaseNotices } from '../store/messages.ts';
 import { saveEntities, savePeople } from '../store/people.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { requestRereads } from '../store/rereads.ts';
 import {
   announceWorker,
   fenceShards,
@@ -51,6 +53,11 @@ const IDLE_MS = 200;
 const MAX_ATTEMPTS = 5;
 const FIRST_RETRY_MS = 1_000;
 const CONFLICT_TRIES = 5;
+/**
+ * From a doubt to the reading: the platform's own copies may lag, and what was said within two seconds before a reading
+ * is not settled by it.
+ */
+const REREAD_AFTER_MS = 2_500;
 
 export type ProcessDeps = {
   readonly pool: Pool;
@@ -226,7 +233,7 @@ async function commitWithRetries(
   deps: ProcessDeps,
   owner: string,
   events: readonly PendingEvent[],
-): Promise<Effects> {
+): Promise<Outcome> {
   for (let tries = 1; ; tries += 1) {
     try {
       // Not durable by itself: after a crash the events are pending again and come to the same. Whatever follows from
@@ -243,7 +250,7 @@ async function commitBatch(
   db: Db,
   owner: string,
   fetched: readonly PendingEvent[],
-): Promise<Effects> {
+): Promise<Outcome> {
   const now = deps.now();
   const keys = fetched
     .filter(event => event.resource === 'record')
@@ -255,11 +262,14 @@ async function commitBatch(
   ]);
   const events = fetched.filter(event => ours.has(event.shard));
   const effects = fold(events, { bookings, companies, now });
-  await write(db, effects, now);
-  return effects;
+  const movedOver = await write(db, effects, now);
+  return { ...effects, movedOver };
 }
 
-async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {
+/** What a batch came to, and the companies that moved from polling to webhooks by it. */
+type Outcome = Effects & { readonly movedOver: readonly number[] };
+
+async function write(db: Db, effects: Effects, now: EpochMs): Promise<readonly number[]> {
   const written = Promise.all([
     saveBookings(db, effects.bookings),
     appendChanges(db, effects.changes),
@@ -273,19 +283,39 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {
       db,
       effects.notices.map(notice => ({ ...notice, id: newId(), now })),
     ),
+    requestRereads(db, effects.doubts, now + REREAD_AFTER_MS),
+    holdNotices(
+      db,
+      effects.doubts.map(doubt => ({ ...doubt, dueAt: doubt.until })),
+    ),
+    releaseNotices(db, effects.settled),
   ]);
   const [completed] = await Promise.all([completeEvents(db, effects.done), written]);
   if (completed !== effects.done.length) {
     throw new Error(`${effects.done.length} events were processed but ${completed} were still pending`);
   }
+  const movedOver =
+    effects.webhooksBegan.size === 0 ? [] : await moveToWebhooks(db, [...effects.webhooksBegan]);
+  for (const companyId of movedOver) {
+    await audit(db, { actor: 'otklik', action: 'company.webhooks_began', companyId });
+  }
+  if (effects.counts.size > 0) await addCounts(db, [...effects.counts.values()], now);
+  return movedOver;
 }
 
-function report(deps: BatchDeps, effects: Effects, durationMs: number): void {
+function report(deps: BatchDeps, effects: Outcome, durationMs: number): void {
   const { metrics, log } = deps;
   for (const { resource, effect } of effects.done)
     metrics.processed.inc({ resource: metrics.known(resource), effect });
+  for (const { missed, late } of effects.counts.values()) {
+    metrics.missed.inc(missed);
+    metrics.late.inc(late);
+  }
   deps.drift.add(effects.odd);
-  if (effects.notices.length > 0) deps.onNotices();
+  if (effects.notices.length > 0 || effects.settled.length > 0) deps.onNotices();
+  for (const companyId of effects.movedOver) {
+    log.info({ company_id: companyId }, 'webhooks have begun: polled no more, reconciled from now on');
+  }
   if (effects.done.length === 0) return;
   log.debug(
     { loop: 'process', count: effects.done.length, duration_ms: Math.round(durationMs) },

@@ -204,7 +204,7 @@ export async function followUp(
     if (hasBegun(stored.booking, company.zone, scene.now) || sameFacts(after, facts)) continue;
     const last = moved[recipient];
     if (noticeBetween(last?.facts ?? null, facts) === null) continue;
-    const dueAt = scene.now + company.settleMs;
+    const dueAt = Math.max(scene.now + company.settleMs, stored.doubtUntil ?? 0);
     notices.push({
       companyId,
       recordId,

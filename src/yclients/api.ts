@@ -94,6 +94,9 @@ export type Operation =
   | 'move_record'
   | 'delete_record';
 
+/** As much of it as reconciliation reads. */
+export type JournalApi = Pick<CompanyApi, 'records' | 'record'>;
+
 /**
  * - `unauthorised`: a token is wrong, or a half of the header is missing; `forbidden`: the user lacks a right
  * - `limited`: too many calls; `unavailable`: down, hanging, or a body that is not the API's

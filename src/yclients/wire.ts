@@ -68,6 +68,21 @@ export function carriesVersion(body: unknown): boolean {
   return version !== undefined && /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}/.test(version);
 }
 
+/** A record as the API lists it: whose it is, and what it says. */
+export type ListedRecord = {
+  readonly recordId: number;
+  readonly companyId: number | undefined;
+  readonly data: unknown;
+};
+
+/** Undefined when it is no record. */
+export function readListed(item: unknown): ListedRecord | undefined {
+  const reader = new Reader(item, 'record');
+  const recordId = reader.get('id', id);
+  if (recordId === undefined) return undefined;
+  return { recordId, companyId: reader.get('company_id', id), data: item };
+}
+
 /** A person as a client or record body describes them. A field the body does not mention is absent. */
 export type PersonFields = {
   readonly name?: string;

@@ -82,6 +82,12 @@ async function operations(values: Readonly<Record<string, string>>): Promise<Ope
 
 const bodies: Record<string, unknown> = {
   'POST /companies': { companyId: 70_001, title: 'Василёк', zone: 'Europe/Moscow' },
+  'PATCH /companies/{company}': {
+    source: 'poll',
+    verify: 'always',
+    pollMs: 30_000,
+    userToken: 'canary-user-token-77',
+  },
   'PUT /companies/{company}/clients/{client}/addresses/{channel}': { address: '123456789' },
 };
 

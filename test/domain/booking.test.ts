@@ -117,9 +117,22 @@ test('a notice is the difference between what was heard and what is true', () =>
 test('a booking of long ago first seen by an update is from before us; a fresh one, or a create, is news', () => {
   const hour = 3_600_000;
   const made = (createdAt: number) => booking({ createdAt });
-  assert.ok(isBaseline(made(0), 'update', 2 * hour));
-  assert.ok(!isBaseline(made(2 * hour), 'update', 2.5 * hour));
-  assert.ok(!isBaseline(made(0), 'create', 2 * hour));
+  const sight = { status: 'update', knownSince: 0, imported: false };
+  assert.ok(isBaseline(made(0), { ...sight, receivedAt: 2 * hour }));
+  assert.ok(!isBaseline(made(2 * hour), { ...sight, receivedAt: 2.5 * hour }));
+  assert.ok(!isBaseline(made(0), { ...sight, status: 'create', receivedAt: 2 * hour }));
+});
+
+test('whatever was made before we began is from before us; once the journal was read, all that was made since is news', () => {
+  const hour = 3_600_000;
+  const made = (createdAt: number) => booking({ createdAt });
+  const sight = { receivedAt: 10 * hour, knownSince: 2 * hour + 700 };
+  assert.ok(isBaseline(made(hour), { ...sight, status: 'create', imported: false }));
+  assert.ok(isBaseline(made(hour), { ...sight, status: 'create', imported: true }));
+  assert.ok(isBaseline(made(3 * hour), { ...sight, status: 'update', imported: false }));
+  assert.ok(!isBaseline(made(3 * hour), { ...sight, status: 'update', imported: true }));
+  // The platform's moments are whole seconds: what was made in the second of our beginning is not from before it.
+  assert.ok(!isBaseline(made(2 * hour), { ...sight, status: 'create', imported: false }));
 });
 
 test('makers are known by the record where it tells', () => {

@@ -92,7 +92,8 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
     next.dueAt ??= receivedAt + settleMs;
     entries.set(event.resourceId, next);
     const isFirst = !isKnown(known) && isKnown(booking);
-    if (!isFirst || has('announces_baseline') || !isBaseline(booking, event.status, receivedAt)) continue;
+    const sight = { status: event.status, receivedAt, knownSince: 0, imported: false };
+    if (!isFirst || has('announces_baseline') || !isBaseline(booking, sight)) continue;
     for (const recipient of recipientsOf(booking, {})) {
       const facts = factsFor(recipient, booking, zone);
       if (facts !== null) next.told.set(recipient, facts);

@@ -12,6 +12,7 @@ import { loadTemplates } from '../../src/templates.ts';
 import { createVault } from '../../src/vault.ts';
 import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
 import { createProcessor, type Processor } from '../../src/work/process.ts';
+import { createReconciler, type ReconcileDeps, type Reconciler } from '../../src/work/reconcile.ts';
 import { testDatabase } from '../support/database.ts';
 
 export type Pipeline = {
@@ -36,6 +37,8 @@ export type Pipeline = {
     processor: Processor;
     dispatcher: Dispatcher;
   };
+  /** A reconciler on the same clock and database. */
+  reconciler(apiOf: ReconcileDeps['apiOf']): Reconciler;
   close(): Promise<void>;
 };
 
@@ -86,6 +89,8 @@ export async function createPipeline(
         webhookUrl: null,
         botApiPrefix: null,
         signatureRequired: false,
+        // As old as can be, so that tests may make bookings at any time.
+        knownSince: 0,
         ...company,
       });
     },
@@ -112,6 +117,14 @@ export async function createPipeline(
       await pipeline.dispatcher.drain();
     },
     another: build,
+    reconciler: apiOf =>
+      createReconciler({
+        ...{ pool, log, apiOf },
+        metrics: createMetrics(),
+        now: () => pipeline.now,
+        random: () => 0.5,
+        onFound: () => {},
+      }),
     async close() {
       await pipeline.processor.stop();
       await pipeline.dispatcher.stop();

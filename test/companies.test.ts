@@ -1,0 +1,90 @@
+/** What an operator sets of a company: how it is read, and the token it is read with. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { addCompany, dropCompany, setCompany } from '../src/companies.ts';
+import { findCompanies, findNewestSecrets } from '../src/store/companies.ts';
+import { createPool, type Pool } from '../src/store/pool.ts';
+import { parkSweep, planBaseline } from '../src/store/sweeps.ts';
+import { createVault } from '../src/vault.ts';
+import { type TestDatabase, testDatabase } from './support/database.ts';
+
+const TOKEN = 'canary-user-token-1a2b3c';
+const vault = createVault(Buffer.alloc(32, 1));
+let database: TestDatabase;
+let pool: Pool;
+before(async () => {
+  database = await testDatabase();
+  pool = createPool(database.url, { max: 4, name: 'test', statementTimeoutMs: 10_000 });
+});
+after(async () => {
+  await pool.end();
+  await database.close();
+});
+
+const deps = () => ({ pool, vault, actor: 'command' }) as const;
+const salon = (companyId: number) => ({
+  companyId,
+  title: 'Студия Север',
+  zone: 'Europe/Moscow',
+  brand: 'yclients' as const,
+  locale: 'ru' as const,
+  settleMs: 0,
+  route: ['console'],
+  webhookUrl: null,
+  botApiPrefix: null,
+  signatureRequired: false,
+});
+
+test('a company is read as it is set, with a token that is kept sealed and written down nowhere', async () => {
+  const { companyId } = await addCompany(deps(), { ...salon(1), source: 'poll' }, TOKEN);
+  const set = await setCompany(deps(), companyId, {
+    source: 'both',
+    pollMs: 30_000,
+    userToken: `${TOKEN}-2`,
+  });
+  assert.deepEqual([set.source, set.pollMs, set.sweepMs, set.verify], ['both', 30_000, 900_000, 'doubt']);
+  const sealed = (await findNewestSecrets(pool, [companyId], 'user')).get(companyId);
+  assert.ok(sealed);
+  assert.equal(vault.open(sealed), `${TOKEN}-2`);
+  assert.ok(!sealed.includes(TOKEN));
+  const { rows } = await pool.query<{ action: string; subject: string }>(
+    'SELECT action, subject FROM audit_log ORDER BY id',
+  );
+  assert.deepEqual(rows.at(-1), { action: 'company.set', subject: 'source,pollMs,userToken' });
+  assert.ok(!JSON.stringify(rows).includes('canary'));
+});
+
+test('a new token is tried at once, however long the wrong one had to wait', async () => {
+  const { companyId } = await addCompany(deps(), salon(2));
+  await planBaseline(pool, companyId, Date.now());
+  const owner = '0193b3b0-0000-7000-8000-000000000000';
+  await pool.query('UPDATE sweeps SET leased_by = $2 WHERE company_id = $1', [companyId, owner]);
+  const dueAt = Date.now() + 6 * 3_600_000;
+  await parkSweep(pool, { companyId, kind: 'baseline', owner, dueAt, failures: 7, error: 'wrong token' });
+  await setCompany(deps(), companyId, { userToken: TOKEN });
+  const { rows } = await pool.query<{ due: boolean; failures: number }>(
+    'SELECT due_at <= now() AS due, failures FROM sweeps WHERE company_id = $1',
+    [companyId],
+  );
+  assert.deepEqual(rows, [{ due: true, failures: 0 }]);
+});
+
+test('a company that comes back is met for the first time: its journal is read anew, what was made before is no news', async () => {
+  const { companyId } = await addCompany(deps(), { ...salon(3), knownSince: 0 });
+  await planBaseline(pool, companyId, Date.now());
+  await dropCompany(deps(), companyId);
+  await addCompany(deps(), salon(3));
+  const company = (await findCompanies(pool, [companyId])).get(companyId);
+  assert.ok(company && company.knownSince > Date.now() - 60_000);
+  assert.equal(company.apiUsable, false);
+});
+
+test('a company that is read only long after it was added does not take a month of bookings for news', async () => {
+  const { companyId } = await addCompany(deps(), { ...salon(4), knownSince: Date.now() - 30 * 86_400_000 });
+  const now = Date.now();
+  await planBaseline(pool, companyId, now);
+  const known = async () => (await findCompanies(pool, [companyId])).get(companyId)?.knownSince;
+  assert.equal(await known(), now - 3_600_000);
+  await planBaseline(pool, companyId, now + 3_600_000);
+  assert.equal(await known(), now - 3_600_000, 'planned once');
+});
