@@ -1,5 +1,6 @@
 /** The commands. Each is a few lines here and a function in `commands/`; `--json` prints one JSON value everywhere. */
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { backup, restore } from './commands/backup.ts';
 import {
   addressSet,
   companyAdd,
@@ -180,6 +181,19 @@ program
   .description('bring the database up to this version')
   .addOption(json())
   .action(runCommand(migrateCommand));
+program
+  .command('backup <directory>')
+  .description('everything as of one moment, sealed, into a new directory; the service goes on')
+  .option('--key-file <file>', 'seal with the passphrase in this file instead of OTKLIK_KEY')
+  .addOption(json())
+  .action(runCommand(backup));
+program
+  .command('restore <directory>')
+  .description('a backup into an empty database, checked whole before anything is written')
+  .option('--key-file <file>', 'the passphrase it was sealed with')
+  .option('--resume', 'the service was stopped before the backup and never ran since: send what was due')
+  .addOption(json())
+  .action(runCommand(restore));
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')

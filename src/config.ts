@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { PlainError } from './log.ts';
 
-export const ROLES = ['receive', 'process', 'dispatch', 'web'] as const;
+export const ROLES = ['receive', 'process', 'dispatch', 'upkeep', 'web'] as const;
 export type Role = (typeof ROLES)[number];
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -21,6 +21,7 @@ const key = z
     bytes => bytes.length === 32,
     'must be 32 bytes, written as base64 or hex: try `openssl rand -base64 32`',
   );
+const days = z.coerce.number().int().min(0).max(36_500);
 const url = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
 const schema = z.object({
@@ -42,7 +43,7 @@ const schema = z.object({
   ROLES: list
     .pipe(z.array(z.enum(ROLES)).min(1))
     .default([...ROLES])
-    .describe('What this process does: receive, process, dispatch, web.'),
+    .describe('What this process does: receive, process, dispatch, upkeep, web.'),
   OTKLIK_KEY: key
     .optional()
     .describe('32 bytes that seal stored secrets. Embedded: generated into DATA_DIR.'),
@@ -81,6 +82,17 @@ const schema = z.object({
     .stringbool()
     .default(false)
     .describe('Lets the webhook channel call loopback and private addresses (a bot on the same machine).'),
+  KEEP_EVENTS_DAYS: days
+    .default(90)
+    .describe('Days that processed events are kept, with what the platform sent. 0: for ever.'),
+  KEEP_MESSAGES_DAYS: days
+    .default(365)
+    .describe('Days that ended messages are kept, with their text and every try. 0: for ever.'),
+  KEEP_BOOKINGS_DAYS: days
+    .default(730)
+    .describe(
+      'Days after its visit that a booking is kept, with its history and people who have no other. 0: for ever.',
+    ),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -104,4 +116,16 @@ export function readConfig(environment: Environment): Config {
     throw new PlainError('the configuration is not valid:\n  EMAIL_FROM: must be set when SMTP_URL is');
   }
   return parsed.data;
+}
+
+/** Every setting with what holds when it is unset, for docs/configuration.md. */
+export function describeSettings(): readonly {
+  readonly name: string;
+  readonly default: string;
+  readonly meaning: string;
+}[] {
+  return Object.entries(schema.shape).map(([name, setting]) => {
+    const unset = setting.safeParse(undefined).data;
+    return { name, default: unset === undefined ? '' : String(unset), meaning: setting.description ?? '' };
+  });
 }

@@ -21,13 +21,15 @@ export type Company = {
   readonly botApiPrefix: string | null;
   readonly signatureRequired: boolean;
   readonly removed: boolean;
+  /** What is no newer may have been told already, before a backup was restored; null: no backup was. */
+  readonly quietUntil: EpochMs | null;
 };
 
 const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, address, settle_ms AS "settleMs", route,
   webhook_url AS "webhookUrl", bot_api_prefix AS "botApiPrefix", signature_required AS "signatureRequired",
-  removed_at IS NOT NULL AS removed`;
+  removed_at IS NOT NULL AS removed, quiet_until AS "quietUntil"`;
 
-export type NewCompany = Omit<Company, 'phone' | 'address' | 'removed'>;
+export type NewCompany = Omit<Company, 'phone' | 'address' | 'removed' | 'quietUntil'>;
 
 /** Adds a company, or brings one that was removed back with these settings. False when it is there already. */
 export async function insertCompany(db: Db, company: NewCompany): Promise<boolean> {
