@@ -11,6 +11,7 @@ import {
 } from './commands/company.ts';
 import { demo } from './commands/demo.ts';
 import { doctor } from './commands/doctor.ts';
+import { erasePersonCommand } from './commands/erase.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
 import { runCommand } from './commands/run.ts';
 import { sendTest } from './commands/send-test.ts';
@@ -194,6 +195,15 @@ program
   .option('--resume', 'the service was stopped before the backup and never ran since: send what was due')
   .addOption(json())
   .action(runCommand(restore));
+program
+  .command('erase-person <company>')
+  .description('remove a person’s data everywhere; what was sent and when is kept without them')
+  .option('--client <id>', 'the client’s id at the platform')
+  .option('--phone <number>', 'everyone known by this number')
+  .option('--dry-run', 'say what would be removed')
+  .option('--readmit', 'the other way: let a client who was erased be known again')
+  .addOption(json())
+  .action(runCommand(erasePersonCommand));
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')

@@ -21,6 +21,7 @@ import { loadTemplates } from './templates.ts';
 import { VERSION } from './version.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createProcessor, type Processor } from './work/process.ts';
+import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
 
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
 const RECEIVE_STATEMENT_TIMEOUT_MS = 4_000;
@@ -70,7 +71,10 @@ export async function startService(config: Config, { log, console }: ServiceOpti
       })
     : undefined;
   const processor: Processor | undefined = has('process')
-    ? createProcessor({ pool, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
+    ? createProcessor({ pool, log, metrics, now, random, vault, onNotices: () => dispatcher?.wake() })
+    : undefined;
+  const upkeep: Upkeep | undefined = has('upkeep')
+    ? createUpkeep({ pool, log, metrics, now, keep: keepOf(config) })
     : undefined;
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, onAppended: () => processor?.wake() })
@@ -94,6 +98,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
       await receiver?.close();
       await processor?.stop();
       await dispatcher?.stop();
+      await upkeep?.stop();
       await closeChannels(channels);
       await closeServer(admin);
       await opened.close();
@@ -112,6 +117,7 @@ export async function startService(config: Config, { log, console }: ServiceOpti
   }
   processor?.start();
   dispatcher?.start();
+  upkeep?.start();
   return {
     publicPort: portOf(receiver?.app),
     adminPort: portOf(admin) ?? config.ADMIN_PORT,
@@ -171,6 +177,15 @@ function buildReceiver(
       await ingest.flushed();
       await pool.end();
     },
+  };
+}
+
+function keepOf(config: Config): Keep {
+  const { KEEP_EVENTS_DAYS, KEEP_MESSAGES_DAYS, KEEP_BOOKINGS_DAYS } = config;
+  return {
+    eventsDays: KEEP_EVENTS_DAYS,
+    messagesDays: KEEP_MESSAGES_DAYS,
+    bookingsDays: KEEP_BOOKINGS_DAYS,
   };
 }
 

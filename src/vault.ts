@@ -15,6 +15,8 @@ import { PlainError } from './log.ts';
 export type Vault = {
   /** The keyed hash, 32 bytes, under which a URL key is stored and looked up. */
   hashKey(urlKey: string): Buffer;
+  /** The keyed hash, 32 bytes, by which an erased client is recognised. */
+  hashClient(companyId: number, clientId: number): Buffer;
   seal(secret: string): Buffer;
   /** Throws when the secret was sealed under another OTKLIK_KEY or altered. */
   open(sealed: Buffer): string;
@@ -30,10 +32,13 @@ export function createVault(masterKey: Buffer): Vault {
   if (masterKey.length !== 32) throw new PlainError('OTKLIK_KEY must be 32 bytes, written as base64 or hex');
   const derive = (use: string) => Buffer.from(hkdfSync('sha256', masterKey, '', `otklik ${use}`, 32));
   const hashingKey = createSecretKey(derive('url-key'));
+  const erasedKey = createSecretKey(derive('erased-client'));
   const sealingKey = derive('seal');
 
   return {
     hashKey: urlKey => createHmac('sha256', hashingKey).update(urlKey).digest(),
+    hashClient: (companyId, clientId) =>
+      createHmac('sha256', erasedKey).update(`${companyId}:${clientId}`).digest(),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);

@@ -12,6 +12,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   store: ['store', 'domain', 'channels/channel.ts', 'ids.ts'],
   ingest: ['ingest', 'domain', 'store', 'yclients', 'ids.ts'],
   channels: ['channels', 'domain'],
+  backup: ['backup', 'domain', 'store', 'log.ts', 'version.ts'],
   work: [
     'work',
     'domain',

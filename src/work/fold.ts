@@ -29,8 +29,11 @@ import {
   readRecord,
 } from '../yclients/wire.ts';
 
-/** What an event came to; stored with it and counted. `kept`: a resource or status we do not know. */
-export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test';
+/**
+ * What an event came to; stored with it and counted. `kept`: a resource or status we do not know. `erased`: it spoke of
+ * a client who was erased, and nothing else was in it.
+ */
+export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test' | 'erased';
 
 /** Someone is to be told of a booking, if it still differs when the settle time is over. */
 export type NoticeWish = {

@@ -13,6 +13,7 @@ import { describeError } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { appendChanges, lockBookings, rezoneBookings, saveBookings } from '../store/bookings.ts';
 import { findCompanies, updateCompany } from '../store/companies.ts';
+import { scrubEvents } from '../store/erase.ts';
 import {
   buryEvent,
   completeEvents,
@@ -32,7 +33,9 @@ import {
   retireWorker,
   takeShards,
 } from '../store/shards.ts';
+import type { Vault } from '../vault.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
+import { forgetErased } from './forget.ts';
 import { createLoop, type Loop } from './loop.ts';
 
 const SHARDS = 64;
@@ -56,6 +59,8 @@ export type ProcessDeps = {
   readonly now: () => EpochMs;
   /** 0 ≤ x < 1, for jitter. */
   readonly random: () => number;
+  /** Recognises clients who were erased. */
+  readonly vault: Pick<Vault, 'hashClient'>;
   /** Notices were opened: the dispatcher may have work. */
   readonly onNotices: () => void;
 };
@@ -242,9 +247,16 @@ async function commitBatch(
     .map(event => ({ companyId: event.companyId, recordId: event.resourceId }));
   const bookings = await lockBookings(db, keys);
   const companies = await findCompanies(db, [...new Set(events.map(event => event.companyId))]);
-  const effects = fold(events, { bookings, companies, now });
+  const { events: left, scrubbed } = await forgetErased(db, deps.vault, events);
+  const effects = fold(left, { bookings, companies, now });
   await write(db, effects, now);
-  return effects;
+  if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
+  const ended = scrubbed.filter(event => event.resource !== 'record');
+  return { ...effects, done: [...effects.done, ...ended.map(erasedEffect)] };
+}
+
+function erasedEffect({ id, resource }: PendingEvent): Effects['done'][number] {
+  return { id, resource, effect: 'erased' };
 }
 
 async function write(db: Db, effects: Effects, now: EpochMs): Promise<void> {

@@ -40,6 +40,7 @@ export type Pipeline = {
 };
 
 const log = createLog('silent');
+const vault = createVault(Buffer.alloc(32, 1));
 
 export async function createPipeline(
   options: { idempotent?: boolean; leaseMs?: number } = {},
@@ -58,13 +59,16 @@ export async function createPipeline(
   };
   const build: Pipeline['another'] = (other = {}) => {
     const channels = new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
-    const common = { pool, log, metrics: createMetrics(), now: () => pipeline.now, random: () => 0.5 };
+    const common = {
+      ...{ pool, log, vault, metrics: createMetrics() },
+      now: () => pipeline.now,
+      random: () => 0.5,
+    };
     const leaseMs = other.leaseMs ?? options.leaseMs;
     const dispatcher = createDispatcher({
       ...common,
       channels,
       texts: createTexts(loadTemplates()),
-      vault: createVault(Buffer.alloc(32, 1)),
       ...(leaseMs === undefined ? {} : { leaseMs }),
     });
     return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };

@@ -1,0 +1,40 @@
+/** Events that speak of an erased client lose their people before anything is made of them. */
+import { findErased } from '../store/erase.ts';
+import type { PendingEvent } from '../store/inbox.ts';
+import type { Db } from '../store/pool.ts';
+import type { Vault } from '../vault.ts';
+import { clientsIn, withoutPeople } from '../yclients/scrub.ts';
+
+export type Forgotten = {
+  /** What is left to be processed. */
+  readonly events: readonly PendingEvent[];
+  /** To be written back by `scrubEvents`: these lost their people, and all but records are done with that. */
+  readonly scrubbed: readonly PendingEvent[];
+};
+
+/** Within a batch's transaction; writes nothing. One lookup where nobody was erased, which is nearly always. */
+export async function forgetErased(
+  db: Db,
+  vault: Pick<Vault, 'hashClient'>,
+  events: readonly PendingEvent[],
+): Promise<Forgotten> {
+  const erased = await findErased(db, [...new Set(events.map(event => event.companyId))]);
+  if (erased.length === 0) return { events, scrubbed: [] };
+  const known = new Set(erased.map(({ companyId, hash }) => `${companyId}:${hash.toString('hex')}`));
+  const isErased = (companyId: number, clientId: number) =>
+    known.has(`${companyId}:${vault.hashClient(companyId, clientId).toString('hex')}`);
+  const speaksOfThem = ({ companyId, resource, resourceId, payload }: PendingEvent) => {
+    const own = resource === 'client' ? [resourceId] : [];
+    return [...new Set([...own, ...clientsIn(payload)])].some(id => isErased(companyId, id));
+  };
+  const left = events.map(event => (speaksOfThem(event) ? withoutTheirs(event) : event));
+  const scrubbed = left.filter((event, index) => event !== events[index]);
+  return {
+    events: left.filter(event => event.resource === 'record' || !scrubbed.includes(event)),
+    scrubbed,
+  };
+}
+
+function withoutTheirs(event: PendingEvent): PendingEvent {
+  return { ...event, payload: withoutPeople(event.resource, event.payload) };
+}
