@@ -152,6 +152,7 @@ function literal(text: string): string {
 }
 
 async function scrubAll(db: Db, search: EventSearch): Promise<number> {
+  const isErased = (id: number) => search.clientIds.includes(id);
   let after = FIRST_ID;
   let count = 0;
   for (;;) {
@@ -160,7 +161,10 @@ async function scrubAll(db: Db, search: EventSearch): Promise<number> {
     if (theirs.length > 0) {
       await scrubEvents(
         db,
-        theirs.map(({ id, resource, payload }) => ({ id, payload: withoutPeople(resource, payload) })),
+        theirs.map(({ id, resource, payload }) => ({
+          id,
+          payload: withoutPeople(resource, payload, isErased),
+        })),
       );
     }
     count += theirs.length;

@@ -9,9 +9,11 @@ const NOT_DATA = new Set(['migrations', 'settings', 'shards', 'workers']);
 
 /** The first reason why a database is not free to be restored into; undefined when it is. */
 export async function whyNotFresh(client: CopyClient): Promise<string | undefined> {
-  const tables = (await listTables(client)).map(table => table.name);
+  const shapes = await listTables(client);
+  const tables = shapes.map(table => table.name);
   if (tables.length === 0) return undefined;
-  if (!tables.includes('migrations')) return `it has tables that are not Otklik's, ${tables[0]} for one`;
+  const ours = shapes.some(({ name, columns }) => name === 'migrations' && columns.includes('applied_at'));
+  if (!ours) return `it has tables that are not Otklik's, ${tables[0]} for one`;
   for (const name of tables.filter(table => !NOT_DATA.has(table))) {
     const { rows } = await client.query<{ filled: boolean }>(
       `SELECT EXISTS (SELECT FROM ${pg.escapeIdentifier(name)}) AS filled`,

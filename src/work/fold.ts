@@ -206,7 +206,8 @@ function foldOther(event: PendingEvent, effects: Effects): Effect {
   const { data } = event.payload;
   if (resource === TEST_RESOURCE) return 'test';
   if (!STATUSES.has(status)) return 'kept';
-  if (resource === 'client') {
+  // A client's id is above 0; an event of one who was erased has lost it.
+  if (resource === 'client' && resourceId > 0) {
     const body = readClient(status, data);
     effects.odd.push(...body.odd);
     effects.people.push({

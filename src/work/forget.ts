@@ -23,18 +23,16 @@ export async function forgetErased(
   const known = new Set(erased.map(({ companyId, hash }) => `${companyId}:${hash.toString('hex')}`));
   const isErased = (companyId: number, clientId: number) =>
     known.has(`${companyId}:${vault.hashClient(companyId, clientId).toString('hex')}`);
-  const speaksOfThem = ({ companyId, resource, resourceId, payload }: PendingEvent) => {
+  const left = events.map(event => {
+    const { companyId, resource, resourceId, payload } = event;
     const own = resource === 'client' ? [resourceId] : [];
-    return [...new Set([...own, ...clientsIn(payload)])].some(id => isErased(companyId, id));
-  };
-  const left = events.map(event => (speaksOfThem(event) ? withoutTheirs(event) : event));
+    const erasedIds = new Set([...own, ...clientsIn(payload)].filter(id => isErased(companyId, id)));
+    if (erasedIds.size === 0) return event;
+    return { ...event, payload: withoutPeople(resource, payload, id => erasedIds.has(id)) };
+  });
   const scrubbed = left.filter((event, index) => event !== events[index]);
   return {
     events: left.filter(event => event.resource === 'record' || !scrubbed.includes(event)),
     scrubbed,
   };
-}
-
-function withoutTheirs(event: PendingEvent): PendingEvent {
-  return { ...event, payload: withoutPeople(event.resource, event.payload) };
 }

@@ -43,13 +43,22 @@ function idsOf(value: unknown): number[] {
   return typeof number === 'number' && Number.isSafeInteger(number) && number > 0 ? [number] : [];
 }
 
-/** The body without its people. A record's client is said to be none. */
-export function withoutPeople(resource: string, payload: Payload): Payload {
+/**
+ * The body without its people. Where a record's client is erased it is said to have none; another's id stays, since
+ * the booking is theirs.
+ */
+export function withoutPeople(
+  resource: string,
+  payload: Payload,
+  isErased: (clientId: number) => boolean,
+): Payload {
   const { company_id, resource_id, status } = payload;
   const envelope = { company_id, resource: payload.resource, status };
   if (resource === 'client') return envelope;
   if (resource !== 'record' || !isObject(payload.data)) return { ...envelope, resource_id };
-  const { staff, services, ...data } = payload.data;
+  const { staff, services, client, ...data } = payload.data;
+  const [clientId] = isObject(client) ? idsOf(client.id) : [];
+  const theirs = clientId !== undefined && !isErased(clientId) ? { id: clientId } : null;
   return {
     ...envelope,
     resource_id,
@@ -59,7 +68,8 @@ export function withoutPeople(resource: string, payload: Payload): Payload {
       ...(Array.isArray(services)
         ? { services: services.filter(isObject).map(item => pick(item, ['id', 'title', 'amount'])) }
         : {}),
-      client: null,
+      // Absent says nothing, null says that there is none.
+      ...(client === undefined ? {} : { client: theirs }),
     },
   };
 }

@@ -9,12 +9,14 @@ import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
-import { createVault } from '../../src/vault.ts';
+import { createVault, type Vault } from '../../src/vault.ts';
 import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
 import { createProcessor, type Processor } from '../../src/work/process.ts';
-import { testDatabase } from '../support/database.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 export type Pipeline = {
+  readonly url: string;
+  readonly vault: Vault;
   readonly pool: Pool;
   readonly processor: Processor;
   readonly dispatcher: Dispatcher;
@@ -43,9 +45,9 @@ const log = createLog('silent');
 const vault = createVault(Buffer.alloc(32, 1));
 
 export async function createPipeline(
-  options: { idempotent?: boolean; leaseMs?: number } = {},
+  options: { idempotent?: boolean; leaseMs?: number; database?: TestDatabase } = {},
 ): Promise<Pipeline> {
-  const database = await testDatabase();
+  const database = options.database ?? (await testDatabase());
   const pool = createPool(database.url, { max: 8, name: 'test', statementTimeoutMs: 30_000 });
   const sent: Outgoing[] = [];
   const channel: Channel = {
@@ -74,7 +76,7 @@ export async function createPipeline(
     return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };
   };
   const pipeline: Pipeline = {
-    pool,
+    ...{ url: database.url, vault, pool },
     ...{ processor: undefined as never, dispatcher: undefined as never },
     sent,
     now: Date.now(),
