@@ -40,9 +40,9 @@ export type BackupRequest = {
 export async function writeBackup(request: BackupRequest): Promise<Manifest> {
   const place = resolve(request.directory);
   await refuseTaken(place);
-  await mkdir(dirname(place), { recursive: true });
-  // mkdtemp makes it 0700: bodies of people are in there, sealed or not.
-  const draft = await mkdtemp(join(dirname(place), `.${basename(place)}.partial-`));
+  const draft = await makeDraft(place).catch((error: unknown) => {
+    throw plainly(error, place);
+  });
   try {
     const manifest = await fill(draft, request);
     await syncDirectory(draft);
@@ -51,8 +51,21 @@ export async function writeBackup(request: BackupRequest): Promise<Manifest> {
     return manifest;
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
-    throw error;
+    throw plainly(error, place);
   }
+}
+
+/** mkdtemp makes it 0700: bodies of people are in there, sealed or not. */
+async function makeDraft(place: string): Promise<string> {
+  await mkdir(dirname(place), { recursive: true });
+  return mkdtemp(join(dirname(place), `.${basename(place)}.partial-`));
+}
+
+/** What the disk is to blame for, said without a stack. */
+function plainly(error: unknown, place: string): unknown {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (!/^(ENOSPC|EDQUOT|EACCES|EPERM|EROFS|EIO)$/.test(code)) return error;
+  return new PlainError(`the backup cannot be written to ${place} (${code})`, { cause: error });
 }
 
 async function refuseTaken(place: string): Promise<void> {

@@ -126,7 +126,7 @@ export async function findSuspects(
        FROM webhook_events WHERE company_id = $1 AND id > $5) e
      WHERE matches OR raw IS NOT NULL OR record_id = ANY($3::int8[])
        OR (resource = 'client' AND "resourceId" = ANY($2::int8[]))
-       OR payload::text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')
+       OR cardinality($2::int8[]) > 0 AND payload::text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')
      ORDER BY id LIMIT $6`,
     [search.companyId, search.clientIds, search.recordIds, search.pattern, after, limit],
   );

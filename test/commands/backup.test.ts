@@ -100,7 +100,6 @@ test('a damaged file and a place that is no backup are one plain line', async ()
     damaged.stderr,
     /webhook_events\.copy\.gz\.sealed is damaged or was altered; nothing was restored/,
   );
-  await target.close();
 });
 
 test('erase-person says what it would do, does it, and takes it back for the future', async () => {
