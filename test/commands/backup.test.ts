@@ -66,6 +66,17 @@ test('backup from a running service, restore elsewhere, and a service starts on 
   await target.close();
 });
 
+test('the embedded database is backed up and restored in the same way', async () => {
+  const [one, other] = ['here', 'there'].map(name => ({ DATA_DIR: join(folder, name) }));
+  const added = await command('', ['company', 'add', '7', '--title', 'Полынь', '--zone', 'Asia/Omsk'], one);
+  assert.equal(added.code, 0, added.stderr);
+  const directory = join(folder, 'embedded');
+  assert.equal((await command('', ['backup', directory], one)).code, 0);
+  const restored = await command('', ['restore', directory, '--resume'], other);
+  assert.match(restored.stdout, /Messages that were due will be sent\./, restored.stderr);
+  assert.match((await command('', ['company', 'list'], other)).stdout, /7 +Полынь +Asia\/Omsk/);
+});
+
 test('a missing key, a wrong one and a database that is away are one plain line', async () => {
   const directory = join(folder, 'two');
   const phrase = join(folder, 'phrase');
