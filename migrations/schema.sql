@@ -111,6 +111,7 @@ CREATE TABLE companies (
   known_since timestamp with time zone DEFAULT now() NOT NULL,
   stopped_at timestamp with time zone,
   stopped_because text,
+  quiet_until timestamp with time zone,
   CONSTRAINT companies_pkey PRIMARY KEY (company_id),
   CONSTRAINT companies_brand_check CHECK ((brand = ANY (ARRAY['yclients'::text, 'altegio'::text]))),
   CONSTRAINT companies_check CHECK (((stopped_at IS NULL) = (stopped_because IS NULL))),
@@ -182,6 +183,14 @@ CREATE TABLE entities (
   version timestamp with time zone NOT NULL,
   updated_at timestamp with time zone DEFAULT now() NOT NULL,
   CONSTRAINT entities_pkey PRIMARY KEY (company_id, resource, resource_id)
+);
+
+CREATE TABLE erased_people (
+  company_id integer NOT NULL,
+  client_hash bytea NOT NULL,
+  erased_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT erased_people_pkey PRIMARY KEY (company_id, client_hash),
+  CONSTRAINT erased_people_client_hash_check CHECK ((octet_length(client_hash) = 32))
 );
 
 CREATE TABLE messages (
@@ -322,9 +331,12 @@ CREATE TABLE workers (
 );
 
 
+CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
 CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, starts_at);
+CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id);
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
+CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));

@@ -1,5 +1,6 @@
 /** The commands. Each is a few lines here and a function in `commands/`; `--json` prints one JSON value everywhere. */
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { backup, restore } from './commands/backup.ts';
 import {
   addressSet,
   companyAdd,
@@ -14,6 +15,7 @@ import {
 import { demo } from './commands/demo.ts';
 import { doctor } from './commands/doctor.ts';
 import { driftClear, driftList } from './commands/drift.ts';
+import { erasePersonCommand } from './commands/erase.ts';
 import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
 import { reconcileCommand } from './commands/reconcile.ts';
@@ -276,6 +278,28 @@ program
   .description('seal stored secrets under OTKLIK_KEY that were sealed under OTKLIK_KEY_OLD')
   .addOption(json())
   .action(runCommand(rotateMasterKeyCommand));
+program
+  .command('backup <directory>')
+  .description('everything as of one moment, sealed, into a new directory; the service goes on')
+  .option('--key-file <file>', 'seal with the passphrase in this file instead of OTKLIK_KEY')
+  .addOption(json())
+  .action(runCommand(backup));
+program
+  .command('restore <directory>')
+  .description('a backup into an empty database, checked whole before anything is written')
+  .option('--key-file <file>', 'the passphrase it was sealed with')
+  .option('--resume', 'the service was stopped before the backup and never ran since: send what was due')
+  .addOption(json())
+  .action(runCommand(restore));
+program
+  .command('erase-person <company>')
+  .description('remove a person’s data everywhere; what was sent and when is kept without them')
+  .option('--client <id>', 'the client’s id at the platform')
+  .option('--phone <number>', 'everyone known by this number')
+  .option('--dry-run', 'say what would be removed')
+  .option('--readmit', 'the other way: let a client who was erased be known again')
+  .addOption(json())
+  .action(runCommand(erasePersonCommand));
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { PlainError } from './log.ts';
 
-export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'web'] as const;
+export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'upkeep', 'web'] as const;
 export type Role = (typeof ROLES)[number];
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -23,6 +23,7 @@ const key = z
   );
 /** Goes into a header between `Bearer` or `User` and a comma. */
 const token = z.string().regex(/^[\x21-\x2b\x2d-\x7e]{1,500}$/, 'must be the token alone, without blanks');
+const days = z.coerce.number().int().min(0).max(36_500);
 const url = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
 const schema = z.object({
@@ -44,7 +45,7 @@ const schema = z.object({
   ROLES: list
     .pipe(z.array(z.enum(ROLES)).min(1))
     .default([...ROLES])
-    .describe('What this process does: receive, process, dispatch, reconcile, web.'),
+    .describe('What this process does: receive, process, dispatch, reconcile, upkeep, web.'),
   OTKLIK_KEY: key
     .optional()
     .describe('32 bytes that seal stored secrets. Embedded: generated into DATA_DIR.'),
@@ -113,6 +114,17 @@ const schema = z.object({
   YCLIENTS_MARKETPLACE_URL: url
     .optional()
     .describe('Another address of the marketplace’s activation, for tests.'),
+  KEEP_EVENTS_DAYS: days
+    .default(90)
+    .describe('Days that processed events are kept, with what the platform sent. 0: for ever.'),
+  KEEP_MESSAGES_DAYS: days
+    .default(365)
+    .describe('Days that ended messages are kept, with their text and every try. 0: for ever.'),
+  KEEP_BOOKINGS_DAYS: days
+    .default(730)
+    .describe(
+      'Days after its visit that a booking is kept, with its history and people who have no other. 0: for ever.',
+    ),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -151,4 +163,16 @@ export function marketplaceLacks({ PUBLIC_URL, YCLIENTS_APPLICATION_ID }: Config
 export function isReachable(address: string): boolean {
   const { protocol, hostname } = new URL(address);
   return protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
+}
+
+/** Every setting with what holds when it is unset, for docs/configuration.md. */
+export function describeSettings(): readonly {
+  readonly name: string;
+  readonly default: string;
+  readonly meaning: string;
+}[] {
+  return Object.entries(schema.shape).map(([name, setting]) => {
+    const unset = setting.safeParse(undefined).data;
+    return { name, default: unset === undefined ? '' : String(unset), meaning: setting.description ?? '' };
+  });
 }

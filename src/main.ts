@@ -25,6 +25,7 @@ import { VERSION } from './version.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createProcessor, type Processor } from './work/process.ts';
 import { createReconciler, type ReconcileDeps, type Reconciler } from './work/reconcile.ts';
+import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
 
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
@@ -93,7 +94,7 @@ export async function startService(
       })
     : undefined;
   const processor: Processor | undefined = has('process')
-    ? createProcessor({ pool: work, log, metrics, now, random, onNotices: () => dispatcher?.wake() })
+    ? createProcessor({ pool: work, log, metrics, now, random, vault, onNotices: () => dispatcher?.wake() })
     : undefined;
   const reconciler: Reconciler | undefined = has('reconcile')
     ? createReconciler({
@@ -101,6 +102,9 @@ export async function startService(
         apiOf: givenApi ?? access.findApi,
         onFound: () => processor?.wake(),
       })
+    : undefined;
+  const upkeep: Upkeep | undefined = has('upkeep')
+    ? createUpkeep({ pool, log, metrics, now, keep: keepOf(config) })
     : undefined;
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, access, onAppended: () => processor?.wake() })
@@ -126,6 +130,7 @@ export async function startService(
       await reconciler?.stop();
       await processor?.stop();
       await dispatcher?.stop();
+      await upkeep?.stop();
       await closeChannels(channels);
       await closeServer(admin);
       await access.close();
@@ -147,6 +152,7 @@ export async function startService(
   processor?.start();
   dispatcher?.start();
   reconciler?.start();
+  upkeep?.start();
   return {
     publicPort: portOf(receiver?.app),
     adminPort: portOf(admin) ?? config.ADMIN_PORT,
@@ -239,6 +245,15 @@ function marketplaceOf(
       lifecycle: { partnerToken, applicationId, stop: createStopper(pool) },
     },
     close: marketplace.close,
+  };
+}
+
+function keepOf(config: Config): Keep {
+  const { KEEP_EVENTS_DAYS, KEEP_MESSAGES_DAYS, KEEP_BOOKINGS_DAYS } = config;
+  return {
+    eventsDays: KEEP_EVENTS_DAYS,
+    messagesDays: KEEP_MESSAGES_DAYS,
+    bookingsDays: KEEP_BOOKINGS_DAYS,
   };
 }
 

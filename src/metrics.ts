@@ -76,6 +76,7 @@ export function createMetrics() {
       'outcome',
     ]),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
+    pruned: counter('rows_pruned_total', 'Rows forgotten because they were kept long enough', ['table']),
     loopFailures: counter('loop_failures_total', 'Runs of a background loop that failed', ['loop']),
   };
 }

@@ -43,7 +43,21 @@ export async function open(config: Config, log: Log, name = 'otklik'): Promise<O
   }
 }
 
-async function openDatabase(config: Config, log: Log): Promise<{ url: string; stop(): Promise<void> }> {
+/** Runs `work` on the database at `url`; that it cannot be reached is said plainly. */
+export async function reachable<T>(url: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (troubleOf(error) === 'unavailable') throw unreachable(url, error);
+    throw error;
+  }
+}
+
+/** The database as it is: nothing is migrated and nothing checked. */
+export async function openDatabase(
+  config: Config,
+  log: Log,
+): Promise<{ url: string; stop(): Promise<void> }> {
   if (config.DATABASE_URL !== undefined) return { url: config.DATABASE_URL, stop: async () => {} };
   return startEmbedded({
     dataDir: config.DATA_DIR,
@@ -54,6 +68,13 @@ async function openDatabase(config: Config, log: Log): Promise<{ url: string; st
 function pick(fields: Record<string, unknown>): { pid?: number; port?: number } {
   const { pid, port } = fields;
   return { ...(typeof pid === 'number' ? { pid } : {}), ...(typeof port === 'number' ? { port } : {}) };
+}
+
+/** OTKLIK_KEY, or the key that was generated beside the embedded database; undefined when there is neither. */
+export async function knownKey(config: Config): Promise<Buffer | undefined> {
+  if (config.OTKLIK_KEY !== undefined || config.DATABASE_URL !== undefined) return config.OTKLIK_KEY;
+  const text = await readFile(join(config.DATA_DIR, 'otklik.key'), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : Buffer.from(text.trim(), 'base64');
 }
 
 /** OTKLIK_KEY, or the key generated beside the embedded database. */

@@ -19,6 +19,8 @@ import { PlainError } from './log.ts';
 export type Vault = {
   /** The keyed hash, 32 bytes, under which a URL key is stored and looked up. */
   hashKey(urlKey: string): Buffer;
+  /** The keyed hash, 32 bytes, by which an erased client is recognised. */
+  hashClient(companyId: number, clientId: number): Buffer;
   seal(secret: string): Buffer;
   /** Throws when the secret was sealed under another OTKLIK_KEY (and no old one that is known) or altered. */
   open(sealed: Buffer): string;
@@ -47,6 +49,9 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
 
   return {
     hashKey: urlKey => createHmac('sha256', hashing).update(urlKey).digest(),
+    // By the key that outlives an exchange of OTKLIK_KEY; no URL key begins so.
+    hashClient: (companyId, clientId) =>
+      createHmac('sha256', hashing).update(`erased client ${companyId}:${clientId}`).digest(),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);

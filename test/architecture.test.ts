@@ -12,6 +12,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   store: ['store', 'domain', 'channels/channel.ts', 'ids.ts', 'yclients/api.ts'],
   ingest: ['ingest', 'domain', 'store', 'yclients', 'ids.ts'],
   channels: ['channels', 'domain', 'outgoing.ts'],
+  backup: ['backup', 'domain', 'store', 'log.ts', 'version.ts'],
   work: [
     'work',
     'domain',

@@ -38,6 +38,15 @@ export function decideNotice(about: {
 }
 
 /**
+ * Whether the news of a booking may have been told before a backup was restored at `quietUntil`: by the service that
+ * made the backup, which went on after it. A version is the salon's own moment of change, so news that came late, or
+ * was found by comparing, is judged by when it happened.
+ */
+export function mayHaveBeenTold(booking: Booking, quietUntil: EpochMs | null): boolean {
+  return quietUntil !== null && booking.version <= quietUntil;
+}
+
+/**
  * What becomes of a message that was claimed by a process that is gone: it may or may not have left. It is sent again,
  * word for word, only through a channel that drops repeats and only while it is still true.
  */

@@ -12,3 +12,14 @@ export function normalisePhone(text: string): string {
 export function maskPhone(text: string): string {
   return text.replace(/\d(?=(?:\D*\d){2})/g, '•');
 }
+
+/**
+ * A regular expression, the same in JavaScript and PostgreSQL, that finds the number however it is written: with or
+ * without the country, with spaces, brackets and hyphens. Undefined where there are too few digits to be a number.
+ */
+export function phonePattern(text: string): string | undefined {
+  const digits = text.replace(/\D/g, '');
+  const number = parsePhoneNumberFromString(`+${digits}`);
+  const national = number?.isPossible() ? number.nationalNumber : digits;
+  return national.length < 7 ? undefined : [...national].join('[^0-9]{0,3}');
+}

@@ -35,20 +35,23 @@ export type Company = {
   readonly removed: boolean;
   /** The salon switched us off at the platform: nothing is received, read or sent until it connects again. */
   readonly stopped: boolean;
+  /** What is no newer may have been told already, before a backup was restored; null: no backup was. */
+  readonly quietUntil: EpochMs | null;
 };
 
 const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, address, settle_ms AS "settleMs", route,
   webhook_url AS "webhookUrl", bot_api_prefix AS "botApiPrefix", signature_required AS "signatureRequired",
   source, verify, sweep_ms AS "sweepMs", poll_ms AS "pollMs", known_since AS "knownSince",
   EXISTS (SELECT FROM sweeps WHERE sweeps.company_id = companies.company_id) AS "apiUsable",
-  removed_at IS NOT NULL AS removed, stopped_at IS NOT NULL AS stopped`;
+  removed_at IS NOT NULL AS removed, stopped_at IS NOT NULL AS stopped,
+  quiet_until AS "quietUntil"`;
 
 /** How a company's changes are read. */
 export type Reading = Pick<Company, 'source' | 'verify' | 'sweepMs' | 'pollMs'>;
 
 export type NewCompany = Omit<
   Company,
-  'phone' | 'address' | 'removed' | 'stopped' | 'knownSince' | 'apiUsable' | keyof Reading
+  'phone' | 'address' | 'removed' | 'stopped' | 'quietUntil' | 'knownSince' | 'apiUsable' | keyof Reading
 > &
   Partial<Reading> & {
     /** Now, unless given: a booking made before is not news. */

@@ -282,6 +282,29 @@ export async function lockClaimed(
   return rows;
 }
 
+export type Hush = MessageKey & {
+  readonly kind: NoticeKind;
+  readonly before: Facts | null;
+  readonly after: Facts;
+};
+
+/** Ends due messages whose news may have been told before a backup was restored: stated, not sent. */
+export async function hushMessages(db: Db, hushes: readonly Hush[], now: EpochMs): Promise<void> {
+  if (hushes.length === 0) return;
+  await db.query({
+    name: 'hush_messages',
+    text: `
+      UPDATE messages m SET state = 'unknown', kind = r.kind, told_before = r.before, told_after = r.after,
+        error = 'a backup was restored; it may have been told before that', updated_at = $2
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, kind text, before jsonb, after jsonb)
+      WHERE m.company_id = r.company_id AND m.id = r.id`,
+    values: [
+      JSON.stringify(hushes.map(({ companyId, ...rest }) => ({ ...rest, company_id: companyId }))),
+      new Date(now).toISOString(),
+    ],
+  });
+}
+
 export type Attempt = MessageKey & {
   readonly number: number;
   readonly channel: string;

@@ -12,17 +12,21 @@ const LOCK = 0x07_4b_11_4b;
 export async function migrate(url: string): Promise<{ applied: string[] }> {
   const pool = createPool(url, { max: 1, name: 'otklik migrate', statementTimeoutMs: 10 * 60_000 });
   try {
-    return { applied: await transaction(pool, applyMissing) };
+    return { applied: await transaction(pool, db => applyMigrations(db)) };
   } finally {
     await pool.end();
   }
 }
 
-async function applyMissing(db: Db): Promise<string[]> {
+/**
+ * Applies what is missing within the caller's transaction, `only` these where given, and returns what was applied.
+ * Takes the lock that others who migrate wait for.
+ */
+export async function applyMigrations(db: Db, only?: readonly string[]): Promise<string[]> {
   await db.query('SELECT pg_advisory_xact_lock($1)', [LOCK]);
   await db.query(`CREATE TABLE IF NOT EXISTS migrations (
     name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())`);
-  const missing = await missingMigrations(db);
+  const missing = (await missingMigrations(db)).filter(name => only === undefined || only.includes(name));
   for (const name of missing) {
     await db.query(await readFile(join(FOLDER, name), 'utf8'));
     await db.query('INSERT INTO migrations (name) VALUES ($1)', [name]);
@@ -30,8 +34,13 @@ async function applyMissing(db: Db): Promise<string[]> {
   return missing;
 }
 
+/** The migrations this version knows, in order. */
+export async function knownMigrations(): Promise<string[]> {
+  return (await readdir(FOLDER)).filter(name => FILE.test(name)).sort();
+}
+
 async function missingMigrations(db: Db): Promise<string[]> {
-  const files = (await readdir(FOLDER)).filter(name => FILE.test(name)).sort();
+  const files = await knownMigrations();
   const { rows } = await db.query<{ name: string }>('SELECT name FROM migrations');
   const applied = new Set(rows.map(row => row.name));
   return files.filter(name => !applied.has(name));
@@ -42,6 +51,6 @@ export async function pendingMigrations(pool: Pool): Promise<string[]> {
   const { rows } = await pool.query<{ known: boolean }>(
     "SELECT to_regclass('migrations') IS NOT NULL AS known",
   );
-  if (!rows[0]?.known) return (await readdir(FOLDER)).filter(name => FILE.test(name)).sort();
+  if (!rows[0]?.known) return knownMigrations();
   return missingMigrations(pool);
 }

@@ -4,7 +4,7 @@
  * left, so it is repeated, word for word, only through a channel that drops repeats; otherwise it is `unknown`.
  */
 import type { Channel, ChannelName, Outgoing } from '../channels/channel.ts';
-import { decideNotice, mayRepeat } from '../domain/decide.ts';
+import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
 import { clientIdOf, type Notice } from '../domain/notice.ts';
 import type { Texts } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
@@ -19,6 +19,8 @@ import {
   endMessages,
   findContacts,
   findDue,
+  type Hush,
+  hushMessages,
   lockDue,
   type MessageEnd,
   type OpenMessage,
@@ -70,7 +72,8 @@ type Verdict =
       readonly message: OpenMessage;
       readonly state: MessageEnd['state'];
       readonly error: string | null;
-    };
+    }
+  | { readonly do: 'hush'; readonly message: OpenMessage; readonly notice: Notice };
 
 /** Everything a verdict looks at. */
 type Scene = {
@@ -101,14 +104,16 @@ async function claimBatch(
   const scene: Scene = { now, bookings, companies, contacts, channels: deps.channels };
 
   const verdicts = messages.map(message => judge(scene, message));
-  const rendered = verdicts.map(verdict => prepare(deps, scene, secrets, verdict));
+  const hushed = verdicts.filter(verdict => verdict.do === 'hush');
+  const rendered = verdicts.flatMap(verdict =>
+    verdict.do === 'hush' ? [] : [prepare(deps, scene, secrets, verdict)],
+  );
   const send = rendered.filter(item => 'outgoing' in item);
   const ends = rendered.filter(item => 'state' in item);
 
   const abandoned = messages.filter(message => message.state === 'sending');
-  const unknown = ends
-    .filter(end => end.state === 'unknown')
-    .map(({ message }) => ({ message, heard: true }));
+  const unknown = ends.filter(end => end.state === 'unknown').map(({ message }) => message);
+  const silent = hushed.map(({ message, notice }) => ({ ...message, after: notice.after }));
   await Promise.all([
     claimMessages(db, owner, leaseMs, send.map(claimOf)),
     recordAttempts(
@@ -116,9 +121,14 @@ async function claimBatch(
       abandoned.map(message => lostAttempt(message, now)),
     ),
     endMessages(db, ends.map(endOf), now),
-    followUp(db, unknown, { bookings, companies, now }),
+    hushMessages(db, hushed.map(hushOf), now),
+    followUp(
+      db,
+      [...unknown, ...silent].map(message => ({ message, heard: true })),
+      { bookings, companies, now },
+    ),
   ]);
-  return { send, ended: ends.length };
+  return { send, ended: ends.length + hushed.length };
 }
 
 /** Locks in the order bookings, messages; whatever another transaction holds is left for the next round. */
@@ -164,6 +174,9 @@ function judge(scene: Scene, message: OpenMessage): Verdict {
     case 'supersede':
       return end('superseded', null);
     case 'send':
+      if (mayHaveBeenTold(booking, company.quietUntil)) {
+        return { do: 'hush', message, notice: decision.notice };
+      }
       return route(scene, company, message, decision.notice);
   }
 }
@@ -181,6 +194,7 @@ function judgeAbandoned(scene: Scene, company: Company, message: OpenMessage): V
   const stored = bookingOf(scene, message);
   const { recipient, after, before, kind } = message;
   if (stored === undefined || after === null || kind === null) return giveUp;
+  if (mayHaveBeenTold(stored.booking, company.quietUntil)) return giveUp;
   const { zone } = company;
   if (
     !mayRepeat({
@@ -246,7 +260,7 @@ function prepare(
   deps: ClaimDeps,
   scene: Scene,
   secrets: ReadonlyMap<number, string>,
-  verdict: Verdict,
+  verdict: Exclude<Verdict, { do: 'hush' }>,
 ): EndedMessage | PreparedMessage {
   const { message } = verdict;
   if (verdict.do === 'end') return { message, state: verdict.state, error: verdict.error };
@@ -304,6 +318,16 @@ function claimOf({ message, notice, channel }: PreparedMessage): Claim {
     after: notice?.after ?? null,
     uncertain: message.uncertain || message.state === 'sending',
   };
+}
+
+function hushOf({
+  message: { companyId, id },
+  notice: { kind, before, after },
+}: {
+  readonly message: OpenMessage;
+  readonly notice: Notice;
+}): Hush {
+  return { companyId, id, kind, before, after };
 }
 
 function endOf({ message, state, error }: EndedMessage): MessageEnd {

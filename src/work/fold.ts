@@ -32,8 +32,11 @@ import { isEntity, readEntity } from '../yclients/entities.ts';
 import { type PersonFields, type RecordBody, readClient, readCompany, readRecord } from '../yclients/wire.ts';
 import { count, doubtOf, readAt, settledBy } from './heard.ts';
 
-/** What an event came to; stored with it and counted. `kept`: a resource or status we do not know. */
-export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test';
+/**
+ * What an event came to; stored with it and counted. `kept`: a resource or status we do not know. `erased`: it spoke of
+ * a client who was erased, and nothing else was in it.
+ */
+export type Effect = 'merged' | 'same' | 'stale' | 'kept' | 'test' | 'erased';
 
 /** Someone is to be told of a booking, if it still differs when the settle time is over. */
 export type NoticeWish = {
@@ -256,7 +259,8 @@ function foldOther(event: PendingEvent, effects: Effects): Effect {
     effects.odd.push(unknownStatus(resource, status, data));
     return 'kept';
   }
-  if (resource === 'client') {
+  // A client's id is above 0; an event of one who was erased has lost it.
+  if (resource === 'client' && resourceId > 0) {
     const body = readClient(status, data);
     effects.odd.push(...body.odd);
     effects.people.push({

@@ -14,6 +14,7 @@ import type { Metrics } from '../metrics.ts';
 import { appendChanges, lockBookings, rezoneBookings, saveBookings } from '../store/bookings.ts';
 import { audit, findCompanies, moveToWebhooks, updateCompany } from '../store/companies.ts';
 import { addCounts } from '../store/coverage.ts';
+import { scrubEvents } from '../store/erase.ts';
 import {
   buryEvent,
   completeEvents,
@@ -34,8 +35,10 @@ import {
   retireWorker,
   takeShards,
 } from '../store/shards.ts';
+import type { Vault } from '../vault.ts';
 import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
+import { forgetErased } from './forget.ts';
 import { createLoop, type Loop } from './loop.ts';
 
 const SHARDS = 64;
@@ -66,6 +69,8 @@ export type ProcessDeps = {
   readonly now: () => EpochMs;
   /** 0 ≤ x < 1, for jitter. */
   readonly random: () => number;
+  /** Recognises clients who were erased. */
+  readonly vault: Pick<Vault, 'hashClient'>;
   /** Notices were opened: the dispatcher may have work. */
   readonly onNotices: () => void;
 };
@@ -261,9 +266,16 @@ async function commitBatch(
     findCompanies(db, [...new Set(fetched.map(event => event.companyId))]),
   ]);
   const events = fetched.filter(event => ours.has(event.shard));
-  const effects = fold(events, { bookings, companies, now });
+  const { events: left, scrubbed } = await forgetErased(db, deps.vault, events);
+  const effects = fold(left, { bookings, companies, now });
   const movedOver = await write(db, effects, now);
-  return { ...effects, movedOver };
+  if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
+  const ended = scrubbed.filter(event => event.resource !== 'record');
+  return { ...effects, done: [...effects.done, ...ended.map(erasedEffect)], movedOver };
+}
+
+function erasedEffect({ id, resource }: PendingEvent): Effects['done'][number] {
+  return { id, resource, effect: 'erased' };
 }
 
 /** What a batch came to, and the companies that moved from polling to webhooks by it. */

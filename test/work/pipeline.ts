@@ -9,13 +9,15 @@ import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
-import { createVault } from '../../src/vault.ts';
+import { createVault, type Vault } from '../../src/vault.ts';
 import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
 import { createProcessor, type Processor } from '../../src/work/process.ts';
 import { createReconciler, type ReconcileDeps, type Reconciler } from '../../src/work/reconcile.ts';
-import { testDatabase } from '../support/database.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 export type Pipeline = {
+  readonly url: string;
+  readonly vault: Vault;
   readonly pool: Pool;
   readonly processor: Processor;
   readonly dispatcher: Dispatcher;
@@ -43,11 +45,12 @@ export type Pipeline = {
 };
 
 const log = createLog('silent');
+const vault = createVault(Buffer.alloc(32, 1));
 
 export async function createPipeline(
-  options: { idempotent?: boolean; leaseMs?: number } = {},
+  options: { idempotent?: boolean; leaseMs?: number; database?: TestDatabase } = {},
 ): Promise<Pipeline> {
-  const database = await testDatabase();
+  const database = options.database ?? (await testDatabase());
   const pool = createPool(database.url, { max: 8, name: 'test', statementTimeoutMs: 30_000 });
   const sent: Outgoing[] = [];
   const channel: Channel = {
@@ -61,19 +64,22 @@ export async function createPipeline(
   };
   const build: Pipeline['another'] = (other = {}) => {
     const channels = new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
-    const common = { pool, log, metrics: createMetrics(), now: () => pipeline.now, random: () => 0.5 };
+    const common = {
+      ...{ pool, log, vault, metrics: createMetrics() },
+      now: () => pipeline.now,
+      random: () => 0.5,
+    };
     const leaseMs = other.leaseMs ?? options.leaseMs;
     const dispatcher = createDispatcher({
       ...common,
       channels,
       texts: createTexts(loadTemplates()),
-      vault: createVault(Buffer.alloc(32, 1)),
       ...(leaseMs === undefined ? {} : { leaseMs }),
     });
     return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };
   };
   const pipeline: Pipeline = {
-    pool,
+    ...{ url: database.url, vault, pool },
     ...{ processor: undefined as never, dispatcher: undefined as never },
     sent,
     now: Date.now(),

@@ -1,0 +1,65 @@
+/** `erase-person`: removes a person from a company, or says what would be removed. */
+import { type EraseDeps, type Erasure, erasePerson, readmitPerson, type Whom } from '../erase.ts';
+import { PlainError } from '../log.ts';
+import { createPool } from '../store/pool.ts';
+import { type Context, parseId, print, table, withStore } from './run.ts';
+
+/** All events of a company may have to be read. */
+const STATEMENT_TIMEOUT_MS = 30 * 60_000;
+
+type Options = {
+  readonly json?: boolean;
+  readonly client?: string;
+  readonly phone?: string;
+  readonly dryRun?: boolean;
+  readonly readmit?: boolean;
+};
+
+export async function erasePersonCommand(context: Context, company: string, options: Options): Promise<void> {
+  const whom = readWhom(parseId(company, 'company'), options);
+  await withStore(context, async ({ url, vault }) => {
+    const pool = createPool(url, { max: 2, name: 'otklik erase', statementTimeoutMs: STATEMENT_TIMEOUT_MS });
+    try {
+      const deps: EraseDeps = { pool, vault, actor: 'command' };
+      if (options.readmit) await readmit(deps, whom, options);
+      else await erase(deps, whom, options);
+    } finally {
+      await pool.end();
+    }
+  });
+}
+
+async function readmit(deps: EraseDeps, whom: Whom, options: Options): Promise<void> {
+  if (!('clientId' in whom)) throw new PlainError('--readmit takes --client: only its hash was kept');
+  await readmitPerson(deps, whom);
+  print(options, { readmitted: true }, 'The client may be known again, from the next event on.');
+}
+
+async function erase(deps: EraseDeps, whom: Whom, options: Options): Promise<void> {
+  const dryRun = options.dryRun ?? false;
+  const erasure = await erasePerson(deps, whom, { dryRun });
+  print(options, { ...erasure, dryRun }, describe(erasure, dryRun));
+  if (erasure.left.length > 0) process.exitCode = 1;
+}
+
+function describe({ clients, rows, left }: Erasure, dryRun: boolean): string {
+  const touched = Object.entries(rows).filter(([, count]) => count > 0);
+  const lines = touched.map(([name, count]) => [name, String(count)]);
+  const found = left.map(({ table: name, column, rows: count }) => [`${name}.${column}`, String(count)]);
+  return [
+    `${dryRun ? 'Would erase' : 'Erased'} a person known as ${clients} client${clients === 1 ? '' : 's'}.`,
+    table(['table', 'rows'], lines, 'Nothing was kept of them.'),
+    left.length === 0
+      ? 'A scan of every column finds them nowhere.'
+      : `Still found, remove by hand:\n${table(['column', 'rows'], found, '')}`,
+  ].join('\n');
+}
+
+function readWhom(companyId: number, { client, phone }: Options): Whom {
+  if (client !== undefined && phone === undefined) return { companyId, clientId: parseId(client, 'client') };
+  if (phone !== undefined && client === undefined) {
+    if (phone.replace(/\D/g, '').length < 7) throw new PlainError('the phone must have at least 7 digits');
+    return { companyId, phone };
+  }
+  throw new PlainError('say whom by --client <id> or by --phone <number>');
+}

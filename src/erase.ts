@@ -1,0 +1,205 @@
+/**
+ * Erasing a person from one company (152-FZ, art. 21; GDPR, art. 17). What they are called and how they are reached is
+ * removed everywhere; that something came in or went out, of which kind, when and with what outcome, is kept.
+ *
+ * A keyed hash of the client's id stays, so that the platform, which may go on speaking of the client, does not bring
+ * them back: such events lose their people as they are processed (work/forget.ts). Without OTKLIK_KEY the hash says
+ * nothing, and with it only whether an id one already has was erased.
+ */
+import { normalisePhone, phonePattern } from './domain/phone.ts';
+import { MissingError } from './log.ts';
+import { audit } from './store/companies.ts';
+import {
+  addErased,
+  awaitBatches,
+  dropErased,
+  ERASURES,
+  type EventSearch,
+  findClientsByPhone,
+  findRecords,
+  findSuspects,
+  findTraces,
+  type Leftover,
+  type SuspectEvent,
+  scanAll,
+  scrubEvents,
+  type Traces,
+} from './store/erase.ts';
+import { type Db, type Pool, transaction, troubleOf } from './store/pool.ts';
+import type { Vault } from './vault.ts';
+import { clientsIn, withoutPeople } from './yclients/scrub.ts';
+
+export type EraseDeps = {
+  /** Its statements may take as long as reading all events of the company. */
+  readonly pool: Pool;
+  readonly vault: Vault;
+  readonly actor: 'command' | 'api';
+};
+
+export type Whom =
+  | { readonly companyId: number; readonly clientId: number }
+  | { readonly companyId: number; readonly phone: string };
+
+export type Erasure = {
+  /** Clients of the platform that were this person. */
+  readonly clients: number;
+  /** Rows touched, by table. */
+  readonly rows: { readonly [table: string]: number };
+  /** Where something was found that we do not know how to remove; empty as it should be. */
+  readonly left: readonly Leftover[];
+};
+
+const PAGE = 500;
+const CONFLICT_TRIES = 5;
+const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+
+/** Throws `MissingError` when nothing is known of the person. `dryRun` does it all and takes it back. */
+export async function erasePerson(
+  { pool, vault, actor }: EraseDeps,
+  whom: Whom,
+  { dryRun = false }: { readonly dryRun?: boolean } = {},
+): Promise<Erasure> {
+  const { companyId } = whom;
+  const traces = await tracesOf(pool, whom);
+  if (!dryRun && traces.clientIds.length > 0) {
+    const hashes = traces.clientIds.map(id => vault.hashClient(companyId, id));
+    await retried(() => transaction(pool, db => addErased(db, companyId, hashes)));
+    await retried(() => transaction(pool, awaitBatches));
+  }
+  const work = async (db: Db) => {
+    const erasure = await eraseTraces(db, companyId, traces);
+    const total = Object.values(erasure.rows).reduce((sum, count) => sum + count, 0);
+    if (total === 0 && !('clientId' in whom)) throw unknown(companyId);
+    await audit(db, { actor, action: 'person.erase', companyId, subject: `${total} rows` });
+    if (dryRun) throw new DryRun(erasure);
+    return erasure;
+  };
+  try {
+    return await retried(() => transaction(pool, work));
+  } catch (error) {
+    if (error instanceof DryRun) return error.erasure;
+    throw error;
+  }
+}
+
+/** Rolls back what was only tried. */
+class DryRun extends Error {
+  override readonly name = 'DryRun';
+  readonly erasure: Erasure;
+  constructor(erasure: Erasure) {
+    super('a dry run is taken back');
+    this.erasure = erasure;
+  }
+}
+
+function unknown(companyId: number): MissingError {
+  return new MissingError(`nothing is known of this person in company ${companyId}`);
+}
+
+/** Lets a client who was erased be known again, from the next event on. */
+export async function readmitPerson(
+  { pool, vault, actor }: EraseDeps,
+  { companyId, clientId }: { readonly companyId: number; readonly clientId: number },
+): Promise<void> {
+  await transaction(pool, async db => {
+    if (!(await dropErased(db, companyId, vault.hashClient(companyId, clientId)))) {
+      throw new MissingError(`company ${companyId} has no such erased client`);
+    }
+    await audit(db, { actor, action: 'person.readmit', companyId });
+  });
+}
+
+async function tracesOf(db: Db, whom: Whom): Promise<Traces> {
+  const { companyId } = whom;
+  if ('clientId' in whom) return findTraces(db, companyId, [whom.clientId]);
+  const spellings = [whom.phone, normalisePhone(whom.phone), normalisePhone(russian(whom.phone))];
+  const clientIds = await findClientsByPhone(db, companyId, spellings);
+  const traces = await findTraces(db, companyId, clientIds);
+  return { ...traces, phones: [...traces.phones, normalisePhone(russian(whom.phone))] };
+}
+
+/** 8 916 … is how a number is dialled within Russia, where the country would be +7. */
+function russian(phone: string): string {
+  const digits = phone.replace(/\D/g, '');
+  return /^8\d{10}$/.test(digits) ? `+7${digits.slice(1)}` : phone;
+}
+
+async function eraseTraces(db: Db, companyId: number, traces: Traces): Promise<Erasure> {
+  const { clientIds } = traces;
+  const pattern = patternOf(traces);
+  const recordIds = await findRecords(db, companyId, clientIds);
+  const recipients = clientIds.map(id => `client:${id}`);
+  const rows: Record<string, number> = {};
+  for (const { table, erase } of ERASURES) {
+    rows[table] = await erase(db, { companyId, clientIds, recipients, pattern });
+  }
+  rows.webhook_events = await scrubAll(db, { companyId, clientIds, recordIds, pattern });
+  const left = pattern === null ? [] : await scanAll(db, companyId, pattern);
+  return { clients: clientIds.length, rows, left };
+}
+
+/** Finds any phone, e-mail or address of the person; null when none is known. Addresses are whole words. */
+function patternOf({ phones, emails, addresses }: Traces): string | null {
+  const parts = [
+    ...phones.map(phonePattern).filter(part => part !== undefined),
+    ...[...emails, ...addresses].map(text => `(^|[^[:alnum:]])${literal(text)}($|[^[:alnum:]])`),
+  ];
+  return parts.length === 0 ? null : parts.join('|');
+}
+
+function literal(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}
+
+async function scrubAll(db: Db, search: EventSearch): Promise<number> {
+  const isErased = (id: number) => search.clientIds.includes(id);
+  let after = FIRST_ID;
+  let count = 0;
+  for (;;) {
+    const page = await findSuspects(db, search, after, PAGE);
+    const theirs = page.filter(event => speaksOf(event, search));
+    if (theirs.length > 0) {
+      await scrubEvents(
+        db,
+        theirs.map(({ id, resource, payload }) => ({
+          id,
+          payload: withoutPeople(resource, payload, isErased),
+        })),
+      );
+    }
+    count += theirs.length;
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE) return count;
+    after = last.id;
+  }
+}
+
+/** A body of a booking that once was theirs is theirs too, unless it is of its client since. */
+function speaksOf(event: SuspectEvent, search: EventSearch): boolean {
+  const { clientIds, recordIds, pattern } = search;
+  if (event.matches) return true;
+  if (event.resource === 'client' && clientIds.includes(event.resourceId)) return true;
+  const clients = clientsIn(event.payload);
+  if (clients.some(id => clientIds.includes(id))) return true;
+  if (event.raw !== null && rawSpeaksOf(event.raw, clientIds, pattern)) return true;
+  return event.resource === 'record' && recordIds.includes(event.resourceId) && clients.length === 0;
+}
+
+/** Bytes that nobody could read as JSON: searched as text, with its escapes undone. */
+function rawSpeaksOf(raw: Buffer, clientIds: readonly number[], pattern: string | null): boolean {
+  const text = raw
+    .toString('latin1')
+    .replace(/\\u([0-9a-f]{4})/gi, (_escape, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  if (clientIds.some(id => new RegExp(`client(_id)?\\W[^]*\\b${id}\\b`).test(text))) return true;
+  return pattern !== null && new RegExp(pattern.replaceAll('[:alnum:]', '0-9A-Za-z'), 'i').test(text);
+}
+
+async function retried<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
+    }
+  }
+}

@@ -1,0 +1,296 @@
+/** Erasing a person: who and what it is about, and every place where something of them is kept. */
+import pg from 'pg';
+import { jsonbArray, uuidArray } from './binary.ts';
+import type { Db } from './pool.ts';
+
+/** Erased clients of these companies, as hashes. Mostly none. */
+export async function findErased(
+  db: Db,
+  companyIds: readonly number[],
+): Promise<readonly { readonly companyId: number; readonly hash: Buffer }[]> {
+  const { rows } = await db.query<{ companyId: number; hash: Buffer }>({
+    name: 'find_erased',
+    text: `SELECT company_id AS "companyId", client_hash AS hash FROM erased_people
+      WHERE company_id = ANY($1::int4[])`,
+    values: [companyIds],
+  });
+  return rows;
+}
+
+/** Remembers that these clients were erased. */
+export async function addErased(db: Db, companyId: number, hashes: readonly Buffer[]): Promise<void> {
+  await db.query(
+    `INSERT INTO erased_people (company_id, client_hash) SELECT $1, unnest($2::bytea[]) ON CONFLICT DO NOTHING`,
+    [companyId, hashes],
+  );
+}
+
+/** Forgets it again, for a client who has come back and wants to be known. False when there was nothing to forget. */
+export async function dropErased(db: Db, companyId: number, hash: Buffer): Promise<boolean> {
+  const { rowCount } = await db.query(
+    'DELETE FROM erased_people WHERE company_id = $1 AND client_hash = $2',
+    [companyId, hash],
+  );
+  return rowCount === 1;
+}
+
+/**
+ * Waits until every batch of events under way has ended: each holds its shards' rows. A batch that begins later sees
+ * what was committed before this.
+ */
+export async function awaitBatches(db: Db): Promise<void> {
+  await db.query('SELECT shard FROM shards ORDER BY shard FOR UPDATE');
+}
+
+/** What a person is known by in one company. */
+export type Traces = {
+  readonly clientIds: readonly number[];
+  readonly phones: readonly string[];
+  readonly emails: readonly string[];
+  readonly addresses: readonly string[];
+};
+
+/** Clients whose phone is one of these spellings. */
+export async function findClientsByPhone(
+  db: Db,
+  companyId: number,
+  phones: readonly string[],
+): Promise<number[]> {
+  const { rows } = await db.query<{ clientId: number }>(
+    `SELECT client_id AS "clientId" FROM people WHERE company_id = $1 AND phone = ANY($2::text[]) ORDER BY client_id`,
+    [companyId, phones],
+  );
+  return rows.map(row => row.clientId);
+}
+
+/** Everything these clients were ever called by: as known now, and as any kept event said. */
+export async function findTraces(db: Db, companyId: number, clientIds: readonly number[]): Promise<Traces> {
+  const { rows } = await db.query<{ phones: string[]; emails: string[]; addresses: string[] }>(
+    `WITH said AS (
+       SELECT phone, email FROM people WHERE company_id = $1 AND client_id = ANY($2::int8[])
+       UNION
+       SELECT d ->> 'phone', d ->> 'email' FROM webhook_events,
+         LATERAL (SELECT CASE WHEN resource = 'client' THEN payload -> 'data' ELSE payload -> 'data' -> 'client' END AS d) c
+       WHERE company_id = $1 AND (resource = 'client' AND resource_id = ANY($2::int8[])
+         OR d ->> 'id' = ANY($2::int8[]::text[])))
+     SELECT ARRAY(SELECT DISTINCT phone FROM said WHERE phone <> '') AS phones,
+       ARRAY(SELECT DISTINCT email FROM said WHERE email <> '') AS emails,
+       ARRAY(SELECT DISTINCT address FROM addresses WHERE company_id = $1 AND client_id = ANY($2::int8[])) AS addresses`,
+    [companyId, clientIds],
+  );
+  return { clientIds, ...(rows[0] ?? { phones: [], emails: [], addresses: [] }) };
+}
+
+/** Bookings these clients have, or were told of. */
+export async function findRecords(
+  db: Db,
+  companyId: number,
+  clientIds: readonly number[],
+): Promise<number[]> {
+  const { rows } = await db.query<{ recordId: number }>(
+    `SELECT record_id AS "recordId" FROM bookings WHERE company_id = $1
+       AND (client_id = ANY($2::int8[]) OR told ?| $3::text[])`,
+    [companyId, clientIds, clientIds.map(id => `client:${id}`)],
+  );
+  return rows.map(row => row.recordId);
+}
+
+/** What events are looked for by. `pattern` is a regular expression of phones and e-mails; null: there are none. */
+export type EventSearch = {
+  readonly companyId: number;
+  readonly clientIds: readonly number[];
+  readonly recordIds: readonly number[];
+  readonly pattern: string | null;
+};
+
+export type SuspectEvent = {
+  readonly id: string;
+  readonly resource: string;
+  readonly resourceId: number;
+  readonly payload: Record<string, unknown>;
+  readonly raw: Buffer | null;
+  readonly matches: boolean;
+};
+
+/** Events that may speak of the person, a page by id. Whoever asked looks closer; `matches`: the pattern was found. */
+export async function findSuspects(
+  db: Db,
+  search: EventSearch,
+  after: string,
+  limit: number,
+): Promise<SuspectEvent[]> {
+  const { rows } = await db.query<SuspectEvent>(
+    `SELECT * FROM (
+       SELECT id, resource, resource_id AS "resourceId", payload, raw,
+         coalesce(payload::text ~* $4, false) AS matches, record_id
+       FROM webhook_events WHERE company_id = $1 AND id > $5) e
+     WHERE matches OR raw IS NOT NULL OR record_id = ANY($3::int8[])
+       OR (resource = 'client' AND "resourceId" = ANY($2::int8[]))
+       OR cardinality($2::int8[]) > 0 AND payload::text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')
+     ORDER BY id LIMIT $6`,
+    [search.companyId, search.clientIds, search.recordIds, search.pattern, after, limit],
+  );
+  return rows;
+}
+
+/**
+ * Puts bodies without people in the place of those there were. An event that is not a record's has nothing left to be
+ * processed, and is done. A client's own event loses the client's id, and with it the key that told copies apart.
+ */
+export async function scrubEvents(
+  db: Db,
+  events: readonly { readonly id: string; readonly payload: unknown }[],
+): Promise<void> {
+  await db.query({
+    name: 'scrub_events',
+    text: `
+      UPDATE webhook_events e SET payload = s.payload, raw = NULL, error = NULL,
+        resource_id = CASE WHEN resource = 'client' THEN 0 ELSE resource_id END,
+        event_id = CASE WHEN resource = 'client' THEN 'erased:' || e.id ELSE event_id END,
+        state = CASE WHEN resource = 'record' THEN state ELSE 'done' END,
+        effect = CASE WHEN resource = 'record' OR state = 'done' THEN effect ELSE 'erased' END,
+        next_at = CASE WHEN resource = 'record' THEN next_at END,
+        processed_at = CASE WHEN resource = 'record' THEN processed_at ELSE coalesce(processed_at, now()) END
+      FROM unnest($1::uuid[], $2::jsonb[]) AS s (id, payload)
+      WHERE e.id = s.id`,
+    values: [
+      uuidArray(events.map(event => event.id)),
+      jsonbArray(events.map(event => Buffer.from(JSON.stringify(event.payload)))),
+    ],
+  });
+}
+
+/** How a person is looked for in rows other than events. */
+export type RowSearch = {
+  readonly companyId: number;
+  readonly clientIds: readonly number[];
+  readonly recipients: readonly string[];
+  readonly pattern: string | null;
+};
+
+type Erase = (db: Db, search: RowSearch) => Promise<number>;
+
+/** Each removes the person from one table and returns how many rows it touched. */
+export const ERASURES: readonly { readonly table: string; readonly erase: Erase }[] = [
+  {
+    table: 'bookings',
+    erase: (db, { companyId, clientIds, recipients, pattern }) =>
+      touched(
+        db,
+        `UPDATE bookings SET told = told - $3::text[],
+           client_id = CASE WHEN client_id = ANY($2::int8[]) THEN NULL ELSE client_id END,
+           comment = CASE WHEN comment IS NULL THEN NULL
+             WHEN client_id = ANY($2::int8[]) OR comment ~* $4 THEN '' ELSE comment END
+         WHERE company_id = $1 AND (client_id = ANY($2::int8[]) OR told ?| $3::text[] OR comment ~* $4)`,
+        [companyId, clientIds, recipients, pattern],
+      ),
+  },
+  {
+    table: 'booking_changes',
+    erase: (db, { companyId, clientIds, pattern }) =>
+      touched(
+        db,
+        `UPDATE booking_changes SET detail = '{}' WHERE company_id = $1 AND (detail::text ~* $3
+           OR kind = 'client_changed' AND (detail ->> 'from' = ANY($2::text[]) OR detail ->> 'to' = ANY($2::text[])))`,
+        [companyId, clientIds.map(String), pattern],
+      ),
+  },
+  // Its attempts come first: afterwards nothing tells whose they were.
+  {
+    table: 'attempts',
+    erase: (db, { companyId, recipients, pattern }) =>
+      touched(
+        db,
+        `UPDATE attempts a SET reason = '', provider_id = NULL FROM messages m
+         WHERE a.company_id = $1 AND m.company_id = $1 AND m.id = a.message_id AND (m.recipient = ANY($2::text[])
+           OR m.recipient ~* $3 OR m.body ~* $3 OR m.subject ~* $3 OR a.reason ~* $3)`,
+        [companyId, recipients, pattern],
+      ),
+  },
+  {
+    table: 'messages',
+    erase: (db, { companyId, recipients, pattern }) =>
+      touched(
+        db,
+        `UPDATE messages SET recipient = 'erased:' || id, subject = NULL, body = NULL, told_before = NULL,
+           told_after = NULL, provider_id = NULL, error = NULL, leased_by = NULL, leased_until = NULL,
+           state = CASE state WHEN 'due' THEN 'cancelled' WHEN 'sending' THEN 'unknown' ELSE state END
+         WHERE company_id = $1 AND (recipient = ANY($2::text[]) OR recipient ~* $3 OR body ~* $3 OR subject ~* $3)`,
+        [companyId, recipients, pattern],
+      ),
+  },
+  {
+    table: 'addresses',
+    erase: (db, { companyId, clientIds, pattern }) =>
+      touched(
+        db,
+        'DELETE FROM addresses WHERE company_id = $1 AND (client_id = ANY($2::int8[]) OR address ~* $3)',
+        [companyId, clientIds, pattern],
+      ),
+  },
+  {
+    table: 'people',
+    erase: (db, { companyId, clientIds }) =>
+      touched(db, 'DELETE FROM people WHERE company_id = $1 AND client_id = ANY($2::int8[])', [
+        companyId,
+        clientIds,
+      ]),
+  },
+  {
+    table: 'entities',
+    erase: (db, { companyId, clientIds, pattern }) =>
+      touched(
+        db,
+        `UPDATE entities SET data = CASE WHEN data::text ~* $3 THEN '{}' ELSE data - 'clientId' END,
+           title = CASE WHEN title ~* $3 THEN '' ELSE title END
+         WHERE company_id = $1 AND (data ->> 'clientId' = ANY($2::text[]) OR data::text ~* $3 OR title ~* $3)`,
+        [companyId, clientIds.map(String), pattern],
+      ),
+  },
+  {
+    table: 'audit_log',
+    erase: (db, { companyId, recipients, pattern }) =>
+      touched(
+        db,
+        `UPDATE audit_log SET subject = 'erased' WHERE company_id = $1
+           AND (subject = ANY($2::text[]) OR subject ~* $3)`,
+        [companyId, recipients, pattern],
+      ),
+  },
+];
+
+async function touched(db: Db, statement: string, values: readonly unknown[]): Promise<number> {
+  const { rowCount } = await db.query(statement, [...values]);
+  return rowCount ?? 0;
+}
+
+export type Leftover = { readonly table: string; readonly column: string; readonly rows: number };
+
+/**
+ * Looks for a pattern in every column of the schema that can hold text, JSON or bytes, of one company where the table
+ * says whose its rows are. Also in tables that did not exist when the erasures above were written.
+ */
+export async function scanAll(db: Db, companyId: number, pattern: string): Promise<Leftover[]> {
+  const { rows: columns } = await db.query<{ table: string; column: string; type: string; owned: boolean }>(
+    `SELECT c.table_name AS "table", c.column_name AS "column", c.data_type AS type, EXISTS (
+       SELECT FROM information_schema.columns o WHERE o.table_schema = c.table_schema AND o.table_name = c.table_name
+         AND o.column_name = 'company_id') AS owned
+     FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+     WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE'
+       AND c.data_type IN ('text', 'character varying', 'character', 'json', 'jsonb', 'bytea', 'ARRAY')
+     ORDER BY 1, 2`,
+  );
+  const left: Leftover[] = [];
+  for (const { table, column, type, owned } of columns) {
+    const name = pg.escapeIdentifier(column);
+    const text = type === 'bytea' ? `encode(${name}, 'escape')` : `${name}::text`;
+    const { rows } = await db.query<{ found: number }>(
+      `SELECT count(*) AS found FROM ${pg.escapeIdentifier(table)}
+       WHERE ${text} ~* $1 ${owned ? 'AND company_id = $2' : 'AND $2::int IS NOT NULL'}`,
+      [pattern, companyId],
+    );
+    const found = rows[0]?.found ?? 0;
+    if (found > 0) left.push({ table, column, rows: found });
+  }
+  return left;
+}

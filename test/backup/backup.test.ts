@@ -1,0 +1,391 @@
+/** What was backed up is there again elsewhere, or nothing is; and nobody hears anything twice. */
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { type BackupSecret, readPassphrase } from '../../src/backup/key.ts';
+import type { Manifest } from '../../src/backup/manifest.ts';
+import { restoreBackup, type Verified, verifyBackup } from '../../src/backup/read.ts';
+import { writeBackup } from '../../src/backup/write.ts';
+import type { Channel } from '../../src/channels/channel.ts';
+import { inOneTransaction } from '../../src/store/copy.ts';
+import { applyMigrations, knownMigrations } from '../../src/store/migrate.ts';
+import { LEASED_TABLES } from '../../src/store/restore.ts';
+import { settleSetting } from '../../src/store/settings.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { createPipeline, type Pipeline, recordBody } from '../work/pipeline.ts';
+
+const DAY = 86_400_000;
+const KEY = Buffer.alloc(32, 1);
+const SECRET: BackupSecret = { kind: 'OTKLIK_KEY', key: KEY };
+
+let source: Pipeline;
+let target: TestDatabase;
+let folder: string;
+let directory: string;
+
+beforeEach(async () => {
+  source = await createPipeline();
+  await source.addCompany({ companyId: 1 });
+  await settleSetting(source.pool, 'key_fingerprint', source.vault.fingerprint);
+  target = await testDatabase();
+  folder = await mkdtemp(join(tmpdir(), 'backup-test-'));
+  directory = join(folder, 'one');
+});
+afterEach(async () => {
+  await source.close();
+  await target.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const write = (options: { secret?: BackupSecret; url?: string } = {}): Promise<Manifest> =>
+  writeBackup({
+    url: options.url ?? source.url,
+    directory,
+    secret: options.secret ?? SECRET,
+    databaseKey: source.vault.fingerprint,
+  });
+const verify = (secret: BackupSecret = SECRET): Promise<Verified> =>
+  verifyBackup({ directory, secretFor: async () => secret, databaseKey: source.vault.fingerprint });
+const restore = async (quietUntil?: number): Promise<string[]> =>
+  (await restoreBackup({ url: target.url, backup: await verify(), quietUntil })).applied;
+
+async function receive(pipeline: Pipeline, ...bodies: string[]): Promise<void> {
+  await pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+}
+
+/** Rows by table, as they are in the target. */
+async function targetRows(): Promise<Record<string, number>> {
+  const { rows: tables } = await target.pool.query<{ name: string }>(
+    "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+  );
+  const counts: Record<string, number> = {};
+  for (const { name } of tables) {
+    const { rows } = await target.pool.query(`SELECT count(*)::int AS n FROM ${name}`);
+    counts[name] = rows[0].n;
+  }
+  return counts;
+}
+
+test('everything is there again: each row to the letter, and the numbers go on', async () => {
+  await receive(
+    source,
+    recordBody({ id: 1, data: { comment: 'tab\t\\N "ё" 👩‍🦰\nline' } }),
+    recordBody({ id: 2 }),
+  );
+  await source.settle();
+  const manifest = await write();
+  await restore();
+  for (const { name, rows } of manifest.tables) {
+    if (name === 'shards' || name === 'workers') continue;
+    const read = `SELECT t.* FROM ${name} t ORDER BY t::text`;
+    const [was, is] = [await source.pool.query(read), await target.pool.query(read)];
+    const columns = (fields: readonly { name: string }[]) => fields.map(field => field.name);
+    assert.deepEqual(columns(is.fields), columns(was.fields));
+    const text = `SELECT t::text AS row FROM ${name} t ORDER BY 1`;
+    const [before, after] = [await source.pool.query(text), await target.pool.query(text)];
+    assert.deepEqual(after.rows, before.rows, name);
+    assert.equal(after.rows.length, rows, name);
+  }
+  const { rows } = await target.pool.query(
+    `INSERT INTO audit_log (actor, action) VALUES ('test', 'test') RETURNING id::int`,
+  );
+  assert.equal(rows[0].id, 1);
+  const again = await createPipeline({ database: target });
+  await receive(again, recordBody({ id: 3 }));
+  const { rows: seqs } = await target.pool.query('SELECT seq::int FROM webhook_events ORDER BY seq');
+  assert.deepEqual(
+    seqs.map(row => row.seq),
+    [1, 2, 3],
+  );
+  await again.close();
+});
+
+test('a backup under load is one moment: events, bookings and messages belong together', async () => {
+  let running = true;
+  let made = 0;
+  const load = async () => {
+    while (running) {
+      await receive(source, ...Array.from({ length: 20 }, () => recordBody({ id: 1_000 + made++ })));
+      await source.settle();
+    }
+  };
+  const loading = load();
+  const manifest = await write();
+  running = false;
+  await loading;
+  await restore();
+  const counts = await targetRows();
+  for (const { name, rows } of manifest.tables) {
+    if (name !== 'workers') assert.equal(counts[name], rows, name);
+  }
+  const { rows } = await target.pool.query(
+    `SELECT (SELECT count(*)::int FROM webhook_events WHERE state = 'done') AS events,
+       (SELECT count(*)::int FROM bookings) AS bookings,
+       (SELECT count(*)::int FROM booking_changes) AS changes,
+       (SELECT count(*)::int FROM messages) AS messages`,
+  );
+  const { events, ...others } = rows[0];
+  assert.deepEqual(others, { bookings: events, changes: events, messages: events });
+  assert.ok(made > events || events > 0, `${made} made, ${events} in the backup`);
+});
+
+test('the directory is for its owner only, has no secret or name in it, and nothing is left beside it', async () => {
+  await receive(source, recordBody({ data: { client: { id: 9, name: 'Евстолия', phone: '79160000001' } } }));
+  await source.settle();
+  await write();
+  assert.equal((await stat(directory)).mode & 0o777, 0o700);
+  assert.deepEqual(await readdir(folder), ['one']);
+  for (const file of await readdir(directory)) {
+    assert.equal((await stat(join(directory, file))).mode & 0o777, 0o600, file);
+    const bytes = await readFile(join(directory, file));
+    for (const word of ['Евстолия', '79160000001', KEY.toString('hex'), KEY.toString('base64')]) {
+      assert.ok(!bytes.includes(word), file);
+    }
+  }
+  await assert.rejects(write(), /is there already/);
+});
+
+test('a backup that fails leaves nothing behind', async () => {
+  await source.pool.query("UPDATE settings SET value = 'another' WHERE key = 'key_fingerprint'");
+  await assert.rejects(write(), /OTKLIK_KEY is not the one/);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+test('a flipped byte at any place, in any file, is refused and the database stays as it was', async () => {
+  await receive(source, ...Array.from({ length: 100 }, (_, index) => recordBody({ id: index + 1 })));
+  await source.settle();
+  await write();
+  const before = await targetRows();
+  const files = await readdir(directory);
+  for (const file of [...files, ...files, ...files]) {
+    const path = join(directory, file);
+    const bytes = await readFile(path);
+    const position = randomInt(bytes.length);
+    const changed = Buffer.from(bytes);
+    changed[position] = (changed[position] ?? 0) ^ 1;
+    await writeFile(path, changed);
+    await assert.rejects(
+      restore(),
+      /damaged|altered|was not made with|has format|another OTKLIK_KEY/,
+      `${file} at ${position}`,
+    );
+    await writeFile(path, bytes);
+  }
+  assert.deepEqual(await targetRows(), before);
+  await restore();
+});
+
+test('a file cut off, missing, or in the place of another is refused', async () => {
+  await receive(source, recordBody());
+  await source.settle();
+  await write();
+  const [events, bookings] = ['webhook_events', 'bookings'].map(name =>
+    join(directory, `${name}.copy.gz.sealed`),
+  );
+  assert.ok(events && bookings);
+  const bytes = await readFile(events);
+  await truncate(events, bytes.length - 1);
+  await assert.rejects(restore(), /webhook_events.* is damaged/);
+  await writeFile(events, await readFile(bookings));
+  await assert.rejects(restore(), /webhook_events.* is damaged/);
+  await rm(events);
+  await assert.rejects(restore(), /webhook_events.* is missing/);
+});
+
+test('a file that changes between the check and the restore takes everything back', async () => {
+  await receive(source, recordBody());
+  await source.settle();
+  await write();
+  const before = await targetRows();
+  const backup = await verify();
+  const last = join(directory, 'webhook_events.copy.gz.sealed');
+  const bytes = await readFile(last);
+  bytes[20] = (bytes[20] ?? 0) ^ 1;
+  await writeFile(last, bytes);
+  await assert.rejects(restoreBackup({ url: target.url, backup, quietUntil: undefined }), /damaged/);
+  assert.deepEqual(await targetRows(), before);
+});
+
+test('a wrong key is refused and said to be that', async () => {
+  await write();
+  await assert.rejects(
+    verify({ kind: 'OTKLIK_KEY', key: Buffer.alloc(32, 2) }),
+    /not made with this OTKLIK_KEY/,
+  );
+  const foreign = verifyBackup({ directory, secretFor: async () => SECRET, databaseKey: 'another' });
+  await assert.rejects(foreign, /another OTKLIK_KEY/);
+});
+
+test('a passphrase from a file seals and opens it, another does not', async () => {
+  const file = join(folder, 'phrase');
+  await writeFile(file, 'correct horse battery\n');
+  const secret: BackupSecret = { kind: 'passphrase', passphrase: await readPassphrase(file) };
+  await write({ secret });
+  await assert.rejects(
+    verify({ kind: 'passphrase', passphrase: 'wrong horse battery' }),
+    /not made with this passphrase/,
+  );
+  assert.equal((await verify(secret)).manifest.sealedWith, 'passphrase');
+  await writeFile(file, 'short');
+  await assert.rejects(readPassphrase(file), /at least 12/);
+});
+
+test('a database with rows is refused, and so are tables of someone else', async () => {
+  await write();
+  await target.pool.query(
+    "INSERT INTO companies (company_id, title, zone) VALUES (5, 'Салон', 'Europe/Moscow')",
+  );
+  await assert.rejects(restore(), /its table companies has rows/);
+  await target.pool.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE theirs (id int)');
+  await assert.rejects(restore(), /tables that are not Otklik's/);
+  await target.pool.query('CREATE TABLE migrations (id int, migration text, batch int)');
+  await assert.rejects(restore(), /tables that are not Otklik's/, 'another program has a table of that name');
+  await target.pool.query('DROP TABLE theirs, migrations');
+  assert.deepEqual(await restore(), [], 'a database without any table is the usual case');
+});
+
+test('a database on which a service runs is refused', async () => {
+  await write();
+  await target.pool.query(
+    "INSERT INTO workers (id, alive_until) VALUES (gen_random_uuid(), now() + interval '1 minute')",
+  );
+  await assert.rejects(restore(), /a service is running/);
+});
+
+test('a backup of an older version is brought up to this one; one of a newer is refused', async () => {
+  const old = await testDatabase();
+  const [first = '', ...later] = await knownMigrations();
+  await old.pool.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+  await inOneTransaction(old.url, client => applyMigrations(client, [first]));
+  await old.pool.query(
+    "INSERT INTO companies (company_id, title, zone) VALUES (5, 'Салон', 'Europe/Moscow')",
+  );
+  await write({ url: old.url });
+  assert.deepEqual(await restore(Date.now()), later);
+  const { rows } = await target.pool.query(
+    'SELECT title, source, quiet_until IS NOT NULL AS quiet FROM companies',
+  );
+  assert.deepEqual(rows, [{ title: 'Салон', source: 'webhook', quiet: true }]);
+  await old.pool.query("INSERT INTO migrations (name) VALUES ('9999_future.sql')");
+  await rm(directory, { recursive: true });
+  await write({ url: old.url });
+  await assert.rejects(verify(), /of a newer version .*9999_future/);
+  await old.close();
+});
+
+test('nobody holds anything after a restore, in any table with leases', async () => {
+  const { rows: leased } = await source.pool.query(
+    "SELECT table_name AS name FROM information_schema.columns WHERE column_name = 'leased_until' AND table_schema = 'public' ORDER BY 1",
+  );
+  assert.deepEqual(
+    leased.map(row => row.name),
+    [...LEASED_TABLES],
+  );
+  await receive(source, recordBody());
+  await source.processor.drain();
+  await source.pool.query(
+    `INSERT INTO sweeps (company_id, kind, due_at, leased_by, leased_until) VALUES (1, 'delta', now(), gen_random_uuid(), now() + interval '1 hour');
+     INSERT INTO rereads (company_id, record_id, reason, due_at, leased_until) VALUES (1, 5, 'partial', now(), now() + interval '1 hour')`,
+  );
+  await write();
+  await restore();
+  const { rows } = await target.pool.query(
+    `SELECT (SELECT count(*)::int FROM shards WHERE owner IS NOT NULL OR leased_until > now()) AS shards,
+       (SELECT count(*)::int FROM workers) AS workers,
+       (SELECT count(*)::int FROM sweeps WHERE leased_by IS NOT NULL OR leased_until IS NOT NULL) AS sweeps,
+       (SELECT count(*)::int FROM rereads WHERE leased_until IS NOT NULL) AS rereads`,
+  );
+  assert.deepEqual(rows[0], { shards: 0, workers: 0, sweeps: 0, rereads: 0 });
+});
+
+const move = (id: number, at: number) =>
+  recordBody({
+    id,
+    status: 'update',
+    at,
+    data: { date: '2031-06-01 09:00:00', create_date: '2026-01-01T00:00:00+0000' },
+  });
+
+/** One booking told, one due, one being sent, one whose event was not even looked at. */
+async function openEnds(): Promise<void> {
+  await receive(source, recordBody({ id: 1, at: source.now }));
+  await source.settle();
+  const hanging: Channel = {
+    name: 'console',
+    idempotent: true,
+    concurrency: 9,
+    send: () => new Promise(() => {}),
+  };
+  await receive(source, recordBody({ id: 2, at: source.now }));
+  await source.processor.drain();
+  await source.another({ channel: hanging }).dispatcher.runOnce();
+  await source.pool.query('UPDATE companies SET settle_ms = 60000');
+  await receive(source, recordBody({ id: 3, at: source.now }));
+  await source.processor.drain();
+  await receive(source, recordBody({ id: 4, at: source.now }));
+  await write();
+}
+
+async function resumeAt(now: number): Promise<Pipeline> {
+  await target.pool.query('UPDATE companies SET settle_ms = 0');
+  const pipeline = await createPipeline({ database: target });
+  pipeline.now = now;
+  return pipeline;
+}
+
+test('restored a day later, nothing of yesterday is sent; what happens then is told as a change', async () => {
+  await openEnds();
+  const restoredAt = source.now + DAY;
+  await restore(restoredAt);
+  const later = await resumeAt(restoredAt + 60_000);
+  await later.settle();
+  // Changed while the service was away: it may be that the old one told it.
+  await receive(later, move(1, restoredAt - 3_600_000));
+  await later.settle();
+  assert.equal(later.sent.length, 0);
+  const { rows } = await target.pool.query(
+    'SELECT record_id::int AS id, state, kind FROM messages ORDER BY record_id, created_at',
+  );
+  assert.deepEqual(rows, [
+    { id: 1, state: 'sent', kind: 'booked' },
+    { id: 1, state: 'unknown', kind: 'rescheduled' },
+    { id: 2, state: 'unknown', kind: 'booked' },
+    { id: 3, state: 'unknown', kind: 'booked' },
+    { id: 4, state: 'unknown', kind: 'booked' },
+  ]);
+  later.now += 60_000;
+  await receive(
+    later,
+    ...[2, 3, 4].map(id => move(id, later.now)),
+    recordBody({ id: 5, at: later.now }),
+    recordBody({ id: 1, status: 'update', at: later.now, data: { date: '2031-06-02 09:00:00' } }),
+  );
+  await later.settle();
+  const said = later.sent.map(({ recordId, notice }) => `${recordId} ${notice?.kind}`);
+  assert.deepEqual(said.sort(), [
+    '1 rescheduled',
+    '2 rescheduled',
+    '3 rescheduled',
+    '4 rescheduled',
+    '5 booked',
+  ]);
+  await later.close();
+});
+
+test('moved with the service stopped, what was due is sent there, once', async () => {
+  await openEnds();
+  await restore();
+  const there = await resumeAt(source.now + 120_000);
+  await there.settle();
+  const said = there.sent.map(({ recordId, notice }) => `${recordId} ${notice?.kind}`);
+  assert.deepEqual(said.sort(), ['2 booked', '3 booked', '4 booked']);
+  await there.settle();
+  assert.equal(there.sent.length, 3);
+  await there.close();
+});

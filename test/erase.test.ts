@@ -1,0 +1,322 @@
+/** A person who was erased is nowhere, and stays so; what happened is still counted. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { type Erasure, erasePerson, readmitPerson, type Whom } from '../src/erase.ts';
+import { newId } from '../src/ids.ts';
+import { quarantined } from '../src/ingest/read-body.ts';
+import { audit, saveAddress } from '../src/store/companies.ts';
+import { insertEvents } from '../src/store/inbox.ts';
+import { insertTestMessage } from '../src/store/messages.ts';
+import { createPipeline, type Pipeline, recordBody } from './work/pipeline.ts';
+
+const NAME = 'Евстолия';
+const EMAIL = 'evstolia@mail.test';
+const CHAT = '5550001234';
+const PHONES = ['9160000001', '9160000077'];
+const CLIENT = { id: 9, name: NAME, surname: 'Ухова', phone: '79160000001', email: EMAIL };
+const OTHER = { id: 10, name: 'Борис', phone: '79160000002', email: 'boris@mail.test' };
+const WHOM: Whom = { companyId: 1, clientId: 9 };
+
+let pipeline: Pipeline;
+beforeEach(async () => {
+  pipeline = await createPipeline();
+  await pipeline.addCompany({ companyId: 1 });
+  await pipeline.addCompany({ companyId: 2 });
+});
+afterEach(() => pipeline.close());
+
+const receive = (...bodies: string[]) =>
+  pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+const body = (resource: string, resourceId: number, data: unknown, status = 'update') =>
+  JSON.stringify({ company_id: 1, resource, resource_id: resourceId, status, data });
+const deps = () => ({ pool: pipeline.pool, vault: pipeline.vault, actor: 'command' as const });
+const erase = (whom: Whom = WHOM, options?: { dryRun: boolean }): Promise<Erasure> =>
+  erasePerson(deps(), whom, options);
+
+/** Columns of the whole database that hold any of these, each value read as text in every way it can be. */
+async function found(words: readonly string[], phones: readonly string[] = []): Promise<string[]> {
+  const { rows: columns } = await pipeline.pool.query(
+    `SELECT table_name AS table, column_name AS column, data_type AS type FROM information_schema.columns
+     WHERE table_schema = 'public' AND data_type NOT IN ('boolean', 'timestamp with time zone', 'uuid')`,
+  );
+  assert.ok(columns.length > 80, `only ${columns.length} columns were looked at`);
+  const hits: string[] = [];
+  for (const { table, column, type } of columns) {
+    const { rows } = await pipeline.pool.query(
+      `SELECT ${type === 'bytea' ? column : `${column}::text`} AS value FROM ${table} WHERE ${column} IS NOT NULL`,
+    );
+    for (const { value } of rows) {
+      const text = Buffer.isBuffer(value) ? unescaped(value.toString('utf8')) : String(value);
+      const digits = text.replace(/[^0-9\p{L}]/gu, '');
+      const hit =
+        words.some(word => text.toLowerCase().includes(word.toLowerCase())) ||
+        phones.some(phone => digits.includes(phone));
+      if (hit) hits.push(`${table}.${column}`);
+    }
+  }
+  return [...new Set(hits)].sort();
+}
+
+function unescaped(text: string): string {
+  return text.replace(/\\u([0-9a-f]{4})/gi, (_, code: string) =>
+    String.fromCharCode(Number.parseInt(code, 16)),
+  );
+}
+
+const anywhere = () => found([NAME, 'Ухова', EMAIL, CHAT], PHONES);
+
+async function life(): Promise<void> {
+  await receive(
+    body(
+      'client',
+      9,
+      { ...CLIENT, phone: '79160000077', last_change_date: '2020-01-01T10:00:00+0300' },
+      'create',
+    ),
+    body('client', 9, CLIENT),
+    body('client', 10, OTHER),
+    recordBody({ id: 1, data: { client: CLIENT, comment: 'перезвонить на 8 (916) 000-00-01' } }),
+    recordBody({ id: 2, data: { client: OTHER, comment: `подруга, ${EMAIL.toUpperCase()}` } }),
+    recordBody({ id: 3, data: { client: CLIENT } }),
+    body('finances_operation', 70, { id: 70, amount: 900, client: CLIENT, record_id: 1 }, 'create'),
+    body(
+      'goods_operations_sale',
+      71,
+      { id: 71, type_id: 1, client: { id: 9, name: NAME }, amount: -1 },
+      'create',
+    ),
+    body('loyalty_card', 72, { id: 72, number: '+7 916 000 00 01', balance: 5 }, 'create'),
+    body('something_new', 73, { deep: [{ client_id: '9', note: NAME }] }),
+  );
+  await saveAddress(pipeline.pool, { companyId: 1, clientId: 9, channel: 'telegram', address: CHAT });
+  await audit(pipeline.pool, { actor: 'command', action: 'address.set', companyId: 1, subject: 'client:9' });
+  await pipeline.settle();
+  // Handed to another: each of the two was told something of it.
+  pipeline.now += 2_000;
+  await receive(recordBody({ id: 3, status: 'update', at: pipeline.now, data: { client: OTHER } }));
+  await pipeline.settle();
+  const test = { companyId: 1, channel: 'email', now: pipeline.now };
+  await insertTestMessage(pipeline.pool, { ...test, id: newId(), recipient: EMAIL });
+  await insertEvents(pipeline.pool, [
+    quarantined(Buffer.from(`{"resource":"client","name":"${escaped(NAME)}","phone":"+7 (916) 000-00-01`), {
+      ...{ companyId: 1, receivedAt: pipeline.now, source: 'webhook' },
+    }),
+  ]);
+  // One more that nobody has processed yet.
+  await receive(recordBody({ id: 4, at: pipeline.now, data: { client: CLIENT } }));
+}
+
+function escaped(text: string): string {
+  return [...text].map(letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
+}
+
+async function counts(): Promise<unknown[]> {
+  const { rows } = await pipeline.pool.query(
+    `SELECT 'event' AS what, resource AS kind, count(*)::int AS n FROM webhook_events GROUP BY resource
+     UNION ALL SELECT 'message', kind || ' ' || state, count(*) FROM messages WHERE purpose = 'notice' GROUP BY kind, state
+     UNION ALL SELECT 'attempt', outcome, count(*) FROM attempts GROUP BY outcome
+     UNION ALL SELECT 'booking', state, count(*) FROM bookings GROUP BY state ORDER BY 1, 2`,
+  );
+  return rows;
+}
+
+test('a scan of every column finds neither name, phone, e-mail nor chat afterwards, and the receipts are kept', async () => {
+  await life();
+  const before = await anywhere();
+  for (const place of [
+    'people.phone',
+    'webhook_events.payload',
+    'webhook_events.raw',
+    'messages.body',
+    'addresses.address',
+    'bookings.comment',
+    'entities.title',
+  ]) {
+    assert.ok(before.includes(place), `${place} held something of them: ${before.join(', ')}`);
+  }
+  const receipts = await counts();
+  const erasure = await erase();
+  assert.deepEqual(await anywhere(), []);
+  assert.deepEqual(await counts(), receipts);
+  assert.deepEqual(erasure.left, []);
+  assert.equal(erasure.clients, 1);
+  assert.ok((erasure.rows.webhook_events ?? 0) >= 9);
+});
+
+test('their id is gone too, where it was tied to what they did', async () => {
+  await life();
+  await erase();
+  const { rows } = await pipeline.pool.query(
+    `SELECT (SELECT count(*)::int FROM bookings WHERE client_id = 9 OR told ? 'client:9') AS bookings,
+       (SELECT count(*)::int FROM messages WHERE recipient = 'client:9') AS messages,
+       (SELECT count(*)::int FROM booking_changes WHERE detail::text ~ '\\m9\\M') AS changes,
+       (SELECT count(*)::int FROM audit_log WHERE subject = 'client:9') AS audits,
+       (SELECT count(*)::int FROM entities WHERE data ->> 'clientId' = '9') AS entities,
+       (SELECT count(*)::int FROM webhook_events WHERE resource = 'client' AND resource_id = 9
+          OR event_id LIKE '1:client:9:%' OR payload::text ~ 'client(_id)?": .*\\m9\\M') AS events`,
+  );
+  assert.deepEqual(rows[0], { bookings: 0, messages: 0, changes: 0, audits: 0, entities: 0, events: 0 });
+});
+
+test('what is of others stays as it was', async () => {
+  await life();
+  await erase();
+  const { rows } = await pipeline.pool.query(`SELECT name, phone, email FROM people WHERE client_id = 10`);
+  assert.deepEqual(rows, [{ name: 'Борис', phone: '+79160000002', email: 'boris@mail.test' }]);
+  const { rows: bookings } = await pipeline.pool.query(
+    `SELECT record_id AS id, client_id AS client, told ? 'client:10' AS told FROM bookings WHERE record_id IN (2, 3) ORDER BY 1`,
+  );
+  assert.deepEqual(bookings, [
+    { id: 2, client: 10, told: true },
+    { id: 3, client: 10, told: true },
+  ]);
+  assert.ok((await found(['Борис'])).includes('messages.body'));
+});
+
+test('later events about them do not bring them back, and their bookings are kept without them', async () => {
+  await life();
+  await erase();
+  await pipeline.settle();
+  const sent = pipeline.sent.length;
+  pipeline.now += 5_000;
+  await receive(
+    body('client', 9, { ...CLIENT, last_change_date: '2031-01-01T10:00:00+0300' }),
+    recordBody({
+      id: 1,
+      status: 'update',
+      at: pipeline.now,
+      data: { client: CLIENT, date: '2031-06-01 09:00:00' },
+    }),
+    recordBody({ id: 50, at: pipeline.now, data: { client: CLIENT, comment: 'Ухова' } }),
+    body('finances_operation', 80, { id: 80, amount: 100, client: CLIENT }, 'create'),
+  );
+  await pipeline.settle();
+  assert.deepEqual(await anywhere(), []);
+  assert.equal(pipeline.sent.length, sent);
+  const { rows } = await pipeline.pool.query(
+    `SELECT record_id AS id, starts_local AS starts, client_id AS client, state FROM bookings WHERE record_id IN (1, 4, 50) ORDER BY 1`,
+  );
+  assert.deepEqual(rows, [
+    { id: 1, starts: '2031-06-01T09:00:00', client: null, state: 'waiting' },
+    { id: 4, starts: '2031-05-20T14:30:00', client: null, state: 'waiting' },
+    { id: 50, starts: '2031-05-20T14:30:00', client: null, state: 'waiting' },
+  ]);
+  const { rows: open } = await pipeline.pool.query(
+    "SELECT count(*)::int AS n FROM webhook_events WHERE state NOT IN ('done')",
+  );
+  assert.deepEqual(open, [{ n: 0 }]);
+});
+
+test('a replay of what was erased changes nothing', async () => {
+  await life();
+  await erase();
+  await pipeline.settle();
+  const read = 'SELECT record_id, state, starts_local, client_id, comment FROM bookings ORDER BY 1';
+  const { rows: before } = await pipeline.pool.query(read);
+  await pipeline.pool.query(
+    "UPDATE webhook_events SET state = 'pending', processed_at = NULL, effect = NULL WHERE state = 'done'",
+  );
+  await pipeline.settle();
+  assert.deepEqual((await pipeline.pool.query(read)).rows, before);
+  assert.deepEqual(await anywhere(), []);
+  const { rows } = await pipeline.pool.query('SELECT client_id AS id FROM people ORDER BY 1');
+  assert.deepEqual(rows, [{ id: 10 }]);
+});
+
+test('an open message to them is not sent; one that is being sent is stated as unknown', async () => {
+  await pipeline.pool.query('UPDATE companies SET settle_ms = 60000');
+  await receive(
+    recordBody({ id: 1, data: { client: CLIENT } }),
+    recordBody({ id: 2, data: { client: CLIENT } }),
+  );
+  await pipeline.processor.drain();
+  await pipeline.pool.query(
+    "UPDATE messages SET state = 'sending', leased_until = now() + interval '1 hour', leased_by = gen_random_uuid() WHERE record_id = 2",
+  );
+  await erase();
+  pipeline.now += 120_000;
+  await pipeline.settle();
+  assert.equal(pipeline.sent.length, 0);
+  const { rows } = await pipeline.pool.query('SELECT record_id AS id, state FROM messages ORDER BY 1');
+  assert.deepEqual(rows, [
+    { id: 1, state: 'cancelled' },
+    { id: 2, state: 'unknown' },
+  ]);
+});
+
+for (const phone of ['+7 916 000-00-01', '79160000001', '8 (916) 000 00 01']) {
+  test(`by phone, written ${phone}`, async () => {
+    await life();
+    await receive(recordBody({ id: 6, data: { client: { ...CLIENT, id: 19 } } }));
+    await pipeline.processor.drain();
+    const erasure = await erase({ companyId: 1, phone });
+    assert.equal(erasure.clients, 2, 'the salon had them twice');
+    assert.deepEqual(await anywhere(), []);
+  });
+}
+
+test('a dry run says the same and changes nothing', async () => {
+  await life();
+  const dump = async () => {
+    const tables = [
+      'webhook_events',
+      'bookings',
+      'messages',
+      'people',
+      'addresses',
+      'audit_log',
+      'erased_people',
+    ];
+    return Promise.all(
+      tables.map(async name => (await pipeline.pool.query(`SELECT t::text FROM ${name} t ORDER BY 1`)).rows),
+    );
+  };
+  const before = await dump();
+  const would = await erase(WHOM, { dryRun: true });
+  assert.deepEqual(await dump(), before);
+  assert.deepEqual(await erase(), would);
+});
+
+test('the audit log says that it was done, and of nobody', async () => {
+  await life();
+  await erase();
+  const { rows } = await pipeline.pool.query(
+    "SELECT actor, company_id AS company, subject FROM audit_log WHERE action = 'person.erase'",
+  );
+  assert.equal(rows.length, 1);
+  assert.match(rows[0].subject, /^\d+ rows$/);
+});
+
+test('someone of whom nothing is known is an error by phone, and by id a promise for later', async () => {
+  await assert.rejects(erase({ companyId: 1, phone: '+79990000000' }), /nothing is known/);
+  await erase({ companyId: 1, clientId: 77 });
+  await receive(recordBody({ data: { client: { ...CLIENT, id: 77 } } }));
+  await pipeline.settle();
+  assert.deepEqual(await anywhere(), []);
+});
+
+test('readmitted, they are known again', async () => {
+  await life();
+  await erase();
+  await readmitPerson(deps(), { companyId: 1, clientId: 9 });
+  pipeline.now += 5_000;
+  await receive(recordBody({ id: 60, at: pipeline.now, data: { client: CLIENT } }));
+  await pipeline.settle();
+  assert.equal(pipeline.sent.at(-1)?.recipient.name, NAME);
+  await assert.rejects(readmitPerson(deps(), { companyId: 1, clientId: 9 }), /no such erased client/);
+});
+
+test('the same id at another company is somebody else', async () => {
+  await pipeline.receive(2, [
+    { body: recordBody({ companyId: 2, data: { client: CLIENT } }), receivedAt: pipeline.now },
+  ]);
+  await pipeline.processor.drain();
+  await erase();
+  await pipeline.settle();
+  const { rows } = await pipeline.pool.query('SELECT company_id AS company, name FROM people');
+  assert.deepEqual(rows, [{ company: 2, name: NAME }]);
+  assert.equal(pipeline.sent.length, 1);
+});

@@ -1,0 +1,227 @@
+/** What is forgotten, and what never is. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { transaction } from '../../src/store/pool.ts';
+import { claimUpkeep } from '../../src/store/prune.ts';
+import { createUpkeep, type Keep, type Upkeep } from '../../src/work/upkeep.ts';
+import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+
+const DAY = 86_400_000;
+const KEEP: Keep = { eventsDays: 90, messagesDays: 365, bookingsDays: 730 };
+let pipeline: Pipeline;
+
+beforeEach(async () => {
+  pipeline = await createPipeline();
+  await pipeline.addCompany({ companyId: 1 });
+});
+afterEach(() => pipeline.close());
+
+function upkeep(
+  options: { keep?: Partial<Keep>; batch?: number } = {},
+): Upkeep & { pruned(): Promise<object> } {
+  const metrics = createMetrics();
+  const made = createUpkeep({
+    ...{ pool: pipeline.pool, log: createLog('silent'), metrics, now: () => pipeline.now },
+    keep: { ...KEEP, ...options.keep },
+    ...(options.batch === undefined ? {} : { batch: options.batch }),
+  });
+  return {
+    ...made,
+    async pruned() {
+      const { values } = await metrics.pruned.get();
+      return Object.fromEntries(values.map(({ labels, value }) => [labels.table, value]));
+    },
+  };
+}
+
+const receive = (...bodies: string[]) =>
+  pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+
+async function age(table: string, days: number, where = 'true'): Promise<void> {
+  const columns: Record<string, string> = {
+    webhook_events:
+      'created_at = $1, processed_at = CASE WHEN processed_at IS NOT NULL THEN $1::timestamptz END',
+    messages: 'created_at = $1, updated_at = $1',
+    bookings: 'starts_at = $1, updated_at = $1',
+    booking_changes: 'created_at = $1',
+    people:
+      'name_version = $1, phone_version = $1, email_version = $1, refuses_version = $1, deleted_version = $1',
+  };
+  await pipeline.pool.query(`UPDATE ${table} SET ${columns[table]} WHERE ${where}`, [
+    new Date(pipeline.now - days * DAY).toISOString(),
+  ]);
+}
+
+async function count(table: string): Promise<number> {
+  const { rows } = await pipeline.pool.query(`SELECT count(*) AS n FROM ${table}`);
+  return rows[0].n;
+}
+
+test('processed events go after their days, all others stay however old they are', async () => {
+  await receive(...Array.from({ length: 7 }, (_, index) => recordBody({ id: index + 1 })));
+  await pipeline.settle();
+  const set = (id: number, change: string) =>
+    pipeline.pool.query(`UPDATE webhook_events SET ${change} WHERE record_id = ${id}`);
+  await set(1, "state = 'pending', processed_at = NULL");
+  await set(2, "state = 'waiting', processed_at = NULL, next_at = now() + interval '1 day'");
+  await set(3, "state = 'dead', processed_at = NULL");
+  await set(4, "state = 'quarantined', processed_at = NULL");
+  await age('webhook_events', 91, 'record_id <> 5');
+  await age('webhook_events', 89, 'record_id = 5');
+  assert.equal(await upkeep().runOnce(), 2);
+  const { rows } = await pipeline.pool.query('SELECT record_id AS id FROM webhook_events ORDER BY record_id');
+  assert.deepEqual(
+    rows.map(row => row.id),
+    [1, 2, 3, 4, 5],
+  );
+});
+
+test('an event replayed lately is not old', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  await pipeline.pool.query('UPDATE webhook_events SET processed_at = now()');
+  assert.equal(await upkeep().runOnce(), 0);
+});
+
+test('ended messages go with their attempts; open ones stay', async () => {
+  await receive(recordBody({ id: 1 }));
+  await pipeline.settle();
+  await pipeline.pool.query('UPDATE companies SET settle_ms = 60000');
+  await receive(recordBody({ id: 2 }), recordBody({ id: 3 }));
+  await pipeline.processor.drain();
+  await pipeline.pool.query(
+    "UPDATE messages SET state = 'sending', leased_until = now() WHERE record_id = 3",
+  );
+  await age('messages', 366);
+  assert.equal(await count('attempts'), 1);
+  await upkeep().runOnce();
+  const { rows } = await pipeline.pool.query('SELECT record_id AS id FROM messages ORDER BY record_id');
+  assert.deepEqual(
+    rows.map(row => row.id),
+    [2, 3],
+  );
+  assert.equal(await count('attempts'), 0);
+});
+
+test('after its message is forgotten a booking says nothing twice, and the next change as a change', async () => {
+  const created = recordBody({ at: pipeline.now });
+  await receive(created);
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  await age('messages', 366);
+  assert.equal(await upkeep().runOnce(), 2);
+  // The platform sends the very same body again, years later.
+  await receive(created);
+  await pipeline.settle();
+  assert.equal(await count('webhook_events'), 1);
+  assert.equal(pipeline.sent.length, 1);
+  await receive(
+    recordBody({ status: 'update', at: pipeline.now + 5_000, data: { date: '2031-05-21 10:00:00' } }),
+  );
+  await pipeline.settle();
+  assert.deepEqual(
+    pipeline.sent.map(({ notice }) => notice?.kind),
+    ['booked', 'rescheduled'],
+  );
+});
+
+test('a told message stays while the booking does not know of it: only the row keeps it from being said again', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  await age('messages', 366);
+  await pipeline.pool.query("UPDATE bookings SET told = '{}'");
+  await upkeep().runOnce();
+  assert.equal(await count('messages'), 1);
+  await pipeline.pool.query('DELETE FROM bookings');
+  await upkeep().runOnce();
+  assert.equal(await count('messages'), 0);
+});
+
+test('a booking of long ago goes after its messages, with its history and its client', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  for (const table of ['bookings', 'booking_changes', 'people', 'webhook_events']) await age(table, 731);
+  const keeper = upkeep();
+  await keeper.runOnce();
+  assert.equal(await count('bookings'), 1, 'its message is kept for a year');
+  await age('messages', 366);
+  await keeper.runOnce();
+  for (const table of ['bookings', 'booking_changes', 'people', 'messages']) {
+    assert.equal(await count(table), 0, table);
+  }
+  assert.deepEqual(await keeper.pruned(), {
+    webhook_events: 1,
+    messages: 1,
+    bookings: 1,
+    booking_changes: 1,
+    people: 1,
+  });
+});
+
+test('people stay while they have a booking or an address, or do not want messages', async () => {
+  for (const [client, id] of [9, 10, 11, 12].entries()) {
+    await receive(
+      recordBody({ id: client + 1, data: { client: { id, name: 'Анна', phone: `7916000000${client}` } } }),
+    );
+  }
+  await pipeline.settle();
+  await pipeline.pool.query('DELETE FROM messages; DELETE FROM bookings WHERE client_id <> 9');
+  await pipeline.pool.query(
+    `INSERT INTO addresses (company_id, client_id, channel, address) VALUES (1, 10, 'telegram', '5');
+     UPDATE people SET refuses = true WHERE client_id = 11`,
+  );
+  await age('people', 731);
+  await upkeep().runOnce();
+  const { rows } = await pipeline.pool.query('SELECT client_id AS id FROM people ORDER BY client_id');
+  assert.deepEqual(
+    rows.map(row => row.id),
+    [9, 10, 11],
+  );
+});
+
+test('a booking that something touched lately stays, however long ago its visit was', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  await pipeline.pool.query('DELETE FROM messages');
+  await age('bookings', 731);
+  await pipeline.pool.query('UPDATE bookings SET updated_at = now()');
+  await upkeep().runOnce();
+  assert.equal(await count('bookings'), 1);
+});
+
+test('nothing is forgotten where 0 days are set, nor where nothing is old', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  assert.equal(await upkeep().runOnce(), 0);
+  for (const table of ['webhook_events', 'messages', 'bookings', 'booking_changes', 'people']) {
+    await age(table, 3_000);
+  }
+  assert.equal(await upkeep({ keep: { eventsDays: 0, messagesDays: 0, bookingsDays: 0 } }).runOnce(), 0);
+});
+
+test('a heap of old rows goes in batches', async () => {
+  await receive(...Array.from({ length: 50 }, (_, index) => recordBody({ id: index + 1 })));
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  const keeper = upkeep({ batch: 2 });
+  assert.equal(await keeper.runOnce(), 40, 'twenty batches in one run');
+  assert.equal(await keeper.runOnce(), 10);
+  assert.equal(await keeper.runOnce(), 0);
+});
+
+test('while another process is at it, this one does nothing', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  await transaction(pipeline.pool, async db => {
+    assert.ok(await claimUpkeep(db));
+    assert.equal(await upkeep().runOnce(), 0);
+  });
+  assert.equal(await upkeep().runOnce(), 1);
+});
