@@ -73,13 +73,16 @@ export async function transaction<T>(
   { durable = true }: { durable?: boolean } = {},
 ): Promise<T> {
   const client = await pool.connect();
+  const failures: unknown[] = [];
+  const onFailure = (error: unknown) => failures.push(error);
   let broken: Error | undefined;
   try {
     const begin = client.query(durable ? 'BEGIN' : 'BEGIN; SET LOCAL synchronous_commit = off');
-    const [, result] = await Promise.all([begin, work(client)]);
+    const [, result] = await Promise.all([begin, work(watched(client, onFailure))]);
     await client.query('COMMIT');
     return result;
-  } catch (error) {
+  } catch (caught) {
+    const error = failures[0] ?? caught;
     await client.query('ROLLBACK').catch((cause: Error) => {
       broken = cause;
     });
@@ -87,6 +90,24 @@ export async function transaction<T>(
   } finally {
     client.release(broken);
   }
+}
+
+/**
+ * Tells of statements that fail, in their order. Those given together with the first fail after it for no reason of
+ * their own (25P02), and which of them a `Promise.all` names is chance.
+ */
+function watched(client: pg.PoolClient, onFailure: (error: unknown) => void): Db {
+  return new Proxy(client, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      if (name !== 'query') return value;
+      return (...given: unknown[]) => {
+        const result = Reflect.apply(value, target, given);
+        if (result instanceof Promise) result.catch(onFailure);
+        return result;
+      };
+    },
+  });
 }
 
 /**
