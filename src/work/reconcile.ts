@@ -130,12 +130,9 @@ export function createReconciler(given: ReconcileDeps): Reconciler {
     async drain(until = Number.POSITIVE_INFINITY) {
       const begin = async () => (now() < until ? runOnce() : 0);
       while ((await begin()) > 0 || sweeping.size + rereading.size > 0) {
+        const underWay = [...sweeping, ...rereading];
         // All may have ended while more was claimed, and a race of none never ends.
-        await Promise.race([
-          ...sweeping,
-          ...rereading,
-          ...(sweeping.size + rereading.size === 0 ? [undefined] : []),
-        ]);
+        if (underWay.length > 0) await Promise.race(underWay);
       }
     },
     async sweepNow(companyId, { full, onTurn = () => {} }) {
