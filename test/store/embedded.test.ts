@@ -98,6 +98,7 @@ test('a postmaster killed with SIGKILL comes back under the same URL with its da
   await answers(url);
   assert.notEqual(await box.runningPid(), killed);
   assert.deepEqual(await query(url, 'SELECT word FROM kept'), [{ word: 'seed' }, { word: 'committed' }]);
+  await until(() => box.names('postgres.back').length > 0, { what: 'the return is told' });
   assert.deepEqual(box.names('postgres.lost', 'postgres.back'), ['postgres.lost', 'postgres.back']);
 });
 
