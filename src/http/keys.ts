@@ -2,6 +2,7 @@
  * Who a webhook URL belongs to. Keys are looked up by their keyed hash, which tells an attacker who times the lookup
  * nothing about any stored key; an unknown, an expired and a removed company's key take the same way to the same answer.
  */
+import { hash } from 'node:crypto';
 import type { EpochMs } from '../domain/time.ts';
 import { type Company, findKey } from '../store/companies.ts';
 import type { Pool } from '../store/pool.ts';
@@ -64,12 +65,12 @@ export function createKeyRing({
 
   return {
     async find(urlKey) {
-      const keyHash = vault.hashKey(urlKey);
-      const name = keyHash.toString('hex');
+      // Remembered by a digest of their own: it costs 2 µs, the keyed hash that the database knows 11 µs.
+      const name = hash('sha256', urlKey, 'base64url');
       const known = entries.get(name);
       if (known !== undefined && performance.now() - known.loadedAt < FRESH_MS) return live(known);
       try {
-        return live(await loadOnce(keyHash, name));
+        return live(await loadOnce(vault.hashKey(urlKey), name));
       } catch (error) {
         // With the database away an event cannot be kept anyway; the append will say so.
         if (known !== undefined) return live(known);

@@ -5,6 +5,7 @@
  */
 const HEADER_BYTES = 20;
 const NULL_LENGTH = -1;
+const NOTHING = Buffer.alloc(0);
 
 const OID = { bytea: 17, int8: 20, int4: 23, text: 25, uuid: 2950, jsonb: 3802 } as const;
 
@@ -40,12 +41,21 @@ const JSONB_VERSION = Buffer.from([1]);
 
 /** Each value is JSON text as bytes. */
 export function jsonbArray(values: readonly Buffer[]): Buffer {
-  return encode(OID.jsonb, values, json => Buffer.concat([JSONB_VERSION, json]));
+  return encode(OID.jsonb, values, json => json, JSONB_VERSION);
 }
 
-function encode<T>(oid: number, values: readonly (T | null)[], bytesOf: (value: T) => Buffer): Buffer {
+/** `prefix` stands before the bytes of each element. */
+function encode<T>(
+  oid: number,
+  values: readonly (T | null)[],
+  bytesOf: (value: T) => Buffer,
+  prefix: Buffer = NOTHING,
+): Buffer {
   const elements = values.map(value => (value === null ? null : bytesOf(value)));
-  const size = elements.reduce((sum, element) => sum + 4 + (element?.length ?? 0), HEADER_BYTES);
+  const size = elements.reduce(
+    (sum, element) => sum + 4 + (element === null ? 0 : prefix.length + element.length),
+    HEADER_BYTES,
+  );
   const out = Buffer.allocUnsafe(size);
   out.writeInt32BE(values.length === 0 ? 0 : 1, 0);
   out.writeInt32BE(elements.includes(null) ? 1 : 0, 4);
@@ -54,8 +64,13 @@ function encode<T>(oid: number, values: readonly (T | null)[], bytesOf: (value: 
   out.writeInt32BE(1, 16);
   let offset = HEADER_BYTES;
   for (const element of elements) {
-    offset = out.writeInt32BE(element === null ? NULL_LENGTH : element.length, offset);
-    if (element !== null) offset += element.copy(out, offset);
+    if (element === null) {
+      offset = out.writeInt32BE(NULL_LENGTH, offset);
+      continue;
+    }
+    offset = out.writeInt32BE(prefix.length + element.length, offset);
+    offset += prefix.copy(out, offset);
+    offset += element.copy(out, offset);
   }
   return values.length === 0 ? out.subarray(0, 12) : out;
 }
