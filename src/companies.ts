@@ -15,7 +15,6 @@ import {
   type Reading,
   removeCompany,
   resumeCompany,
-  type SecretPurpose,
   setReading,
   settleKey,
 } from './store/companies.ts';
@@ -92,8 +91,8 @@ async function newSecret(
 
 /** A new user token replaces the old one at once: only one of them is right. */
 async function keepUserToken(db: Db, vault: Vault, companyId: number, userToken: string): Promise<void> {
-  const purpose: SecretPurpose = 'user';
-  await addSecret(db, { companyId, id: newId(), purpose, sealed: vault.seal(userToken), graceMs: 0 });
+  const sealed = vault.seal(userToken);
+  await addSecret(db, { companyId, id: newId(), purpose: 'user', sealed, graceMs: 0 });
 }
 
 /** Changes how a company's changes are read, and tries at once with what is new. */
@@ -178,10 +177,7 @@ export async function setUserToken(
   await transaction(pool, async db => {
     await requireCompany(db, companyId);
     if (token === null) await dropSecrets(db, companyId, 'user');
-    else {
-      const sealed = vault.seal(token);
-      await addSecret(db, { companyId, id: newId(), purpose: 'user', sealed, graceMs: 0 });
-    }
+    else await keepUserToken(db, vault, companyId, token);
     await audit(db, { actor, action: `company.user_token.${token === null ? 'remove' : 'set'}`, companyId });
   });
 }

@@ -16,7 +16,7 @@ import { type Log, PlainError } from './log.ts';
 import { createMetrics, type Metrics, watchDepths, watchSweeps } from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { pendingMigrations } from './store/migrate.ts';
-import { createPool, type Pool } from './store/pool.ts';
+import { createPool, inTime, type Pool } from './store/pool.ts';
 import { readSetting, settleSetting } from './store/settings.ts';
 import { readSweepDepths } from './store/sweeps.ts';
 import { readDepths } from './store/views.ts';
@@ -109,8 +109,8 @@ export async function startService(
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, access, onAppended: () => processor?.wake() })
     : undefined;
-  watchDepths(metrics, () => inTime(readDepths(pool)));
-  watchSweeps(metrics, () => inTime(readSweepDepths(pool)));
+  watchDepths(metrics, () => soon(readDepths(pool)));
+  watchSweeps(metrics, () => soon(readSweepDepths(pool)));
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
@@ -284,21 +284,13 @@ async function adminToken(config: Config, pool: Pool): Promise<{ hash: string; s
   return { hash: settled, shown: settled === hash('sha256', token) ? token : undefined };
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new PlainError('the database does not answer in time')), PROBE_LIMIT_MS);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function soon<T>(work: Promise<T>): Promise<T> {
+  return inTime(work, PROBE_LIMIT_MS, () => new PlainError('the database does not answer in time'));
 }
 
 async function unreadyBecause(pool: Pool): Promise<string[]> {
   try {
-    const pending = await inTime(pendingMigrations(pool));
+    const pending = await soon(pendingMigrations(pool));
     return pending.length === 0 ? [] : [`the database lacks ${pending.join(', ')}: run \`migrate\``];
   } catch {
     return ['the database does not answer'];

@@ -13,6 +13,13 @@ export function codeOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** Rejects when `signal` aborts; undici itself looks at a signal only once it is connected. */
+export function rejectionOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
 /** RFC 9110, 10.2.3: a number of seconds, or a date of the one form that may be generated. */
 export function retryAfterMs(value: string | undefined, nowMs: number): number | undefined {
   if (value === undefined) return undefined;

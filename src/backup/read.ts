@@ -2,7 +2,6 @@
  * Restoring: the whole backup is verified before the database is touched, then everything happens in one transaction:
  * the schema as the backup had it, the rows, nobody's leases, and the migrations since.
  */
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,7 +23,7 @@ import {
 import type { BackupKeys, BackupSecret } from './key.ts';
 import { type BackupTable, type Manifest, readManifest } from './manifest.ts';
 import { DamagedError, opening } from './seal.ts';
-import { MOVE_LIMIT_MS, NOT_COPIED, type Progress, passing } from './write.ts';
+import { createMeter, MOVE_LIMIT_MS, NOT_COPIED, type Progress } from './write.ts';
 
 /** A backup of which every byte was looked at. */
 export type Verified = {
@@ -77,22 +76,23 @@ async function readFile(from: {
   const size = (await stat(path).catch(() => undefined))?.size;
   if (size === undefined) throw new PlainError(`${table.file} is missing from the backup`);
   if (size !== table.bytes) throw damaged(table);
-  const digest = createHash('sha256');
-  let bytes = 0;
-  const meter = passing(part => {
-    digest.update(part);
-    bytes += part.length;
-    onProgress?.(table.name, bytes);
-  });
+  const meter = createMeter(bytes => onProgress?.(table.name, bytes));
   try {
-    await pipeline(createReadStream(path), meter, opening(keys.file(table.file)), createGunzip(), into, {
-      signal: AbortSignal.timeout(MOVE_LIMIT_MS),
-    });
+    await pipeline(
+      createReadStream(path),
+      meter.stream,
+      opening(keys.file(table.file)),
+      createGunzip(),
+      into,
+      {
+        signal: AbortSignal.timeout(MOVE_LIMIT_MS),
+      },
+    );
   } catch (cause) {
     if (isDamage(cause)) throw damaged(table, cause);
     throw cause;
   }
-  if (digest.digest('hex') !== table.sha256) throw damaged(table);
+  if (meter.total().sha256 !== table.sha256) throw damaged(table);
 }
 
 /** What the bytes are to blame for, as opposed to the database, the disk or the time. */

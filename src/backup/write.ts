@@ -115,34 +115,36 @@ async function writeTable(
 ): Promise<BackupTable> {
   const { draft, table, keys, onProgress } = work;
   const file = `${table.name}.copy.gz.sealed`;
-  const digest = createHash('sha256');
-  let bytes = 0;
-  const meter = passing(part => {
-    digest.update(part);
-    bytes += part.length;
-    onProgress?.(table.name, bytes);
-  });
+  const meter = createMeter(bytes => onProgress?.(table.name, bytes));
   const { stream, rows } = readTable(client, table);
   await pipeline(
     stream,
     createGzip(GZIP),
     sealing(keys.file(file)),
-    meter,
+    meter.stream,
     createWriteStream(join(draft, file), { flags: 'wx', mode: 0o600, flush: true }),
     { signal: AbortSignal.timeout(MOVE_LIMIT_MS) },
   );
   const { name, columns } = table;
-  return { name, columns: [...columns], rows: await rows(), file, bytes, sha256: digest.digest('hex') };
+  return { name, columns: [...columns], rows: await rows(), file, ...meter.total() };
 }
 
-/** Hands bytes on as they are, and shows them on the way. */
-export function passing(look: (part: Buffer) => void): Transform {
-  return new Transform({
+/** Hands bytes on as they are, counted and digested. `total` is asked once, when all have passed. */
+export function createMeter(onBytes: (soFar: number) => void): {
+  readonly stream: Transform;
+  total(): { readonly bytes: number; readonly sha256: string };
+} {
+  const digest = createHash('sha256');
+  let bytes = 0;
+  const stream = new Transform({
     transform(part: Buffer, _encoding, done) {
-      look(part);
+      digest.update(part);
+      bytes += part.length;
+      onBytes(bytes);
       done(null, part);
     },
   });
+  return { stream, total: () => ({ bytes, sha256: digest.digest('hex') }) };
 }
 
 async function writeSynced(path: string, text: string): Promise<void> {

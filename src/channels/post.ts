@@ -4,7 +4,7 @@
  */
 import { Readable } from 'node:stream';
 import { type Dispatcher, request } from 'undici';
-import { codeOf } from '../outgoing.ts';
+import { codeOf, rejectionOf } from '../outgoing.ts';
 
 export type Posting = {
   readonly url: string | URL;
@@ -71,12 +71,6 @@ export async function post(posting: Posting, signal: AbortSignal): Promise<Poste
     stream.destroy();
     return { answered: false, left, reason: reasonOf(error, signal, deadline, timeoutMs), error };
   }
-}
-
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 async function readText(body: Readable, maxBytes: number): Promise<string | null> {

@@ -10,6 +10,7 @@ import { pendingMigrations } from '../store/migrate.ts';
 import { readSetting } from '../store/settings.ts';
 import { readServer, readStats } from '../store/views.ts';
 import { VERSION } from '../version.ts';
+import { HOW_TO_READ } from '../work/sweep.ts';
 import { describeDrift } from './drift.ts';
 import { type Context, print, withStore } from './run.ts';
 
@@ -24,7 +25,6 @@ const DRIFT_SHOWN = 10;
 /** Fewer changes a day than this say nothing of coverage. */
 const FEWEST_CHANGES = 20;
 const LEAST_COVERAGE_PERCENT = 90;
-const HOW_TO_READ = 'set YCLIENTS_PARTNER_TOKEN, and the user token by `company set <id> --user-token-stdin`';
 
 const ok = (check: string, says: string): Finding => ({ check, state: 'ok', says });
 const note = (check: string, says: string): Finding => ({ check, state: 'note', says });

@@ -4,7 +4,7 @@
  */
 import { createGroupCommit } from '../store/group-commit.ts';
 import { findIds, insertEvents, type NewEvent } from '../store/inbox.ts';
-import { type Pool, troubleOf } from '../store/pool.ts';
+import { inTime, type Pool, troubleOf } from '../store/pool.ts';
 import { type Appended, type IngestLog, Unstorable } from './ingest-log.ts';
 
 /** One flush at a time. Two side by side halved the batches and took a third more of PostgreSQL's time. */
@@ -14,6 +14,8 @@ const WAITING = 4_096;
 /** With a lookup of the key before it, well within the 10 s after which the sender gives up. */
 const APPEND_LIMIT_MS = 4_500;
 const CONFLICT_TRIES = 5;
+
+const tooLate = () => new Error('timeout: the database did not take the event in time');
 
 export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended: () => void }): IngestLog {
   const group = createGroupCommit<NewEvent, Appended | Unstorable>({
@@ -27,28 +29,13 @@ export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended
   });
   return {
     async append(event) {
-      const result = await withinTime(group.add(event));
+      // The event may still be stored later; the copy that its sender then sends is the same event.
+      const result = await inTime(group.add(event), APPEND_LIMIT_MS, tooLate);
       if (result instanceof Unstorable) throw result;
       return result;
     },
     flushed: () => group.idle(),
   };
-}
-
-/** The event may still be stored later; the copy that its sender then sends is the same event. */
-async function withinTime<T>(appended: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(new Error('timeout: the database did not take the event in time')),
-      APPEND_LIMIT_MS,
-    );
-  });
-  try {
-    return await Promise.race([appended, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 async function store(pool: Pool, batch: readonly NewEvent[]): Promise<(Appended | Unstorable)[]> {

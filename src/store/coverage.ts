@@ -20,6 +20,7 @@ export const NO_COUNTS = { webhooks: 0, lagMsSum: 0, lagMsMax: 0, missed: 0, lat
  * locked from here to the commit. In the order of companies, so that two callers cannot deadlock.
  */
 export async function addCounts(db: Db, counts: readonly HourCounts[], now: EpochMs): Promise<void> {
+  if (counts.length === 0) return;
   const hour = new Date(Math.floor(now / 3_600_000) * 3_600_000).toISOString();
   const sorted = [...counts].sort((left, right) => left.companyId - right.companyId);
   await db.query({

@@ -3,12 +3,12 @@ import pg from 'pg';
 import { jsonbArray, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
 
-/** Erased clients of these companies, as hashes. Mostly none. */
-export async function findErased(
-  db: Db,
-  companyIds: readonly number[],
-): Promise<readonly { readonly companyId: number; readonly hash: Buffer }[]> {
-  const { rows } = await db.query<{ companyId: number; hash: Buffer }>({
+/** A client who was erased, known by a keyed hash alone. */
+export type ErasedClient = { readonly companyId: number; readonly hash: Buffer };
+
+/** Those of these companies. Mostly none. */
+export async function findErased(db: Db, companyIds: readonly number[]): Promise<readonly ErasedClient[]> {
+  const { rows } = await db.query<ErasedClient>({
     name: 'find_erased',
     text: `SELECT company_id AS "companyId", client_hash AS hash FROM erased_people
       WHERE company_id = ANY($1::int4[])`,
@@ -63,7 +63,7 @@ export async function findClientsByPhone(
   return rows.map(row => row.clientId);
 }
 
-/** Everything these clients were ever called by: as known now, and as any kept event said. */
+/** Everything these clients were ever called by: as known now, and as the events that are kept said. */
 export async function findTraces(db: Db, companyId: number, clientIds: readonly number[]): Promise<Traces> {
   const { rows } = await db.query<{ phones: string[]; emails: string[]; addresses: string[] }>(
     `WITH said AS (

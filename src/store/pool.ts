@@ -92,6 +92,19 @@ export async function transaction<T>(
   }
 }
 
+/** Rejects with what `late` makes when `work` takes longer. What was given to the database goes on all the same. */
+export async function inTime<T>(work: Promise<T>, limitMs: number, late: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(late()), limitMs);
+  });
+  try {
+    return await Promise.race([work, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * Tells of statements that fail, in their order. Those given together with the first fail after it for no reason of
  * their own (25P02), and which of them a `Promise.all` names is chance.

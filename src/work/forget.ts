@@ -1,7 +1,6 @@
 /** Events that speak of an erased client lose their people before anything is made of them. */
-import { findErased } from '../store/erase.ts';
+import type { ErasedClient } from '../store/erase.ts';
 import type { PendingEvent } from '../store/inbox.ts';
-import type { Db } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
 import { clientsIn, withoutPeople } from '../yclients/scrub.ts';
 
@@ -12,13 +11,12 @@ export type Forgotten = {
   readonly scrubbed: readonly PendingEvent[];
 };
 
-/** Within a batch's transaction; writes nothing. One lookup where nobody was erased, which is nearly always. */
-export async function forgetErased(
-  db: Db,
+/** What is left of events of companies of which these clients were erased; nearly always all. */
+export function forgetErased(
   vault: Pick<Vault, 'hashClient'>,
+  erased: readonly ErasedClient[],
   events: readonly PendingEvent[],
-): Promise<Forgotten> {
-  const erased = await findErased(db, [...new Set(events.map(event => event.companyId))]);
+): Forgotten {
   if (erased.length === 0) return { events, scrubbed: [] };
   const known = new Set(erased.map(({ companyId, hash }) => `${companyId}:${hash.toString('hex')}`));
   const isErased = (companyId: number, clientId: number) =>

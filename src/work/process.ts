@@ -14,7 +14,7 @@ import type { Metrics } from '../metrics.ts';
 import { appendChanges, lockBookings, rezoneBookings, saveBookings } from '../store/bookings.ts';
 import { audit, findCompanies, moveToWebhooks, updateCompany } from '../store/companies.ts';
 import { addCounts } from '../store/coverage.ts';
-import { scrubEvents } from '../store/erase.ts';
+import { findErased, scrubEvents } from '../store/erase.ts';
 import {
   buryEvent,
   completeEvents,
@@ -260,13 +260,15 @@ async function commitBatch(
   const keys = fetched
     .filter(event => event.resource === 'record')
     .map(event => ({ companyId: event.companyId, recordId: event.resourceId }));
-  const [ours, bookings, companies] = await Promise.all([
+  const companyIds = [...new Set(fetched.map(event => event.companyId))];
+  const [ours, bookings, companies, erased] = await Promise.all([
     fenceShards(db, owner, [...new Set(fetched.map(event => event.shard))]),
     lockBookings(db, keys),
-    findCompanies(db, [...new Set(fetched.map(event => event.companyId))]),
+    findCompanies(db, companyIds),
+    findErased(db, companyIds),
   ]);
   const events = fetched.filter(event => ours.has(event.shard));
-  const { events: left, scrubbed } = await forgetErased(db, deps.vault, events);
+  const { events: left, scrubbed } = forgetErased(deps.vault, erased, events);
   const effects = fold(left, { bookings, companies, now });
   const movedOver = await write(db, effects, now);
   if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
@@ -302,7 +304,11 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<readonly n
     ),
     releaseNotices(db, effects.settled),
   ]);
-  const [completed] = await Promise.all([completeEvents(db, effects.done), written]);
+  const [completed] = await Promise.all([
+    completeEvents(db, effects.done),
+    addCounts(db, [...effects.counts.values()], now),
+    written,
+  ]);
   if (completed !== effects.done.length) {
     throw new Error(`${effects.done.length} events were processed but ${completed} were still pending`);
   }
@@ -311,7 +317,6 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<readonly n
   for (const companyId of movedOver) {
     await audit(db, { actor: 'otklik', action: 'company.webhooks_began', companyId });
   }
-  if (effects.counts.size > 0) await addCounts(db, [...effects.counts.values()], now);
   return movedOver;
 }
 

@@ -9,15 +9,12 @@
 import { randomUUID } from 'node:crypto';
 import type { SweepKind } from '../domain/sweep.ts';
 import type { EpochMs } from '../domain/time.ts';
-import { type Log, PlainError } from '../log.ts';
-import type { Metrics } from '../metrics.ts';
-import type { Pool } from '../store/pool.ts';
+import { PlainError } from '../log.ts';
 import { claimRereads } from '../store/rereads.ts';
 import { claimSweeps, findUnplanned, hastenFailed, planBaseline, releaseSweeps } from '../store/sweeps.ts';
-import type { JournalApi } from '../yclients/api.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { readAgain } from './reread.ts';
-import { NO_ACCESS, type SweepDeps, type Turn, takeTurn } from './sweep.ts';
+import { NO_ACCESS, type ReadDeps, type SweepDeps, type Turn, takeTurn } from './sweep.ts';
 
 /** Companies asked at once in this process: calls wait for one another and for the shared budget, so few are enough. */
 const MAX_SWEEPS = 8;
@@ -30,17 +27,7 @@ const ADOPT_MS = 5_000;
 const ASK_AGAIN_MS = 60_000;
 const ADOPT_BATCH = 1_000;
 
-export type ReconcileDeps = {
-  readonly pool: Pool;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly now: () => EpochMs;
-  /** 0 ≤ x < 1, for jitter. */
-  readonly random: () => number;
-  /** The API as a company's tokens open it; undefined when we have none. */
-  readonly apiOf: (companyId: number) => Promise<JournalApi | undefined>;
-  /** Something was put into the inbox: the processor may have work. */
-  readonly onFound: () => void;
+export type ReconcileDeps = ReadDeps & {
   /** How long a claim lasts without its process; 120 s unless given. */
   readonly leaseMs?: number;
 };

@@ -31,7 +31,8 @@ import {
 import { ApiError, type ApiTrouble, type JournalApi, type Page, type RecordsQuery } from '../yclients/api.ts';
 import { type Asked, type FoundRecord, findingsOf, readAnswer, sift } from './found.ts';
 
-export type SweepDeps = {
+/** What reading from the platform's API needs. */
+export type ReadDeps = {
   readonly pool: Pool;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -40,10 +41,13 @@ export type SweepDeps = {
   readonly random: () => number;
   /** The API as a company's tokens open it; undefined when we have none. */
   readonly apiOf: (companyId: number) => Promise<JournalApi | undefined>;
-  /** Lets one call of a company out at a time. */
-  readonly inTurn: <T>(companyId: number, call: () => Promise<T>) => Promise<T>;
   /** Something was put into the inbox: the processor may have work. */
   readonly onFound: () => void;
+};
+
+export type SweepDeps = ReadDeps & {
+  /** Lets one call of a company out at a time. */
+  readonly inTurn: <T>(companyId: number, call: () => Promise<T>) => Promise<T>;
   readonly owner: string;
   readonly leaseMs: number;
   /** Begin no further call. */
@@ -58,8 +62,9 @@ const FILTER_SLACK_MS = 24 * 3_600_000;
 /** A company is swept up to this much sooner than its interval asks, so that a thousand do not come in step. */
 const EARLY_SHARE = 0.05;
 
-export const NO_ACCESS =
-  'no access to the API: set YCLIENTS_PARTNER_TOKEN, and the user token by `company set <id> --user-token-stdin`';
+export const HOW_TO_READ =
+  'set YCLIENTS_PARTNER_TOKEN, and the user token by `company set <id> --user-token-stdin`';
+export const NO_ACCESS = `no access to the API: ${HOW_TO_READ}`;
 
 export type TurnState = 'finished' | 'unfinished' | 'failed' | 'lost';
 

@@ -5,7 +5,7 @@
 import type { Readable } from 'node:stream';
 import { Agent, request } from 'undici';
 import type { EpochMs } from '../domain/time.ts';
-import { codeOf, retryAfterMs } from '../outgoing.ts';
+import { codeOf, rejectionOf, retryAfterMs } from '../outgoing.ts';
 
 export type Exchange = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -85,12 +85,6 @@ export function createLine({ timeoutMs, now }: { timeoutMs: number; now: () => E
     },
     close: () => agent.destroy(),
   };
-}
-
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 async function readBody(body: Readable): Promise<{ text: string } | 'cut' | 'huge'> {
