@@ -168,7 +168,7 @@ export async function rotateSecret(
   });
 }
 
-/** The platform's user token of this company, in place of the one for all; null takes it away. */
+/** The platform's user token of this company, in place of the one for all; null takes it away. Tried at once. */
 export async function setUserToken(
   { pool, vault, actor }: OperatorDeps,
   companyId: number,
@@ -178,6 +178,7 @@ export async function setUserToken(
     await requireCompany(db, companyId);
     if (token === null) await dropSecrets(db, companyId, 'user');
     else await keepUserToken(db, vault, companyId, token);
+    await hastenSweeps(db, companyId, Date.now());
     await audit(db, { actor, action: `company.user_token.${token === null ? 'remove' : 'set'}`, companyId });
   });
 }
