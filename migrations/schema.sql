@@ -97,7 +97,6 @@ CREATE TABLE companies (
   locale text DEFAULT 'ru'::text NOT NULL,
   phone text DEFAULT ''::text NOT NULL,
   address text DEFAULT ''::text NOT NULL,
-  settle_ms integer DEFAULT 5000 NOT NULL,
   route text[] DEFAULT '{console}'::text[] NOT NULL,
   webhook_url text,
   bot_api_prefix text,
@@ -119,7 +118,6 @@ CREATE TABLE companies (
   CONSTRAINT companies_locale_check CHECK ((locale = ANY (ARRAY['ru'::text, 'en'::text]))),
   CONSTRAINT companies_poll_ms_check CHECK (((poll_ms >= 10000) AND (poll_ms <= 86400000))),
   CONSTRAINT companies_route_check CHECK ((cardinality(route) > 0)),
-  CONSTRAINT companies_settle_ms_check CHECK (((settle_ms >= 0) AND (settle_ms <= 600000))),
   CONSTRAINT companies_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'poll'::text, 'both'::text]))),
   CONSTRAINT companies_stopped_because_check CHECK ((stopped_because = ANY (ARRAY['uninstall'::text, 'freeze'::text]))),
   CONSTRAINT companies_sweep_ms_check CHECK (((sweep_ms >= 60000) AND (sweep_ms <= 86400000))),
@@ -246,6 +244,18 @@ CREATE TABLE people (
   deleted_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   CONSTRAINT people_pkey PRIMARY KEY (company_id, client_id)
 ) WITH (fillfactor=80);
+
+CREATE TABLE policies (
+  company_id integer NOT NULL,
+  version integer NOT NULL,
+  document jsonb NOT NULL,
+  actor text NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT policies_pkey PRIMARY KEY (company_id, version),
+  CONSTRAINT policies_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT policies_document_check CHECK ((jsonb_typeof(document) = 'object'::text)),
+  CONSTRAINT policies_version_check CHECK ((version > 0))
+);
 
 CREATE TABLE rereads (
   company_id integer NOT NULL,

@@ -18,6 +18,7 @@ import { driftClear, driftList } from './commands/drift.ts';
 import { erasePersonCommand } from './commands/erase.ts';
 import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
+import { policySet, policyShow, policyValidate } from './commands/policy.ts';
 import { reconcileCommand } from './commands/reconcile.ts';
 import { rotateMasterKeyCommand } from './commands/rotate-master-key.ts';
 import { runCommand } from './commands/run.ts';
@@ -97,12 +98,7 @@ company
     new Option('--brand <brand>', 'the platform').choices(['yclients', 'altegio']).default('yclients'),
   )
   .addOption(new Option('--locale <locale>', 'language of the messages').choices(['ru', 'en']).default('ru'))
-  .option(
-    '--settle <time>',
-    'how long to wait for the next change before telling the client',
-    duration,
-    5_000,
-  )
+  .option('--settle <time>', 'how long to wait for the next change before telling the client', duration)
   .option('--route <list>', 'channels in order of preference: console, telegram, email, webhook', 'console')
   .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
   .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
@@ -157,6 +153,23 @@ company
   .description('work again for a salon that the platform had stopped (freeze, uninstall)')
   .addOption(json())
   .action(runCommand(companyResume));
+
+const policy = program.command('policy').description('what a salon wants said, to whom and when');
+policy
+  .command('show <company>')
+  .description('the policy as the salon wrote it, and in full')
+  .addOption(json())
+  .action(runCommand(policyShow));
+policy
+  .command('set <company> <file>')
+  .description('a JSON document in the place of the policy; - reads standard input; {} is the default')
+  .addOption(json())
+  .action(runCommand(policySet));
+policy
+  .command('validate <file>')
+  .description('say what is wrong with a document; - reads standard input')
+  .addOption(json())
+  .action(runCommand(policyValidate));
 
 const hooks = program.command('hooks').description('our URL among the salon’s webhooks, by the API');
 hooks

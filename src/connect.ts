@@ -40,7 +40,6 @@ export type ConnectorDeps = {
 const DEFAULT_ZONE: Readonly<Record<Brand, string>> = { yclients: 'Europe/Moscow', altegio: 'UTC' };
 /** Nobody is told anything before the operator has chosen how: on the console it is only seen. */
 const FIRST_ROUTE = ['console'];
-const FIRST_SETTLE_MS = 5_000;
 
 /** Presses for one salon that come while one is under way share its outcome, so that the newest key is the platform's. */
 export function createConnector(deps: ConnectorDeps): ConnectRoute['connect'] {
@@ -112,7 +111,6 @@ function open({ pool, brand }: ConnectorDeps, { salonId, salonName }: Salon): Pr
         zone: DEFAULT_ZONE[brand],
         brand,
         locale: brand === 'altegio' ? 'en' : 'ru',
-        settleMs: FIRST_SETTLE_MS,
         route: FIRST_ROUTE,
         webhookUrl: null,
         botApiPrefix: null,

@@ -25,7 +25,17 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'metrics.ts',
     'vault.ts',
   ],
-  http: ['http', 'domain', 'store', 'ingest', 'companies.ts', 'log.ts', 'metrics.ts', 'vault.ts'],
+  http: [
+    'http',
+    'domain',
+    'store',
+    'ingest',
+    'companies.ts',
+    'policies.ts',
+    'log.ts',
+    'metrics.ts',
+    'vault.ts',
+  ],
   simulator: ['simulator', 'domain/time.ts'],
 };
 

@@ -227,7 +227,7 @@ test('a replay of what was erased changes nothing', async () => {
 });
 
 test('an open message to them is not sent; one that is being sent is stated as unknown', async () => {
-  await pipeline.pool.query('UPDATE companies SET settle_ms = 60000');
+  await pipeline.setPolicy(1, { settle: { any: '1m' } });
   await receive(
     recordBody({ id: 1, data: { client: CLIENT } }),
     recordBody({ id: 2, data: { client: CLIENT } }),

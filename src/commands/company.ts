@@ -26,7 +26,7 @@ type AddOptions = Json & {
   readonly zone: string;
   readonly brand: string;
   readonly locale: string;
-  readonly settle: number;
+  readonly settle?: number;
   readonly route: string;
   readonly webhookUrl?: string;
   readonly botApiPrefix?: string;
@@ -48,7 +48,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
     zone: options.zone,
     brand: options.brand,
     locale: options.locale,
-    settleMs: options.settle,
+    ...given({ settleMs: options.settle }),
     route: options.route.split(',').map(name => name.trim()),
     webhookUrl: options.webhookUrl ?? null,
     botApiPrefix: options.botApiPrefix ?? null,
@@ -158,7 +158,10 @@ export async function companyList(context: Context, options: Json): Promise<void
     print(
       options,
       {
-        items: companies.map(company => ({ ...company, coverage: coverage.get(company.companyId) ?? null })),
+        items: companies.map(({ policy: _, ...company }) => ({
+          ...company,
+          coverage: coverage.get(company.companyId) ?? null,
+        })),
       },
       table(['id', 'title', 'zone', 'brand', 'route', 'source', 'api', 'state'], rows, empty),
     );

@@ -61,3 +61,8 @@ export function isZone(zone: string): boolean {
     return false;
   }
 }
+
+/** The same reading some days later, or earlier. */
+export function shiftDays(wall: Wall, days: number): Wall {
+  return Temporal.PlainDateTime.from(wall).add({ days }).toString({ smallestUnit: 'second' });
+}

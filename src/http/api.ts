@@ -4,8 +4,10 @@
  */
 import { z } from 'zod';
 import { addCompany, dropCompany, requireCompany, rotateKey, setCompany } from '../companies.ts';
+import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
 import { isZone } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
+import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
 import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
@@ -96,6 +98,16 @@ export function given<T extends Record<string, unknown>>(
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
+/** A policy within another body: refused by the same words as one that comes alone. */
+const policyField = z.unknown().transform((value, context) => {
+  const checked = checkPolicy(value);
+  if ('document' in checked) return checked.document;
+  for (const { path, says } of checked.faults) {
+    context.addIssue({ code: 'custom', path: path.split('.'), message: says });
+  }
+  return z.NEVER;
+});
+
 /** A company as it is added; the command `company add` reads its options through the same schema. */
 export const companyBody = z.object({
   companyId,
@@ -103,7 +115,9 @@ export const companyBody = z.object({
   zone: z.string().refine(isZone, 'must be an IANA zone like Europe/Moscow'),
   brand: z.enum(['yclients', 'altegio']).default('yclients'),
   locale: z.enum(['ru', 'en']).default('ru'),
-  settleMs: z.number().int().min(0).max(600_000).default(5_000),
+  /** Short for `settle.any` of the policy. */
+  settleMs: z.number().int().min(0).max(600_000).optional(),
+  policy: policyField.optional(),
   route: z
     .array(z.enum(['console', 'telegram', 'email', 'webhook']))
     .min(1)
@@ -196,7 +210,9 @@ export const ROUTES: readonly Route[] = [
     path: '/companies',
     summary: 'Companies',
     answer: 'items',
-    handle: async ({ pool }) => ({ items: await listCompanies(pool) }),
+    handle: async ({ pool }) => ({
+      items: (await listCompanies(pool)).map(({ policy: _, ...company }) => company),
+    }),
   },
   {
     method: 'POST',
@@ -223,8 +239,39 @@ export const ROUTES: readonly Route[] = [
     answer: 'The company',
     handle: async ({ pool, vault }, input) => {
       const { company } = companyParams.parse(input.params);
-      return setCompany({ pool, vault, actor: 'api' }, company, given(readingBody.parse(input.body)));
+      const { policy: _, ...set } = await setCompany(
+        { pool, vault, actor: 'api' },
+        company,
+        given(readingBody.parse(input.body)),
+      );
+      return set;
     },
+  },
+  {
+    method: 'GET',
+    path: '/companies/{company}/policy',
+    summary: 'What is said to whom and when: as the salon wrote it, and in full',
+    params: companyParams,
+    answer: 'companyId, version, document, effective, versions',
+    handle: ({ pool }, input) => showPolicy(pool, companyParams.parse(input.params).company),
+  },
+  {
+    method: 'PUT',
+    path: '/companies/{company}/policy',
+    summary: 'A whole policy in the place of the one there is; {} is the default',
+    params: companyParams,
+    body: policyDocument,
+    answer: 'companyId, version, document, effective, versions',
+    handle: ({ pool }, input) =>
+      setPolicy({ pool, actor: 'api' }, companyParams.parse(input.params).company, input.body),
+  },
+  {
+    method: 'POST',
+    path: '/policy/validate',
+    summary: 'Whether a policy is sound; nothing is kept',
+    body: policyDocument,
+    answer: 'document: in canonical spelling',
+    handle: async (_deps, input) => ({ document: soundPolicy(input.body) }),
   },
   {
     method: 'POST',
@@ -305,8 +352,8 @@ export const ROUTES: readonly Route[] = [
 
 /** What the schema says of a company, as the store takes it. */
 export function newCompany(company: Omit<z.infer<typeof companyBody>, 'userToken'>): NewCompany {
-  const { source, verify, sweepMs, pollMs, ...rest } = company;
-  return { ...rest, ...given({ source, verify, sweepMs, pollMs }) };
+  const { source, verify, sweepMs, pollMs, settleMs, policy, ...rest } = company;
+  return { ...rest, ...given({ source, verify, sweepMs, pollMs, settleMs, policy }) };
 }
 
 function missing(what: string): never {
@@ -326,6 +373,10 @@ async function refuseReplay(pool: Pool, id: string): Promise<never> {
 /** The refusal an error stands for, or undefined when it is a fault of ours. */
 export function refusalOf(error: unknown): Problem | undefined {
   if (error instanceof Refused) return error.problem;
+  if (error instanceof PolicyError) {
+    const detail = error.faults.map(({ path, says }) => `${path}: ${says}`).join('; ');
+    return { status: 400, title: 'Not valid', detail };
+  }
   if (error instanceof MissingError) return { status: 404, title: 'Not found', detail: error.message };
   if (error instanceof PlainError) return { status: 409, title: 'Refused', detail: error.message };
   if (error instanceof z.ZodError) {

@@ -1,4 +1,5 @@
 /** Companies (a salon branch = a tenant), the keys of their webhook URLs and their secrets. */
+import { type Policy, type PolicyDocument, policyOf } from '../domain/policy.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
@@ -19,7 +20,7 @@ export type Company = {
   readonly locale: Locale;
   readonly phone: string;
   readonly address: string;
-  readonly settleMs: number;
+  readonly policy: Policy;
   readonly route: readonly string[];
   readonly webhookUrl: string | null;
   readonly botApiPrefix: string | null;
@@ -39,21 +40,43 @@ export type Company = {
   readonly quietUntil: EpochMs | null;
 };
 
-const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, address, settle_ms AS "settleMs", route,
+const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, address, route,
   webhook_url AS "webhookUrl", bot_api_prefix AS "botApiPrefix", signature_required AS "signatureRequired",
   source, verify, sweep_ms AS "sweepMs", poll_ms AS "pollMs", known_since AS "knownSince",
   EXISTS (SELECT FROM sweeps WHERE sweeps.company_id = companies.company_id) AS "apiUsable",
   removed_at IS NOT NULL AS removed, stopped_at IS NOT NULL AS stopped,
-  quiet_until AS "quietUntil"`;
+  quiet_until AS "quietUntil",
+  (SELECT document FROM policies p WHERE p.company_id = companies.company_id ORDER BY version DESC LIMIT 1)
+    AS "policyDocument"`;
+
+type CompanyRow = Omit<Company, 'policy'> & { readonly policyDocument: PolicyDocument | null };
+
+function companyOf<Row extends CompanyRow>({
+  policyDocument,
+  ...rest
+}: Row): Omit<Row, 'policyDocument'> & { readonly policy: Policy } {
+  return { ...rest, policy: policyOf(policyDocument ?? {}) };
+}
 
 /** How a company's changes are read. */
 export type Reading = Pick<Company, 'source' | 'verify' | 'sweepMs' | 'pollMs'>;
 
 export type NewCompany = Omit<
   Company,
-  'phone' | 'address' | 'removed' | 'stopped' | 'quietUntil' | 'knownSince' | 'apiUsable' | keyof Reading
+  | 'phone'
+  | 'address'
+  | 'removed'
+  | 'stopped'
+  | 'quietUntil'
+  | 'knownSince'
+  | 'apiUsable'
+  | 'policy'
+  | keyof Reading
 > &
   Partial<Reading> & {
+    readonly policy?: PolicyDocument;
+    /** Short for `settle.any` of the policy. */
+    readonly settleMs?: number;
     /** Now, unless given: a booking made before is not news. */
     readonly knownSince?: EpochMs;
   };
@@ -64,24 +87,29 @@ export type NewCompany = Omit<
  */
 export async function insertCompany(db: Db, company: NewCompany): Promise<boolean> {
   const { rowCount } = await db.query(
-    `INSERT INTO companies AS c (company_id, title, zone, brand, locale, settle_ms, route, webhook_url, bot_api_prefix,
-       signature_required, source, verify, sweep_ms, poll_ms, known_since)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, 'webhook'), coalesce($12, 'doubt'),
-       coalesce($13, 900000), coalesce($14, 60000), coalesce($15, now()))
-     ON CONFLICT (company_id) DO UPDATE SET title = EXCLUDED.title, zone = EXCLUDED.zone, brand = EXCLUDED.brand,
-       locale = EXCLUDED.locale, settle_ms = EXCLUDED.settle_ms, route = EXCLUDED.route,
-       webhook_url = EXCLUDED.webhook_url, bot_api_prefix = EXCLUDED.bot_api_prefix,
-       signature_required = EXCLUDED.signature_required, source = EXCLUDED.source, verify = EXCLUDED.verify,
-       sweep_ms = EXCLUDED.sweep_ms, poll_ms = EXCLUDED.poll_ms, known_since = EXCLUDED.known_since,
-       removed_at = NULL, stopped_at = NULL, stopped_because = NULL
-     WHERE c.removed_at IS NOT NULL`,
+    `WITH added AS (
+       INSERT INTO companies AS c (company_id, title, zone, brand, locale, route, webhook_url, bot_api_prefix,
+         signature_required, source, verify, sweep_ms, poll_ms, known_since)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, 'webhook'), coalesce($11, 'doubt'),
+         coalesce($12, 900000), coalesce($13, 60000), coalesce($14, now()))
+       ON CONFLICT (company_id) DO UPDATE SET title = EXCLUDED.title, zone = EXCLUDED.zone, brand = EXCLUDED.brand,
+         locale = EXCLUDED.locale, route = EXCLUDED.route,
+         webhook_url = EXCLUDED.webhook_url, bot_api_prefix = EXCLUDED.bot_api_prefix,
+         signature_required = EXCLUDED.signature_required, source = EXCLUDED.source, verify = EXCLUDED.verify,
+         sweep_ms = EXCLUDED.sweep_ms, poll_ms = EXCLUDED.poll_ms, known_since = EXCLUDED.known_since,
+         removed_at = NULL, stopped_at = NULL, stopped_because = NULL
+       WHERE c.removed_at IS NOT NULL
+       RETURNING company_id)
+     INSERT INTO policies (company_id, version, document, actor)
+     SELECT company_id, 1 + coalesce((SELECT max(version) FROM policies p WHERE p.company_id = added.company_id), 0),
+       $15, 'company.add'
+     FROM added`,
     [
       company.companyId,
       company.title,
       company.zone,
       company.brand,
       company.locale,
-      company.settleMs,
       company.route,
       company.webhookUrl,
       company.botApiPrefix,
@@ -91,9 +119,14 @@ export async function insertCompany(db: Db, company: NewCompany): Promise<boolea
       company.sweepMs ?? null,
       company.pollMs ?? null,
       company.knownSince === undefined ? null : new Date(company.knownSince).toISOString(),
+      JSON.stringify(firstPolicy(company)),
     ],
   );
   return rowCount === 1;
+}
+
+function firstPolicy({ policy = {}, settleMs }: NewCompany): PolicyDocument {
+  return settleMs === undefined ? policy : { ...policy, settle: { ...policy.settle, any: `${settleMs}ms` } };
 }
 
 /** Changes how a company's changes are read, where given. */
@@ -124,17 +157,17 @@ export async function moveToWebhooks(db: Db, companyIds: readonly number[]): Pro
 }
 
 export async function listCompanies(db: Db): Promise<Company[]> {
-  const { rows } = await db.query<Company>(`SELECT ${COLUMNS} FROM companies ORDER BY company_id`);
-  return rows;
+  const { rows } = await db.query<CompanyRow>(`SELECT ${COLUMNS} FROM companies ORDER BY company_id`);
+  return rows.map(companyOf);
 }
 
 export async function findCompanies(db: Db, ids: readonly number[]): Promise<Map<number, Company>> {
-  const { rows } = await db.query<Company>({
+  const { rows } = await db.query<CompanyRow>({
     name: 'find_companies',
     text: `SELECT ${COLUMNS} FROM companies WHERE company_id = ANY($1::int4[])`,
     values: [int4Array(ids)],
   });
-  return new Map(rows.map(row => [row.companyId, row]));
+  return new Map(rows.map(row => [row.companyId, companyOf(row)]));
 }
 
 /** Stops a company: its keys die at once, its data stays. False when there is none. */
@@ -221,7 +254,7 @@ export type LiveKey = {
 
 /** The company whose live key has this hash. Removed companies have no keys; those of a stopped one sleep. */
 export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefined> {
-  const { rows } = await db.query<Company & { expiresAt: EpochMs | null; sealedSecrets: Buffer[] }>({
+  const { rows } = await db.query<CompanyRow & { expiresAt: EpochMs | null; sealedSecrets: Buffer[] }>({
     name: 'find_key',
     text: `SELECT k.expires_at AS "expiresAt", ${COLUMNS},
         ARRAY(SELECT sealed FROM company_secrets s WHERE s.company_id = companies.company_id AND purpose = 'inbound'
@@ -233,7 +266,7 @@ export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefi
   });
   const [row] = rows;
   if (row === undefined) return undefined;
-  const { expiresAt, sealedSecrets, ...company } = row;
+  const { expiresAt, sealedSecrets, ...company } = companyOf(row);
   return { expiresAt, company, sealedSecrets };
 }
 

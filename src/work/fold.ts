@@ -15,6 +15,7 @@ import {
   type ToldByRecipient,
 } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
+import { longestSettleMs, settleMsOf } from '../domain/policy.ts';
 import type { EpochMs } from '../domain/time.ts';
 import {
   type BookingKey,
@@ -188,7 +189,7 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     startsAt: startsAt(booking, company.zone),
   });
   if (readAgain && doubtUntil === null) {
-    effects.settled.push({ ...key, dueAt: world.now + company.settleMs });
+    effects.settled.push({ ...key, dueAt: world.now + longestSettleMs(company.policy) });
   }
   const moved = { before, after: booking, told, doubtUntil };
   if (!company.removed && !company.stopped) pushNotices(key, moved, company, world.now, effects);
@@ -236,13 +237,14 @@ function pushNotices(
 ): void {
   const { before, after, told, doubtUntil } = moved;
   if (hasBegun(after, company.zone, now)) return;
-  const dueAt = Math.max(now + company.settleMs, doubtUntil ?? 0);
   for (const recipient of recipientsOf(after, told)) {
     const was = before === null ? null : factsFor(recipient, before, company.zone);
     const is = factsFor(recipient, after, company.zone);
     const heard = told[recipient];
     if (before !== null && sameFacts(was, is)) continue;
-    if (noticeBetween(heard?.facts ?? null, is) === null) continue;
+    const notice = noticeBetween(heard?.facts ?? null, is);
+    if (notice === null) continue;
+    const dueAt = Math.max(now + settleMsOf(company.policy, notice.kind), doubtUntil ?? 0);
     effects.notices.push({ ...key, recipient, step: (heard?.step ?? 0) + 1, dueAt });
   }
 }

@@ -6,6 +6,7 @@
 
 import type { Channel, Outgoing, SendResult } from '../channels/channel.ts';
 import { factsFor, hasBegun, noticeBetween, sameFacts, type ToldByRecipient } from '../domain/notice.ts';
+import { settleMsOf } from '../domain/policy.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
@@ -203,8 +204,9 @@ export async function followUp(
     const facts = factsFor(recipient, stored.booking, company.zone);
     if (hasBegun(stored.booking, company.zone, scene.now) || sameFacts(after, facts)) continue;
     const last = moved[recipient];
-    if (noticeBetween(last?.facts ?? null, facts) === null) continue;
-    const dueAt = Math.max(scene.now + company.settleMs, stored.doubtUntil ?? 0);
+    const notice = noticeBetween(last?.facts ?? null, facts);
+    if (notice === null) continue;
+    const dueAt = Math.max(scene.now + settleMsOf(company.policy, notice.kind), stored.doubtUntil ?? 0);
     notices.push({
       companyId,
       recordId,

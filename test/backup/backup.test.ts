@@ -325,7 +325,7 @@ async function openEnds(): Promise<void> {
   await receive(source, recordBody({ id: 2, at: source.now }));
   await source.processor.drain();
   await source.another({ channel: hanging }).dispatcher.runOnce();
-  await source.pool.query('UPDATE companies SET settle_ms = 60000');
+  await source.setPolicy(1, { settle: { any: '1m' } });
   await receive(source, recordBody({ id: 3, at: source.now }));
   await source.processor.drain();
   await receive(source, recordBody({ id: 4, at: source.now }));
@@ -333,8 +333,8 @@ async function openEnds(): Promise<void> {
 }
 
 async function resumeAt(now: number): Promise<Pipeline> {
-  await target.pool.query('UPDATE companies SET settle_ms = 0');
   const pipeline = await createPipeline({ database: target });
+  await pipeline.setPolicy(1, {});
   pipeline.now = now;
   return pipeline;
 }

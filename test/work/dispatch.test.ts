@@ -125,7 +125,7 @@ test('a change while a message is being sent is told by the next one', async () 
 test('there and back within the settle time says nothing', async () => {
   await receive(recordBody({ at: pipeline.now }));
   await pipeline.settle();
-  await pipeline.pool.query('UPDATE companies SET settle_ms = 5000');
+  await pipeline.setPolicy(1, { settle: { any: '5s' } });
   await receive(
     recordBody({ status: 'update', at: pipeline.now + 2_000, data: { date: '2031-05-21 10:00:00' } }),
   );
@@ -138,7 +138,7 @@ test('there and back within the settle time says nothing', async () => {
 });
 
 test('a burst puts a notice off, but not for ever', async () => {
-  await pipeline.pool.query('UPDATE companies SET settle_ms = 1000');
+  await pipeline.setPolicy(1, { settle: { any: '1s' } });
   for (let move = 0; move < 15; move += 1) {
     const date = `2031-05-${20 + (move % 9)} 1${move % 9}:00:00`;
     await receive(recordBody({ status: move === 0 ? 'create' : 'update', at: pipeline.now, data: { date } }));
@@ -149,7 +149,7 @@ test('a burst puts a notice off, but not for ever', async () => {
 });
 
 test('nothing is said of a visit that has begun', async () => {
-  await pipeline.pool.query('UPDATE companies SET settle_ms = 5000');
+  await pipeline.setPolicy(1, { settle: { any: '5s' } });
   pipeline.now = Date.parse('2031-05-20T11:29:58Z');
   await receive(recordBody({ at: pipeline.now }));
   later(6_000);

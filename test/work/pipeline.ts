@@ -1,10 +1,12 @@
 /** The real inbox, processor and dispatcher on a database of their own, with a clock that the test moves. */
 import type { Channel, ChannelName, Outgoing, SendResult } from '../../src/channels/channel.ts';
+import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { createTexts } from '../../src/domain/text.ts';
 import type { EpochMs } from '../../src/domain/time.ts';
 import { readBody } from '../../src/ingest/read-body.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { setPolicy } from '../../src/policies.ts';
 import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
@@ -27,6 +29,8 @@ export type Pipeline = {
   /** What the channel answers to the next sends, first to last; `sent` when there is nothing. */
   answers: SendResult[];
   addCompany(company: Partial<NewCompany> & { readonly companyId: number }): Promise<void>;
+  /** Another version of the company's policy, beside what the pipeline's companies have. */
+  setPolicy(companyId: number, document: PolicyDocument): Promise<void>;
   /** Puts bodies into the inbox as received at these moments. */
   receive(
     companyId: number,
@@ -45,6 +49,8 @@ export type Pipeline = {
 };
 
 const log = createLog('silent');
+/** At once, and of changes only: what is said before and after a visit has tests of its own. */
+const QUIET: PolicyDocument = { settle: { any: '0ms' }, reminders: { at: [] } };
 const vault = createVault(Buffer.alloc(32, 1));
 
 export async function createPipeline(
@@ -90,15 +96,18 @@ export async function createPipeline(
         zone: 'Europe/Moscow',
         brand: 'yclients',
         locale: 'ru',
-        settleMs: 0,
         route: ['console'],
         webhookUrl: null,
         botApiPrefix: null,
         signatureRequired: false,
+        policy: QUIET,
         // As old as can be, so that tests may make bookings at any time.
         knownSince: 0,
         ...company,
       });
+    },
+    async setPolicy(companyId, document) {
+      await setPolicy({ pool, actor: 'command' }, companyId, { ...QUIET, ...document });
     },
     async receive(companyId, bodies) {
       const events = bodies.flatMap(({ body, receivedAt }) => {

@@ -92,7 +92,7 @@ test('an event replayed lately is not old', async () => {
 test('ended messages go with their attempts; open ones stay', async () => {
   await receive(recordBody({ id: 1 }));
   await pipeline.settle();
-  await pipeline.pool.query('UPDATE companies SET settle_ms = 60000');
+  await pipeline.setPolicy(1, { settle: { any: '1m' } });
   await receive(recordBody({ id: 2 }), recordBody({ id: 3 }));
   await pipeline.processor.drain();
   await pipeline.pool.query(

@@ -1,0 +1,153 @@
+/**
+ * The door for policies: a document is taken whole or refused with every fault named, each with its path and, for an
+ * unknown key or word, the one that was probably meant.
+ */
+import { z } from 'zod';
+import { AUDIENCES, DURATION, durationMs, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
+import { parseReminderTime, reminderName } from './reminder-time.ts';
+
+const DAY_MS = 86_400_000;
+
+function duration(longestMs: number, words: string) {
+  return z
+    .string()
+    .regex(DURATION, 'must be a duration like 500ms, 5s, 10m, 2h or 30d')
+    .refine(text => durationMs(text) <= longestMs, `must be at most ${words}`);
+}
+
+const settle = duration(600_000, '10m');
+const afterVisit = duration(365 * DAY_MS, '365d').nullable();
+const clock = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time like 21:00');
+const audiences = z
+  .array(z.enum(AUDIENCES))
+  .max(AUDIENCES.length)
+  .refine(list => new Set(list).size === list.length, 'names somebody twice');
+const byOrigin = z.strictObject(optionals(['any', ...ORIGINS], audiences));
+const quietRule = z.enum(['send', 'defer', 'drop']);
+const reminderTime = z
+  .string()
+  .refine(
+    text => parseReminderTime(text) !== undefined,
+    'must be like 24h, 90m, 1d, "20:00 the day before", "9:00 the same day" or "18:00 2 days before", at most 30 days',
+  )
+  .transform(text => {
+    const time = parseReminderTime(text);
+    return time === undefined ? text : reminderName(time);
+  });
+
+/** A notice is a fact that may only wait: whoever is not told that a visit is off stands before a closed door. */
+const noticeRule = z.enum(['send', 'defer']);
+
+export const policyDocument = z.strictObject({
+  tell: z.strictObject(optionals(NOTICE_KINDS, byOrigin)).optional(),
+  settle: z.strictObject(optionals(['any', ...NOTICE_KINDS], settle)).optional(),
+  quietHours: z
+    .strictObject({
+      from: clock.optional(),
+      to: clock.optional(),
+      notices: noticeRule.optional(),
+      reminders: quietRule.optional(),
+      afterVisit: quietRule.optional(),
+      advertising: quietRule.optional(),
+    })
+    .optional(),
+  limits: z
+    .strictObject({
+      perDay: z.number().int().min(1).max(100).nullable().optional(),
+      advertisingPerDay: z.number().int().min(0).max(100).nullable().optional(),
+    })
+    .optional(),
+  reminders: z
+    .strictObject({
+      at: z
+        .array(reminderTime)
+        .max(8)
+        .refine(list => new Set(list).size === list.length, 'names one time twice')
+        .optional(),
+      minimumLead: duration(DAY_MS, '1d').optional(),
+      notIfBookedWithin: duration(7 * DAY_MS, '7d').optional(),
+    })
+    .optional(),
+  afterVisit: z
+    .strictObject({
+      review: afterVisit.optional(),
+      noShow: afterVisit.optional(),
+      rebook: afterVisit.optional(),
+    })
+    .optional(),
+});
+
+function optionals<Name extends string, Schema extends z.ZodType>(
+  names: readonly Name[],
+  schema: Schema,
+): { [name in Name]: z.ZodOptional<Schema> } {
+  return Object.fromEntries(names.map(name => [name, schema.optional()])) as {
+    [name in Name]: z.ZodOptional<Schema>;
+  };
+}
+
+/** Where, in dots, and what is wrong there. */
+export type PolicyFault = { readonly path: string; readonly says: string };
+
+export type CheckedPolicy =
+  | { readonly document: PolicyDocument }
+  | { readonly faults: readonly PolicyFault[] };
+
+/** The document in canonical spelling, or its faults. */
+export function checkPolicy(value: unknown): CheckedPolicy {
+  const parsed = policyDocument.safeParse(value, { reportInput: true });
+  if (parsed.success) return { document: parsed.data as PolicyDocument };
+  return { faults: parsed.error.issues.flatMap(faultsOf) };
+}
+
+function faultsOf(issue: z.core.$ZodIssue): PolicyFault[] {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(key => ({
+      path: [...path, key].join('.'),
+      says: `is not known${suggestion(key, namesAt(path))}`,
+    }));
+  }
+  if (issue.code === 'invalid_value') {
+    const names = issue.values.map(String);
+    const given = typeof issue.input === 'string' ? suggestion(issue.input, names) : '';
+    return [{ path: path.join('.'), says: `must be one of ${names.join(', ')}${given}` }];
+  }
+  return [{ path: path.join('.') || 'the policy', says: issue.message }];
+}
+
+/** The keys that an object of the document may have at a path. */
+function namesAt(path: readonly string[]): string[] {
+  let schema: unknown = policyDocument;
+  for (const name of path) schema = shapeOf(schema)[name];
+  return Object.keys(shapeOf(schema));
+}
+
+function shapeOf(schema: unknown): Record<string, unknown> {
+  const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  return inner instanceof z.ZodObject ? inner.shape : {};
+}
+
+function suggestion(given: string, names: readonly string[]): string {
+  const [nearest] = names
+    .map(name => ({ name, far: distance(given.toLowerCase(), name.toLowerCase()) }))
+    .sort((left, right) => left.far - right.far);
+  if (nearest !== undefined && nearest.far <= Math.max(2, nearest.name.length / 3)) {
+    return `; did you mean ${nearest.name}?`;
+  }
+  return names.length === 0 ? '' : `; there are ${names.join(', ')}`;
+}
+
+/** Levenshtein's. */
+function distance(left: string, right: string): number {
+  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= left.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= right.length; j += 1) {
+      const swap = (row[j - 1] ?? 0) + (left[i - 1] === right[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[right.length] ?? 0;
+}

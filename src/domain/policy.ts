@@ -1,0 +1,186 @@
+/**
+ * A policy: what a salon wants said, to whom, when, and when not. One JSON document a company and version, in which a
+ * salon writes only what it wants otherwise; the rest is as DEFAULTS has it. `checkPolicy` in policy-document.ts is the
+ * door through which a document comes in, so that what is read here is known to be sound.
+ */
+import type { NoticeKind } from './notice.ts';
+import type { Origin } from './origin.ts';
+
+/** Whom a change is told. */
+export type Audience = 'client' | 'staff' | 'admin';
+export const AUDIENCES: readonly Audience[] = ['client', 'staff', 'admin'];
+
+export const NOTICE_KINDS: readonly NoticeKind[] = [
+  'booked',
+  'rescheduled',
+  'staff_changed',
+  'services_changed',
+  'changed',
+  'cancelled',
+  'restored',
+];
+export const ORIGINS: readonly Origin[] = ['bot', 'widget', 'app', 'aggregator', 'admin', 'unknown'];
+
+/**
+ * In quiet hours: `send` all the same; `defer` to their end, and let it go if that is too late; `drop` it.
+ */
+export type QuietRule = 'send' | 'defer' | 'drop';
+
+/** What a message is, in law and in manners. */
+export type Category = 'notices' | 'reminders' | 'afterVisit' | 'advertising';
+
+/** A value for each of `Name` that has one of its own, and one for any other. */
+export type ByName<Name extends string, Value> = { readonly any: Value } & {
+  readonly [name in Name]?: Value;
+};
+
+export type PolicyDocument = {
+  /** For each kind of change and each origin of a booking, who hears of it. */
+  readonly tell?: { readonly [kind in NoticeKind]?: Partial<ByName<Origin, readonly Audience[]>> };
+  /** How long a change waits for the next one. Durations: `500ms`, `5s`, `10m`, `2h`, `30d`. */
+  readonly settle?: Partial<ByName<NoticeKind, string>>;
+  /** `HH:MM` in the salon's zone; `from` equal to `to` means never. */
+  readonly quietHours?: { readonly from?: string; readonly to?: string } & {
+    readonly [category in Category]?: QuietRule;
+  };
+  /** Messages to one client in one day of the salon; null: no limit. Notices are counted nowhere: they are facts. */
+  readonly limits?: { readonly perDay?: number | null; readonly advertisingPerDay?: number | null };
+  readonly reminders?: {
+    /** `24h`, `90m`, `1d` before the visit; `20:00 the day before`, `9:00 the same day`, `18:00 2 days before`. */
+    readonly at?: readonly string[];
+    /** No reminder later than this before the visit. */
+    readonly minimumLead?: string;
+    /** No reminder to those who booked less than this before it. */
+    readonly notIfBookedWithin?: string;
+  };
+  /** How long after the visit; null: not at all. */
+  readonly afterVisit?: {
+    readonly review?: string | null;
+    readonly noShow?: string | null;
+    /** An invitation to book again: advertising, to those who consented only. */
+    readonly rebook?: string | null;
+  };
+};
+
+export type Policy = {
+  readonly tell: { readonly [kind in NoticeKind]: ByName<Origin, readonly Audience[]> };
+  readonly settleMs: ByName<NoticeKind, number>;
+  readonly quietHours: { readonly from: string; readonly to: string } & {
+    readonly [category in Category]: QuietRule;
+  };
+  readonly limits: { readonly perDay: number | null; readonly advertisingPerDay: number | null };
+  readonly reminders: {
+    readonly at: readonly string[];
+    readonly minimumLeadMs: number;
+    readonly notIfBookedWithinMs: number;
+  };
+  readonly afterVisit: {
+    readonly reviewMs: number | null;
+    readonly noShowMs: number | null;
+    readonly rebookMs: number | null;
+  };
+};
+
+const CLIENT: { readonly any: readonly Audience[] } = { any: ['client'] };
+
+/** What a salon would keep: its clients hear of every change at once, are reminded twice and are let sleep. */
+export const DEFAULTS = {
+  tell: {
+    booked: CLIENT,
+    rescheduled: CLIENT,
+    staff_changed: CLIENT,
+    services_changed: CLIENT,
+    changed: CLIENT,
+    cancelled: CLIENT,
+    restored: CLIENT,
+  },
+  settle: { any: '5s' },
+  // A visit that is called off at 22:00 is called off at 22:00: who has to get up for it wants to know.
+  quietHours: {
+    from: '21:00',
+    to: '09:00',
+    notices: 'send',
+    reminders: 'defer',
+    afterVisit: 'defer',
+    advertising: 'defer',
+  },
+  limits: { perDay: 8, advertisingPerDay: 1 },
+  reminders: { at: ['24h', '2h'], minimumLead: '30m', notIfBookedWithin: '3h' },
+  afterVisit: { review: null, noShow: null, rebook: null },
+} as const satisfies PolicyDocument;
+
+/** A sound document with everything in it that the salon left out. */
+export function completePolicy(document: PolicyDocument): typeof DEFAULTS & PolicyDocument {
+  const tell = Object.fromEntries(
+    NOTICE_KINDS.map(kind => [kind, { ...DEFAULTS.tell[kind], ...document.tell?.[kind] }]),
+  );
+  const whole = {
+    tell,
+    settle: { ...DEFAULTS.settle, ...document.settle },
+    quietHours: { ...DEFAULTS.quietHours, ...document.quietHours },
+    limits: { ...DEFAULTS.limits, ...document.limits },
+    reminders: { ...DEFAULTS.reminders, ...document.reminders },
+    afterVisit: { ...DEFAULTS.afterVisit, ...document.afterVisit },
+  };
+  return whole as typeof DEFAULTS & PolicyDocument;
+}
+
+/** The policy that a sound document stands for. */
+export function policyOf(document: PolicyDocument): Policy {
+  const whole: PolicyDocument = completePolicy(document);
+  const settle = Object.entries(whole.settle ?? {}).map(([name, text]) => [name, durationMs(text)]);
+  const { review = null, noShow = null, rebook = null } = whole.afterVisit ?? {};
+  const { at, minimumLead, notIfBookedWithin } = { ...DEFAULTS.reminders, ...document.reminders };
+  return {
+    tell: whole.tell as Policy['tell'],
+    settleMs: Object.fromEntries(settle) as Policy['settleMs'],
+    quietHours: whole.quietHours as Policy['quietHours'],
+    limits: whole.limits as Policy['limits'],
+    reminders: {
+      at,
+      minimumLeadMs: durationMs(minimumLead),
+      notIfBookedWithinMs: durationMs(notIfBookedWithin),
+    },
+    afterVisit: {
+      reviewMs: review === null ? null : durationMs(review),
+      noShowMs: noShow === null ? null : durationMs(noShow),
+      rebookMs: rebook === null ? null : durationMs(rebook),
+    },
+  };
+}
+
+/** `500ms`, `5s`, `10m`, `2h`, `30d`, `0s`: a day is 24 hours here. */
+export const DURATION = /^(\d{1,9}) ?(ms|s|m|h|d)$/;
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** Milliseconds of a sound duration; of anything else 0. */
+export function durationMs(text: string): number {
+  const [, count, unit] = DURATION.exec(text) ?? [];
+  return Number(count ?? 0) * (UNITS_MS[unit ?? ''] ?? 0);
+}
+
+/** Whether this change of a booking made there is told to such a recipient. */
+export function tells(policy: Policy, kind: NoticeKind, origin: Origin, audience: Audience): boolean {
+  const byOrigin = policy.tell[kind];
+  return (byOrigin[origin] ?? byOrigin.any).includes(audience);
+}
+
+/** Whether anything at all is told to such recipients. */
+export function everTells(policy: Policy, audience: Audience): boolean {
+  return NOTICE_KINDS.some(kind => Object.values(policy.tell[kind]).some(list => list.includes(audience)));
+}
+
+export function settleMsOf(policy: Policy, kind: NoticeKind): number {
+  return policy.settleMs[kind] ?? policy.settleMs.any;
+}
+
+/** The longest time that a change waits. */
+export function longestSettleMs(policy: Policy): number {
+  return Math.max(...Object.values(policy.settleMs));
+}

@@ -1,0 +1,73 @@
+/** What an operator does with a company's policy, by command or API. */
+import { requireCompany } from './companies.ts';
+import { completePolicy, type PolicyDocument } from './domain/policy.ts';
+import { checkPolicy, type PolicyFault } from './domain/policy-document.ts';
+import type { EpochMs } from './domain/time.ts';
+import { PlainError } from './log.ts';
+import { audit, lockStanding } from './store/companies.ts';
+import { appendPolicy, listPolicies } from './store/policies.ts';
+import { type Db, type Pool, transaction } from './store/pool.ts';
+
+export type PolicyDeps = { readonly pool: Pool; readonly actor: 'command' | 'api' };
+
+export type ShownPolicy = {
+  readonly companyId: number;
+  /** 0: it was never written, and is the default. */
+  readonly version: number;
+  /** What the salon wrote. */
+  readonly document: PolicyDocument;
+  /** The same with everything it left out. */
+  readonly effective: PolicyDocument;
+  readonly versions: readonly { readonly version: number; readonly actor: string; readonly at: string }[];
+};
+
+const VERSIONS_SHOWN = 20;
+
+export async function showPolicy(db: Db, companyId: number): Promise<ShownPolicy> {
+  await requireCompany(db, companyId);
+  const versions = await listPolicies(db, companyId, VERSIONS_SHOWN);
+  const document = versions[0]?.document ?? {};
+  return {
+    companyId,
+    version: versions[0]?.version ?? 0,
+    document,
+    effective: completePolicy(document),
+    versions: versions.map(({ version, actor, createdAt }) => ({ version, actor, at: isoOf(createdAt) })),
+  };
+}
+
+function isoOf(moment: EpochMs): string {
+  return new Date(moment).toISOString();
+}
+
+/** Puts a whole document in the place of the one there is; `{}` is the default. */
+export async function setPolicy(
+  { pool, actor }: PolicyDeps,
+  companyId: number,
+  value: unknown,
+): Promise<ShownPolicy> {
+  const document = soundPolicy(value);
+  return transaction(pool, async db => {
+    await lockStanding(db, companyId);
+    await requireCompany(db, companyId);
+    const version = await appendPolicy(db, { companyId, document, actor });
+    await audit(db, { actor, action: 'policy.set', companyId, subject: `version ${version}` });
+    return showPolicy(db, companyId);
+  });
+}
+
+/** A document that was refused: each fault with its path, for people in the message and for machines beside it. */
+export class PolicyError extends PlainError {
+  override readonly name = 'PolicyError';
+  readonly faults: readonly PolicyFault[];
+  constructor(faults: readonly PolicyFault[]) {
+    super(`the policy is refused:\n${faults.map(({ path, says }) => `  ${path} ${says}`).join('\n')}`);
+    this.faults = faults;
+  }
+}
+
+export function soundPolicy(value: unknown): PolicyDocument {
+  const checked = checkPolicy(value);
+  if ('faults' in checked) throw new PolicyError(checked.faults);
+  return checked.document;
+}
