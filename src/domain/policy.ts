@@ -171,11 +171,6 @@ export function tells(policy: Policy, kind: NoticeKind, origin: Origin, audience
   return (byOrigin[origin] ?? byOrigin.any).includes(audience);
 }
 
-/** Whether anything at all is told to such recipients. */
-export function everTells(policy: Policy, audience: Audience): boolean {
-  return NOTICE_KINDS.some(kind => Object.values(policy.tell[kind]).some(list => list.includes(audience)));
-}
-
 export function settleMsOf(policy: Policy, kind: NoticeKind): number {
   return policy.settleMs[kind] ?? policy.settleMs.any;
 }
