@@ -1,5 +1,29 @@
 -- What the migrations make, for reading. Written by "npm run schema", compared by CI.
 
+CREATE TABLE actions (
+  company_id integer NOT NULL,
+  id uuid NOT NULL,
+  kind text NOT NULL,
+  record_id bigint NOT NULL,
+  message_id uuid NOT NULL,
+  recipient text NOT NULL,
+  channel text NOT NULL,
+  chat text NOT NULL,
+  state text DEFAULT 'due'::text NOT NULL,
+  due_at timestamp with time zone NOT NULL,
+  attempts integer DEFAULT 0 NOT NULL,
+  leased_by uuid,
+  leased_until timestamp with time zone,
+  reason text,
+  created_at timestamp with time zone NOT NULL,
+  updated_at timestamp with time zone NOT NULL,
+  CONSTRAINT actions_pkey PRIMARY KEY (company_id, id),
+  CONSTRAINT actions_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT actions_check CHECK (((state = 'doing'::text) = (leased_until IS NOT NULL))),
+  CONSTRAINT actions_kind_check CHECK ((kind = ANY (ARRAY['confirm'::text, 'cancel'::text]))),
+  CONSTRAINT actions_state_check CHECK ((state = ANY (ARRAY['due'::text, 'doing'::text, 'done'::text, 'refused'::text, 'failed'::text])))
+);
+
 CREATE TABLE addresses (
   company_id integer NOT NULL,
   client_id bigint NOT NULL,
@@ -89,6 +113,18 @@ CREATE TABLE bookings (
   CONSTRAINT bookings_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'confirmed'::text, 'arrived'::text, 'no_show'::text, 'cancelled'::text])))
 );
 
+CREATE TABLE chats (
+  company_id integer NOT NULL,
+  channel text NOT NULL,
+  chat text NOT NULL,
+  phone text,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT chats_pkey PRIMARY KEY (company_id, channel, chat),
+  CONSTRAINT chats_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT chats_chat_check CHECK ((chat <> ''::text)),
+  CONSTRAINT chats_phone_check CHECK ((phone <> ''::text))
+);
+
 CREATE TABLE companies (
   company_id integer NOT NULL,
   title text NOT NULL,
@@ -111,10 +147,13 @@ CREATE TABLE companies (
   stopped_at timestamp with time zone,
   stopped_because text,
   quiet_until timestamp with time zone,
+  invite text,
   CONSTRAINT companies_pkey PRIMARY KEY (company_id),
+  CONSTRAINT companies_invite_key UNIQUE (invite),
   CONSTRAINT companies_brand_check CHECK ((brand = ANY (ARRAY['yclients'::text, 'altegio'::text]))),
   CONSTRAINT companies_check CHECK (((stopped_at IS NULL) = (stopped_because IS NULL))),
   CONSTRAINT companies_company_id_check CHECK ((company_id > 0)),
+  CONSTRAINT companies_invite_check CHECK ((invite ~ '^[0-9a-z]{12}$'::text)),
   CONSTRAINT companies_locale_check CHECK ((locale = ANY (ARRAY['ru'::text, 'en'::text]))),
   CONSTRAINT companies_poll_ms_check CHECK (((poll_ms >= 10000) AND (poll_ms <= 86400000))),
   CONSTRAINT companies_route_check CHECK ((cardinality(route) > 0)),
@@ -159,6 +198,21 @@ CREATE TABLE company_secrets (
   CONSTRAINT company_secrets_purpose_check CHECK ((purpose = ANY (ARRAY['inbound'::text, 'outbound'::text, 'user'::text])))
 );
 
+CREATE TABLE consents (
+  company_id integer NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  channel text NOT NULL,
+  address text NOT NULL,
+  category text NOT NULL,
+  granted boolean NOT NULL,
+  words text NOT NULL,
+  given_at timestamp with time zone NOT NULL,
+  CONSTRAINT consents_pkey PRIMARY KEY (company_id, channel, address, category, id),
+  CONSTRAINT consents_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT consents_address_check CHECK ((address <> ''::text)),
+  CONSTRAINT consents_category_check CHECK ((category = ANY (ARRAY['service'::text, 'advertising'::text])))
+);
+
 CREATE TABLE drift (
   kind text NOT NULL,
   path text NOT NULL,
@@ -169,6 +223,15 @@ CREATE TABLE drift (
   told_at timestamp with time zone,
   CONSTRAINT drift_pkey PRIMARY KEY (kind, path),
   CONSTRAINT drift_kind_check CHECK ((kind = ANY (ARRAY['missing'::text, 'type'::text, 'enum'::text, 'resource'::text, 'status'::text])))
+);
+
+CREATE TABLE ears (
+  channel text NOT NULL,
+  account text NOT NULL,
+  "position" bigint DEFAULT 0 NOT NULL,
+  leased_by uuid,
+  leased_until timestamp with time zone,
+  CONSTRAINT ears_pkey PRIMARY KEY (channel, account)
 );
 
 CREATE TABLE entities (
@@ -341,10 +404,15 @@ CREATE TABLE workers (
 );
 
 
+CREATE INDEX actions_doing ON public.actions USING btree (leased_until) WHERE (state = 'doing'::text);
+CREATE INDEX actions_due ON public.actions USING btree (due_at) WHERE (state = 'due'::text);
+CREATE UNIQUE INDEX actions_once ON public.actions USING btree (company_id, record_id, kind) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
 CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, starts_at);
 CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id);
+CREATE INDEX chats_of_chat ON public.chats USING btree (channel, chat);
+CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHERE (phone IS NOT NULL);
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);

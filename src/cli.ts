@@ -17,6 +17,7 @@ import { doctor } from './commands/doctor.ts';
 import { driftClear, driftList } from './commands/drift.ts';
 import { erasePersonCommand } from './commands/erase.ts';
 import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
+import { companyInvite } from './commands/invite.ts';
 import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
 import { policySet, policyShow, policyValidate } from './commands/policy.ts';
 import { reconcileCommand } from './commands/reconcile.ts';
@@ -142,6 +143,12 @@ company
   .option('--remove', 'go back to the one for all companies')
   .addOption(json())
   .action(runCommand(companyUserToken));
+company
+  .command('invite <id>')
+  .description('the link and QR code by which its clients open the bot')
+  .option('--svg <file>', 'write the QR code into this file, to be printed')
+  .addOption(json())
+  .action(runCommand(companyInvite));
 company
   .command('remove <id>')
   .description('stop a company: its URL dies, nobody is notified, the data stays')

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { PlainError } from './log.ts';
 
-export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'upkeep', 'web'] as const;
+export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'listen', 'upkeep', 'web'] as const;
 export type Role = (typeof ROLES)[number];
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -45,7 +45,7 @@ const schema = z.object({
   ROLES: list
     .pipe(z.array(z.enum(ROLES)).min(1))
     .default([...ROLES])
-    .describe('What this process does: receive, process, dispatch, reconcile, upkeep, web.'),
+    .describe('What this process does: receive, process, dispatch, reconcile, listen, upkeep, web.'),
   OTKLIK_KEY: key
     .optional()
     .describe('32 bytes that seal stored secrets. Embedded: generated into DATA_DIR.'),
@@ -88,7 +88,7 @@ const schema = z.object({
     .string()
     .regex(/^\d+:[\w-]+$/, 'must be a token from @BotFather')
     .optional()
-    .describe('Turns the telegram channel on.'),
+    .describe('Turns the telegram channel on; the role listen hears what people answer to the bot.'),
   TELEGRAM_API_ROOT: url
     .optional()
     .describe('A proxy or a local Bot API server instead of api.telegram.org.'),

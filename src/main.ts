@@ -4,6 +4,8 @@ import type { FastifyInstance } from 'fastify';
 import { type ApiAccess, createApiAccess } from './api-access.ts';
 import type { Channel } from './channels/channel.ts';
 import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
+import type { TelegramConfig } from './channels/telegram.ts';
+import { createTelegramEar } from './channels/telegram-ear.ts';
 import { type Config, marketplaceLacks, type Role } from './config.ts';
 import { createConnector, createStopper } from './connect.ts';
 import { createTexts } from './domain/text.ts';
@@ -22,9 +24,11 @@ import { readSweepDepths } from './store/sweeps.ts';
 import { readDepths } from './store/views.ts';
 import { loadTemplates } from './templates.ts';
 import { VERSION } from './version.ts';
+import { type Actor, createActor } from './work/act.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
+import { createListener, type Listener } from './work/listen.ts';
 import { createProcessor, type Processor } from './work/process.ts';
-import { createReconciler, type ReconcileDeps, type Reconciler } from './work/reconcile.ts';
+import { createReconciler, type Reconciler } from './work/reconcile.ts';
 import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
 
@@ -55,7 +59,7 @@ export type ServiceOptions = {
   /** In place of the console channel that prints to standard output. */
   readonly console?: Channel;
   /** The platform's API as a company's tokens open it; that of the configuration unless given. */
-  readonly apiOf?: ReconcileDeps['apiOf'];
+  readonly apiOf?: ApiAccess['findApi'];
 };
 
 export async function startService(
@@ -91,6 +95,7 @@ export async function startService(
         channels,
         vault,
         texts: createTexts(loadTemplates()),
+        answers: config.TELEGRAM_TOKEN !== undefined,
       })
     : undefined;
   const processor: Processor | undefined = has('process')
@@ -102,6 +107,18 @@ export async function startService(
         apiOf: givenApi ?? access.findApi,
         onFound: () => processor?.wake(),
       })
+    : undefined;
+  const telegram = telegramOf(config);
+  const ear = has('listen') && telegram !== undefined ? createTelegramEar(telegram) : undefined;
+  const actor: Actor | undefined = ear
+    ? createActor({
+        ...{ pool: work, log, metrics, now, random, ear },
+        apiOf: givenApi ?? access.findApi,
+        onFound: () => processor?.wake(),
+      })
+    : undefined;
+  const listener: Listener | undefined = ear
+    ? createListener({ pool: work, log, metrics, now, ear, onAction: () => actor?.wake() })
     : undefined;
   const upkeep: Upkeep | undefined = has('upkeep')
     ? createUpkeep({ pool, log, metrics, now, keep: keepOf(config) })
@@ -127,6 +144,9 @@ export async function startService(
     const orderly = async () => {
       if (receiver !== undefined) await closeServer(receiver.app);
       await receiver?.close();
+      await listener?.stop();
+      await actor?.stop();
+      await ear?.close();
       await reconciler?.stop();
       await processor?.stop();
       await dispatcher?.stop();
@@ -152,6 +172,8 @@ export async function startService(
   processor?.start();
   dispatcher?.start();
   reconciler?.start();
+  listener?.start();
+  actor?.start();
   upkeep?.start();
   return {
     publicPort: portOf(receiver?.app),
@@ -258,20 +280,21 @@ function keepOf(config: Config): Keep {
 }
 
 function channelsConfig(config: Config): ChannelsConfig {
-  const { TELEGRAM_TOKEN, TELEGRAM_API_ROOT, SMTP_URL } = config;
+  const { SMTP_URL } = config;
+  const telegram = telegramOf(config);
   return {
     console: { write: line => process.stdout.write(`${line}\n`) },
     webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: 10_000 },
-    ...(TELEGRAM_TOKEN === undefined
-      ? {}
-      : {
-          telegram: {
-            token: TELEGRAM_TOKEN,
-            ...(TELEGRAM_API_ROOT === undefined ? {} : { apiRoot: TELEGRAM_API_ROOT }),
-          },
-        }),
+    ...(telegram === undefined ? {} : { telegram }),
     ...(SMTP_URL === undefined ? {} : { email: { smtpUrl: SMTP_URL, from: config.EMAIL_FROM } }),
   };
+}
+
+function telegramOf({
+  TELEGRAM_TOKEN: token,
+  TELEGRAM_API_ROOT: apiRoot,
+}: Config): TelegramConfig | undefined {
+  return token === undefined ? undefined : { token, apiRoot };
 }
 
 /** ADMIN_TOKEN, or one made at the first start: only its hash is kept. */

@@ -76,6 +76,11 @@ export function createMetrics() {
       'outcome',
     ]),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
+    heard: counter('answers_heard_total', 'What people sent to a bot, by what it was', ['channel', 'kind']),
+    actions: counter('actions_total', 'What people asked for by an answer, by what a try came to', [
+      'kind',
+      'outcome',
+    ]),
     pruned: counter('rows_pruned_total', 'Rows forgotten because they were kept long enough', ['table']),
     loopFailures: counter('loop_failures_total', 'Runs of a background loop that failed', ['loop']),
   };

@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'yclients',
     'ingest/read-body.ts',
     'channels/channel.ts',
+    'channels/ear.ts',
     'ids.ts',
     'log.ts',
     'metrics.ts',

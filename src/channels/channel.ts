@@ -3,6 +3,13 @@ import type { Notice } from '../domain/notice.ts';
 
 export type ChannelName = 'console' | 'telegram' | 'email' | 'webhook';
 
+/** A button under a message, for channels that have them; the others leave it out. */
+export type Button = {
+  readonly label: string;
+  /** What comes back when it is pressed, at most 64 bytes: see `domain/answer.ts`. */
+  readonly press: string;
+};
+
 /** A message ready to leave: rendered, addressed, claimed by this process. */
 export type Outgoing = {
   /** UUID of the message; the same on every attempt, so that an idempotent receiver can drop a repeat. */
@@ -23,6 +30,7 @@ export type Outgoing = {
     readonly email: string;
   };
   readonly notice: Notice | null;
+  readonly buttons?: readonly Button[];
   /** The company's own signing secret, where the channel signs (webhook). */
   readonly secret?: string;
   /** 1 for the first try. */

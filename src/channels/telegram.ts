@@ -5,18 +5,13 @@
  * would make a repeat harmless, so an answer that did not come is `unknown`. Errors of the Bot API and of fetch can
  * carry the URL, and with it the token; reasons are therefore made of codes and of the phrases listed here, only.
  */
-import { Api, GrammyError } from 'grammy';
-import { Agent } from 'undici';
+import { GrammyError } from 'grammy';
 import { boundedWaitMs, retryAfterMs } from '../outgoing.ts';
-import type { Channel, SendResult } from './channel.ts';
-import { type Posted, post } from './post.ts';
+import { type BotConfig, createBotApi } from './bot-api.ts';
+import type { Button, Channel, SendResult } from './channel.ts';
+import type { Posted } from './post.ts';
 
-export type TelegramConfig = {
-  readonly token: string;
-  /** Another Bot API server or a proxy to it; api.telegram.org is slow or out of reach in Russia. */
-  readonly apiRoot?: string | undefined;
-  readonly timeoutMs?: number | undefined;
-};
+export type TelegramConfig = BotConfig & { readonly timeoutMs?: number | undefined };
 
 /** The Bot API answers in well under a second; a proxy on a bad day in several. */
 const TIMEOUT_MS = 20_000;
@@ -47,38 +42,34 @@ const DEAD_ADDRESS = [
 ];
 const KNOWN_PHRASES = [...DEAD_ADDRESS, 'message is too long', 'message text is empty', 'Too Many Requests'];
 
-export function createTelegram({ token, apiRoot, timeoutMs = TIMEOUT_MS }: TelegramConfig): Channel {
-  const root = (apiRoot ?? 'https://api.telegram.org').replace(/\/+$/, '');
-  if (!/^https?:\/\//.test(root) || !URL.canParse(root))
-    throw new Error('The Telegram API root is not an http(s) URL.');
-  const dispatcher = new Agent({ connect: { timeout: timeoutMs }, allowH2: false });
+export function createTelegram({ timeoutMs = TIMEOUT_MS, ...config }: TelegramConfig): Channel {
+  const bot = createBotApi(config);
   return {
     name: 'telegram',
     idempotent: false,
     concurrency: CONCURRENCY,
-    async send({ address, text }, signal) {
+    async send({ address, text, buttons = [] }, signal) {
       if (!CHAT.test(address)) return { outcome: 'rejected', scope: 'address', reason: 'not a chat id' };
-      const trip: { posted?: Posted } = {};
-      // grammY's own fetch cannot tell a connection that was never made from an answer that never came.
-      const fetch = async (url: string | URL, { body }: { body: string }) => {
-        const headers = { 'content-type': 'application/json' };
-        const posting = { url, headers, body, dispatcher, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES };
-        trip.posted = await post(posting, signal);
-        return new Response(trip.posted.answered ? trip.posted.text : '');
-      };
-      // Its timeout is the second, ours ends first.
-      const api = new Api(token, { apiRoot: root, timeoutSeconds: (timeoutMs + 5000) / 1000, fetch });
-      try {
-        const sent = await api.sendMessage(address, clip(text), {
-          link_preview_options: { is_disabled: true },
-        });
-        return { outcome: 'sent', providerId: String(sent.message_id) };
-      } catch (error) {
-        return resultOfError(error, trip.posted);
-      }
+      const called = await bot.call(
+        api =>
+          api.sendMessage(address, clip(text), {
+            link_preview_options: { is_disabled: true },
+            ...(buttons.length === 0 ? {} : { reply_markup: keyboardOf(buttons) }),
+          }),
+        { signal, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES },
+      );
+      if (!called.ok) return resultOfFailure(called.error, called.posted);
+      return { outcome: 'sent', providerId: String(called.value.message_id) };
     },
-    close: () => dispatcher.destroy(),
+    close: bot.close,
   };
+}
+
+/** One button a row: two Russian words of a button do not fit beside others on a phone. */
+export function keyboardOf(buttons: readonly Button[]): {
+  inline_keyboard: { text: string; callback_data: string }[][];
+} {
+  return { inline_keyboard: buttons.map(({ label, press }) => [{ text: label, callback_data: press }]) };
 }
 
 function clip(text: string): string {
@@ -86,7 +77,8 @@ function clip(text: string): string {
   return `${text.slice(0, MAX_TEXT_UNITS - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
-function resultOfError(error: unknown, posted: Posted | undefined): SendResult {
+/** What became of a call that failed. Its reason is made of codes and known phrases. */
+export function resultOfFailure(error: unknown, posted: Posted | undefined): SendResult {
   if (posted === undefined) return { outcome: 'retry', reason: 'the request could not be made' };
   if (!posted.answered) return { outcome: posted.left ? 'unknown' : 'retry', reason: posted.reason };
   return error instanceof GrammyError

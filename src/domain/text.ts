@@ -178,13 +178,13 @@ function greetable(name: string): string {
   return !/\p{L}/u.test(line) || digits > 4 || LINKABLE.test(line) ? '' : line;
 }
 
-type SpokenTime = { readonly when: string; readonly date: string; readonly time: string };
+export type SpokenTime = { readonly when: string; readonly date: string; readonly time: string };
 
 /**
  * «24 ноября, вторник» and «14:30»; "Tuesday, November 24" and "2:30 PM". The wall clock is read as if it were UTC and
  * written as UTC, so that no zone, the server's least of all, can move it. `withYear` where two years are compared.
  */
-function spokenTime(wall: Wall, locale: Locale, withYear: boolean): SpokenTime {
+export function spokenTime(wall: Wall, locale: Locale, withYear = false): SpokenTime {
   const moment = new Date(`${wall}Z`);
   const year = withYear ? ` ${yearOf(wall)}` : '';
   const write = (formats: Intl.DateTimeFormat) => formats.format(moment).replace(/\s/g, ' ');

@@ -217,6 +217,21 @@ export async function saveTold(db: Db, updates: readonly ToldUpdate[]): Promise<
   });
 }
 
+/**
+ * After we wrote to the platform what a recipient asked for: they have heard it, and until it has come back through the
+ * inbox as read, nobody is told what it makes of the booking. The caller holds the booking's lock.
+ */
+export async function saveOwnNews(
+  db: Db,
+  { companyId, recordId, told, holdUntil }: ToldUpdate & { readonly holdUntil: EpochMs },
+): Promise<void> {
+  await db.query({
+    name: 'save_own_news',
+    text: 'UPDATE bookings SET told = $3, doubt_until = $4 WHERE company_id = $1 AND record_id = $2',
+    values: [companyId, recordId, JSON.stringify(told), new Date(holdUntil).toISOString()],
+  });
+}
+
 export type NewChange = BookingKey & {
   readonly eventId: string;
   readonly kind: string;

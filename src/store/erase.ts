@@ -75,7 +75,9 @@ export async function findTraces(db: Db, companyId: number, clientIds: readonly 
          OR d ->> 'id' = ANY($2::int8[]::text[])))
      SELECT ARRAY(SELECT DISTINCT phone FROM said WHERE phone <> '') AS phones,
        ARRAY(SELECT DISTINCT email FROM said WHERE email <> '') AS emails,
-       ARRAY(SELECT DISTINCT address FROM addresses WHERE company_id = $1 AND client_id = ANY($2::int8[])) AS addresses`,
+       ARRAY(SELECT address FROM addresses WHERE company_id = $1 AND client_id = ANY($2::int8[])
+         UNION
+         SELECT chat FROM chats WHERE company_id = $1 AND phone IN (SELECT phone FROM said)) AS addresses`,
     [companyId, clientIds],
   );
   return { clientIds, ...(rows[0] ?? { phones: [], emails: [], addresses: [] }) };
@@ -226,6 +228,31 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         db,
         'DELETE FROM addresses WHERE company_id = $1 AND (client_id = ANY($2::int8[]) OR address ~* $3)',
         [companyId, clientIds, pattern],
+      ),
+  },
+  {
+    table: 'chats',
+    erase: (db, { companyId, pattern }) =>
+      touched(db, 'DELETE FROM chats WHERE company_id = $1 AND (phone ~* $2 OR chat ~* $2)', [
+        companyId,
+        pattern,
+      ]),
+  },
+  {
+    table: 'consents',
+    erase: (db, { companyId, pattern }) =>
+      touched(db, 'DELETE FROM consents WHERE company_id = $1 AND (address ~* $2 OR words ~* $2)', [
+        companyId,
+        pattern,
+      ]),
+  },
+  {
+    table: 'actions',
+    erase: (db, { companyId, recipients, pattern }) =>
+      touched(
+        db,
+        'DELETE FROM actions WHERE company_id = $1 AND (recipient = ANY($2::text[]) OR chat ~* $3)',
+        [companyId, recipients, pattern],
       ),
   },
   {

@@ -169,6 +169,8 @@ export type Contact = {
   readonly email: string;
   readonly refuses: boolean;
   readonly addresses: { readonly [channel: string]: string };
+  /** Channels on which they said that they want no messages about their visits. */
+  readonly refusedOn: readonly string[];
 };
 
 export async function findContacts(
@@ -181,9 +183,20 @@ export async function findContacts(
     text: `
       SELECT p.company_id AS "companyId", p.client_id AS "clientId", p.name, p.phone, p.email,
         p.refuses OR p.deleted AS refuses,
-        coalesce((SELECT jsonb_object_agg(a.channel, a.address) FROM addresses a
-          WHERE a.company_id = p.company_id AND a.client_id = p.client_id), '{}') AS addresses
-      FROM people p
+        coalesce(w.addresses, '{}') AS addresses, coalesce(w.refused_on, '{}') AS "refusedOn"
+      FROM people p CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(a.channel, a.address) AS addresses,
+          array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on
+        FROM (
+          SELECT DISTINCT ON (k.channel) k.channel, k.address, coalesce((
+            SELECT granted FROM consents c WHERE c.company_id = p.company_id AND c.channel = k.channel
+              AND c.address = k.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), true) AS granted
+          FROM (
+            SELECT channel, address, true AS set_for_them, created_at FROM addresses
+            WHERE company_id = p.company_id AND client_id = p.client_id
+            UNION ALL
+            SELECT channel, chat, false, created_at FROM chats WHERE company_id = p.company_id AND phone = p.phone) k
+          ORDER BY k.channel, k.set_for_them DESC, k.created_at DESC) a) w
       WHERE (p.company_id, p.client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
     values: [clients.map(client => client.companyId), clients.map(client => client.clientId)],
   });

@@ -50,6 +50,17 @@ export const pruneMessages: Prune = (db, before, limit) =>
     limit,
   );
 
+/** What people asked for by an answer, once it has ended. */
+export const pruneActions: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM actions WHERE (company_id, id) IN (
+       SELECT company_id, id FROM actions WHERE updated_at < $1 AND state NOT IN ('due', 'doing')
+       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
 /** The history of bookings, older than any booking that is kept. */
 export const pruneChanges: Prune = (db, before, limit) =>
   deleted(

@@ -84,6 +84,11 @@ export async function dropOwnership(client: CopyClient): Promise<void> {
   await client.query("UPDATE shards SET owner = NULL, leased_until = '-infinity'");
   await client.query('UPDATE sweeps SET leased_by = NULL, leased_until = NULL');
   await client.query('UPDATE rereads SET leased_by = NULL, leased_until = NULL');
+  await client.query('UPDATE ears SET leased_by = NULL, leased_until = NULL');
+  // What was being done is looked at again before anything is written, so it may be done by two.
+  await client.query(
+    `UPDATE actions SET state = 'due', leased_by = NULL, leased_until = NULL WHERE state = 'doing'`,
+  );
   // A send that was under way is looked at again at once, by the rules for a sender that is gone.
   await client.query(
     `UPDATE messages SET leased_by = NULL, leased_until = '-infinity' WHERE state = 'sending'`,
@@ -91,7 +96,7 @@ export async function dropOwnership(client: CopyClient): Promise<void> {
 }
 
 /** Tables that hold leases, for the test that none is forgotten above. */
-export const LEASED_TABLES = ['messages', 'rereads', 'shards', 'sweeps'] as const;
+export const LEASED_TABLES = ['actions', 'ears', 'messages', 'rereads', 'shards', 'sweeps'] as const;
 
 /**
  * The service that made the backup went on: whatever it may have told since is not told again. Test messages have no

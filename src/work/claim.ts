@@ -3,9 +3,11 @@
  * what will be said and takes a lease. A message whose sender died is taken up here when its lease ends: it may have
  * left, so it is repeated, word for word, only through a channel that drops repeats; otherwise it is `unknown`.
  */
-import type { Channel, ChannelName, Outgoing } from '../channels/channel.ts';
+import type { Button, Channel, ChannelName, Outgoing } from '../channels/channel.ts';
+import { writePress } from '../domain/answer.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
 import { clientIdOf, type Notice } from '../domain/notice.ts';
+import { PHRASES } from '../domain/phrases.ts';
 import type { Texts } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
@@ -36,6 +38,8 @@ export type ClaimDeps = {
   readonly channels: ReadonlyMap<ChannelName, Channel>;
   readonly texts: Texts;
   readonly vault: Vault;
+  /** Somebody listens to what people answer, so buttons are of use. */
+  readonly answers: boolean;
 };
 
 export type ReadyToSend = { readonly channel: Channel; readonly outgoing: Outgoing; readonly step: number };
@@ -82,6 +86,7 @@ type Scene = {
   readonly companies: ReadonlyMap<number, Company>;
   readonly contacts: ReadonlyMap<string, Contact>;
   readonly channels: ReadonlyMap<ChannelName, Channel>;
+  readonly answers: boolean;
 };
 
 async function claimBatch(
@@ -101,7 +106,7 @@ async function claimBatch(
     findNewestSecrets(db, companyIds, 'outbound'),
   ]);
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
-  const scene: Scene = { now, bookings, companies, contacts, channels: deps.channels };
+  const scene: Scene = { now, bookings, companies, contacts, channels: deps.channels, answers: deps.answers };
 
   const verdicts = messages.map(message => judge(scene, message));
   const hushed = verdicts.filter(verdict => verdict.do === 'hush');
@@ -221,7 +226,8 @@ function route(scene: Scene, company: Company, message: OpenMessage, notice: Not
   for (const name of names) {
     const channel = [...scene.channels.values()].find(candidate => candidate.name === name);
     const address = addressOn(name, company, contact, message);
-    if (channel === undefined) causes.push(`${name} is not configured`);
+    if (contact?.refusedOn.includes(name)) causes.push(`they want none on ${name}`);
+    else if (channel === undefined) causes.push(`${name} is not configured`);
     else if (address === undefined) causes.push(`no address on ${name}`);
     else return { do: 'send', message, notice, channel, address };
   }
@@ -285,10 +291,26 @@ function prepare(
       email: contact?.email ?? '',
     },
     notice,
+    buttons: buttonsFor(scene, company, message, notice),
     ...(secret === undefined ? {} : { secret }),
     attempt: message.attempts + 1,
   };
   return { message, notice, channel, outgoing, step: message.step };
+}
+
+/** Under news of a visit that stands, where the platform's API is open to us: what is pressed is written there. */
+function buttonsFor(
+  { answers }: Scene,
+  { companyId, locale, apiUsable }: Company,
+  { id: messageId }: OpenMessage,
+  notice: Notice | null,
+): readonly Button[] {
+  if (notice === null || notice.after.status === 'cancelled' || !answers || !apiUsable) return [];
+  const { confirm, cancel } = PHRASES[locale];
+  return [
+    { label: confirm, press: writePress({ act: 'confirm', companyId, messageId }) },
+    { label: cancel, press: writePress({ act: 'ask_cancel', companyId, messageId }) },
+  ];
 }
 
 function renderSafely(

@@ -4,13 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelName, Outgoing, SendResult } from '../channels/channel.ts';
-import type { Texts } from '../domain/text.ts';
-import type { EpochMs } from '../domain/time.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Pool } from '../store/pool.ts';
-import type { Vault } from '../vault.ts';
-import { claimDue, type ReadyToSend } from './claim.ts';
+import { type ClaimDeps, claimDue, type ReadyToSend } from './claim.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { createSettler } from './settle.ts';
 
@@ -21,16 +17,11 @@ const CLAIM_BATCH = 64;
 const LEASE_MS = 120_000;
 const IDLE_MS = 200;
 
-export type DispatchDeps = {
-  readonly pool: Pool;
+export type DispatchDeps = ClaimDeps & {
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly now: () => EpochMs;
   /** 0 ≤ x < 1, for jitter. */
   readonly random: () => number;
-  readonly channels: ReadonlyMap<ChannelName, Channel>;
-  readonly texts: Texts;
-  readonly vault: Vault;
   /** How long a claim lasts without its process; 120 s unless given. */
   readonly leaseMs?: number;
 };

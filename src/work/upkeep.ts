@@ -9,6 +9,7 @@ import { type Db, type Pool, transaction } from '../store/pool.ts';
 import {
   claimUpkeep,
   type Prune,
+  pruneActions,
   pruneBookings,
   pruneChanges,
   pruneEvents,
@@ -51,6 +52,7 @@ export type Upkeep = Loop & {
 const KINDS: readonly { readonly table: string; readonly days: keyof Keep; readonly prune: Prune }[] = [
   { table: 'webhook_events', days: 'eventsDays', prune: pruneEvents },
   { table: 'messages', days: 'messagesDays', prune: pruneMessages },
+  { table: 'actions', days: 'messagesDays', prune: pruneActions },
   { table: 'bookings', days: 'bookingsDays', prune: pruneBookings },
   { table: 'booking_changes', days: 'bookingsDays', prune: pruneChanges },
   { table: 'people', days: 'bookingsDays', prune: prunePeople },

@@ -1,0 +1,92 @@
+/**
+ * What people answer, read: buttons they pressed, words they wrote, and whether what they ask for still makes sense.
+ * Pure; `work/listen.ts` hears, `work/act.ts` does.
+ */
+import type { Attendance } from './booking.ts';
+import type { Facts } from './notice.ts';
+import type { EpochMs, Wall } from './time.ts';
+
+/** What a button under a message does. A visit is cancelled only after a second press. */
+export type Act = 'confirm' | 'ask_cancel' | 'cancel' | 'keep';
+
+export type Press = { readonly act: Act; readonly companyId: number; readonly messageId: string };
+
+/** What a person asked for, to be done at the platform's API. */
+export type ActionKind = 'confirm' | 'cancel';
+
+const CODES = { confirm: 'c', ask_cancel: 'x', cancel: 'X', keep: 'k' } as const satisfies Record<
+  Act,
+  string
+>;
+const ACTS = new Map<string, Act>(Object.entries(CODES).map(([act, code]) => [code, act as Act]));
+const PRESS = /^([cxXk])\.([1-9]\d{0,9})\.([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})$/;
+
+/** 50 characters at most: Telegram carries 64 bytes. Names no person, and proves nothing: anyone may send any. */
+export function writePress({ act, companyId, messageId }: Press): string {
+  return `${CODES[act]}.${companyId}.${messageId}`;
+}
+
+export function readPress(data: string): Press | undefined {
+  const [, code = '', companyId, messageId] = PRESS.exec(data) ?? [];
+  const act = ACTS.get(code);
+  return act === undefined || messageId === undefined
+    ? undefined
+    : { act, companyId: Number(companyId), messageId };
+}
+
+export type Word = 'stop' | 'resume';
+
+const WORDS: Readonly<Record<Word, readonly string[]>> = {
+  stop: ['stop', 'стоп', 'отписаться', 'отписка', 'не пишите', 'unsubscribe'],
+  resume: ['resume', 'возобновить', 'подписаться', 'subscribe'],
+};
+
+/** A message that is nothing but the word, in any case, with a slash before it or signs after it. */
+export function readWord(text: string): Word | undefined {
+  const bare = text
+    .toLowerCase()
+    .replace(/^[\s/]+|[\s.!]+$/g, '')
+    .replace(/\s+/g, ' ');
+  return (Object.keys(WORDS) as Word[]).find(word => WORDS[word].includes(bare));
+}
+
+/** A record as it is at the platform right now; null: it is not there (any more). */
+export type Standing = {
+  readonly startsLocal: Wall | undefined;
+  readonly startsAt: EpochMs | undefined;
+  readonly attendance: Attendance;
+} | null;
+
+export type Refusal = 'over' | 'moved' | 'gone';
+
+export type ActionVerdict =
+  | { readonly do: 'act' }
+  /** It is so already: by an earlier try whose answer was lost, or by the salon. */
+  | { readonly do: 'done' }
+  | { readonly do: 'refuse'; readonly because: Refusal };
+
+/**
+ * Whether to do what a person asked for when they read `answered`. They answered that time: a visit that was moved
+ * since is neither confirmed nor cancelled for them, since a message with the new one is on its way.
+ */
+export function judgeAction(about: {
+  readonly kind: ActionKind;
+  readonly answered: Facts;
+  readonly standing: Standing;
+  readonly now: EpochMs;
+}): ActionVerdict {
+  const { kind, answered, standing, now } = about;
+  if (standing === null) return kind === 'cancel' ? { do: 'done' } : { do: 'refuse', because: 'gone' };
+  if (standing.startsLocal !== answered.startsLocal) return { do: 'refuse', because: 'moved' };
+  if (standing.startsAt === undefined || standing.startsAt <= now) return { do: 'refuse', because: 'over' };
+  switch (standing.attendance) {
+    case -1:
+      return kind === 'cancel' ? { do: 'done' } : { do: 'refuse', because: 'gone' };
+    case 1:
+      return kind === 'confirm' ? { do: 'done' } : { do: 'refuse', because: 'over' };
+    case 2:
+      return kind === 'confirm' ? { do: 'done' } : { do: 'act' };
+    case 0:
+      return { do: 'act' };
+  }
+}

@@ -1,0 +1,84 @@
+/** The few words of a conversation with the bot. What tells of a visit is a template; see `templates/`. */
+import type { Refusal } from './answer.ts';
+import type { Locale } from './text.ts';
+
+export type Phrases = {
+  readonly confirm: string;
+  readonly cancel: string;
+  readonly reallyCancel: string;
+  readonly keep: string;
+  readonly shareNumber: string;
+  /** To one who opened the salon's link. */
+  welcome(title: string): string;
+  readonly linked: string;
+  readonly foreignContact: string;
+  readonly noInvite: string;
+  readonly stopped: string;
+  readonly resumed: string;
+  /** To words that nobody reads. */
+  notRead(phone: string): string;
+  askCancel(when: string): string;
+  readonly kept: string;
+  confirmed(when: string): string;
+  cancelled(when: string): string;
+  refused(because: Refusal): string;
+  failed(phone: string): string;
+};
+
+export const PHRASES: Readonly<Record<Locale, Phrases>> = {
+  ru: {
+    confirm: 'Подтверждаю',
+    cancel: 'Отменить запись',
+    reallyCancel: 'Да, отменить',
+    keep: 'Нет, приду',
+    shareNumber: 'Поделиться номером',
+    welcome: title =>
+      `${title}: здесь будут сообщения о ваших записях. Чтобы мы узнали вас, нажмите «Поделиться номером» под строкой ввода.`,
+    linked: 'Готово: сообщения о ваших записях придут сюда. Чтобы их не получать, напишите «стоп».',
+    foreignContact: 'Это номер другого человека. Нажмите «Поделиться номером», чтобы отправить свой.',
+    noInvite: 'Откройте бота по ссылке или QR-коду вашего салона: так мы узнаем, о каких записях писать.',
+    stopped: 'Больше не пишем. Чтобы снова получать сообщения о записях, напишите «возобновить».',
+    resumed: 'Сообщения о записях снова будут приходить сюда.',
+    notRead: phone => `Сообщения здесь никто не читает.${phone === '' ? '' : ` Телефон салона: ${phone}.`}`,
+    askCancel: when => `Отменить запись на ${when}?`,
+    kept: 'Хорошо, запись остаётся.',
+    confirmed: when => `Спасибо, ждём вас: ${when}.`,
+    cancelled: when => `Запись на ${when} отменена.`,
+    refused: because =>
+      ({
+        over: 'Этот визит уже начался или прошёл.',
+        moved: 'Время этой записи изменилось: новое придёт отдельным сообщением.',
+        gone: 'Этой записи больше нет.',
+      })[because],
+    failed: phone =>
+      `Не получилось: система салона не отвечает или не позволяет.${phone === '' ? '' : ` Позвоните: ${phone}.`}`,
+  },
+  en: {
+    confirm: 'I will come',
+    cancel: 'Cancel the visit',
+    reallyCancel: 'Yes, cancel',
+    keep: 'No, I will come',
+    shareNumber: 'Share my number',
+    welcome: title =>
+      `${title}: news of your visits will come here. So that we know you, press “Share my number” below the input line.`,
+    linked: 'Done: news of your visits will come here. To stop it, write “stop”.',
+    foreignContact: 'This is somebody else’s number. Press “Share my number” to send your own.',
+    noInvite:
+      'Open the bot by the link or QR code of your salon, so that we know which visits to tell you of.',
+    stopped: 'We write no more. To hear of your visits again, write “resume”.',
+    resumed: 'News of your visits will come here again.',
+    notRead: phone => `Nobody reads messages here.${phone === '' ? '' : ` The salon’s phone: ${phone}.`}`,
+    askCancel: when => `Cancel the visit on ${when}?`,
+    kept: 'Fine, the visit stands.',
+    confirmed: when => `Thank you, see you on ${when}.`,
+    cancelled: when => `The visit on ${when} is cancelled.`,
+    refused: because =>
+      ({
+        over: 'This visit has begun or is over.',
+        moved: 'The time of this visit has changed: the new one comes in a message of its own.',
+        gone: 'This visit does not exist any more.',
+      })[because],
+    failed: phone =>
+      `It did not work: the salon’s system does not answer or does not allow it.${phone === '' ? '' : ` Please call ${phone}.`}`,
+  },
+};

@@ -1,0 +1,116 @@
+/** Chats that people opened with a bot, whose they are, and what was allowed in them. One function is one statement. */
+import type { EpochMs } from '../domain/time.ts';
+import type { Db } from './pool.ts';
+
+export type ChatKey = { readonly channel: string; readonly chat: string };
+
+/** A company that a chat belongs to, as its answers need it. */
+export type ChatCompany = {
+  readonly companyId: number;
+  readonly title: string;
+  readonly phone: string;
+  readonly locale: 'ru' | 'en';
+  /** The chat's owner has shared their number with it. */
+  readonly linked: boolean;
+};
+
+/** Opens a chat for the company whose invite this is. Undefined: there is no such invite, or the company was removed. */
+export async function openChat(
+  db: Db,
+  { channel, chat }: ChatKey,
+  invite: string,
+): Promise<ChatCompany | undefined> {
+  const { rows } = await db.query<ChatCompany>({
+    name: 'open_chat',
+    text: `
+      INSERT INTO chats AS h (company_id, channel, chat, phone)
+      SELECT c.company_id, $1, $2, (SELECT phone FROM chats o WHERE o.channel = $1 AND o.chat = $2
+        AND o.phone IS NOT NULL LIMIT 1)
+      FROM companies c WHERE c.invite = $3 AND c.removed_at IS NULL
+      ON CONFLICT (company_id, channel, chat) DO UPDATE SET chat = EXCLUDED.chat
+      RETURNING company_id AS "companyId", phone IS NOT NULL AS linked,
+        (SELECT title FROM companies c WHERE c.company_id = h.company_id) AS title,
+        (SELECT phone FROM companies c WHERE c.company_id = h.company_id) AS phone,
+        (SELECT locale FROM companies c WHERE c.company_id = h.company_id) AS locale`,
+    values: [channel, chat, invite],
+  });
+  return rows[0];
+}
+
+/** The companies that a chat was opened for, the latest first. */
+export async function findChatCompanies(db: Db, { channel, chat }: ChatKey): Promise<ChatCompany[]> {
+  const { rows } = await db.query<ChatCompany>({
+    name: 'find_chat_companies',
+    text: `
+      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, h.phone IS NOT NULL AS linked
+      FROM chats h JOIN companies c USING (company_id)
+      WHERE h.channel = $1 AND h.chat = $2 AND c.removed_at IS NULL ORDER BY h.created_at DESC, c.company_id`,
+    values: [channel, chat],
+  });
+  return rows;
+}
+
+/** The chat is that of whoever has this phone, in every company it was opened for. */
+export async function linkChat(db: Db, { channel, chat }: ChatKey, phone: string): Promise<void> {
+  await db.query({
+    name: 'link_chat',
+    text: 'UPDATE chats SET phone = $3 WHERE channel = $1 AND chat = $2',
+    values: [channel, chat, phone],
+  });
+}
+
+export type Consent = ChatKey & {
+  readonly companyIds: readonly number[];
+  readonly categories: readonly ('service' | 'advertising')[];
+  readonly granted: boolean;
+  /** What the person wrote or pressed; never more than that. */
+  readonly words: string;
+  readonly at: EpochMs;
+};
+
+/** Keeps a person's word with its proof. */
+export async function recordConsent(db: Db, consent: Consent): Promise<void> {
+  await db.query({
+    name: 'record_consent',
+    text: `
+      INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
+      SELECT company_id, $2, $3, category, $5, $6, $7
+      FROM unnest($1::int4[]) AS company_id CROSS JOIN unnest($4::text[]) AS category`,
+    values: [
+      consent.companyIds,
+      consent.channel,
+      consent.chat,
+      consent.categories,
+      consent.granted,
+      consent.words,
+      new Date(consent.at).toISOString(),
+    ],
+  });
+}
+
+/** Whether this chat is an address of the client a message went to: anyone may send the data of a button. */
+export async function isChatOf(
+  db: Db,
+  { channel, chat }: ChatKey,
+  { companyId, clientId }: { readonly companyId: number; readonly clientId: number },
+): Promise<boolean> {
+  const { rows } = await db.query<{ theirs: boolean }>({
+    name: 'is_chat_of',
+    text: `
+      SELECT EXISTS (SELECT FROM chats h JOIN people p ON p.company_id = h.company_id AND p.phone = h.phone
+          WHERE h.company_id = $3 AND h.channel = $1 AND h.chat = $2 AND p.client_id = $4)
+        OR EXISTS (SELECT FROM addresses WHERE company_id = $3 AND client_id = $4 AND channel = $1 AND address = $2)
+        AS theirs`,
+    values: [channel, chat, companyId, clientId],
+  });
+  return rows[0]?.theirs ?? false;
+}
+
+/** The invite of a company, made at the first asking. Undefined: there is no such company. */
+export async function settleInvite(db: Db, companyId: number, fresh: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ invite: string }>(
+    `UPDATE companies SET invite = coalesce(invite, $2) WHERE company_id = $1 AND removed_at IS NULL RETURNING invite`,
+    [companyId, fresh],
+  );
+  return rows[0]?.invite;
+}

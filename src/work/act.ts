@@ -1,0 +1,221 @@
+/**
+ * Does what people asked for by an answer, at the platform's API: look at the record as it is there, decide, write, look
+ * again. A try whose outcome was lost is settled by the look of the next one, so nothing is written blindly twice.
+ *
+ * Our own write is not news to whoever asked for it: what it came to enters the inbox like anything read from the API,
+ * and `told` moves in the same transaction, so the webhook that follows finds nothing left to tell them. Others that the
+ * booking concerns are told as of any change.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Ear } from '../channels/ear.ts';
+import { judgeAction, type Standing } from '../domain/answer.ts';
+import { factsFor, type ToldByRecipient } from '../domain/notice.ts';
+import { PHRASES } from '../domain/phrases.ts';
+import { backoffMs } from '../domain/sweep.ts';
+import { spokenTime } from '../domain/text.ts';
+import { type EpochMs, instantOf } from '../domain/time.ts';
+import { newId } from '../ids.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { type Action, type ActionEnd, claimActions, endAction, findAnswered } from '../store/actions.ts';
+import { bookingKey, lockBookings, saveOwnNews } from '../store/bookings.ts';
+import { type Company, findCompanies } from '../store/companies.ts';
+import { insertEvents } from '../store/inbox.ts';
+import { type Pool, transaction } from '../store/pool.ts';
+import { ApiError, type CompanyApi } from '../yclients/api.ts';
+import { apiEvent, type FoundRecord, readAnswer } from './found.ts';
+import { createLoop, type Loop } from './loop.ts';
+import { NO_ACCESS, setbackOf } from './sweep.ts';
+
+/** As much of the API as answers need. */
+export type AnswerApi = Pick<CompanyApi, 'record' | 'confirmVisit' | 'deleteRecord'>;
+
+export type ActDeps = {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly now: () => EpochMs;
+  readonly random: () => number;
+  readonly ear: Ear;
+  readonly apiOf: (companyId: number) => Promise<AnswerApi | undefined>;
+  /** The inbox has news. */
+  readonly onFound: () => void;
+};
+
+export type Actor = Loop & {
+  /** Claims what is due and does it; returns how much was claimed. */
+  runOnce(): Promise<number>;
+};
+
+const BATCH = 8;
+/** Longer than three calls may take with their waiting and their retries. */
+const LEASE_MS = 240_000;
+const IDLE_MS = 1_000;
+/** The last try is some ten minutes after the first: then a person should rather call the salon. */
+const MAX_ATTEMPTS = 8;
+/** Until what we wrote has come through the inbox, nobody is told what it makes of the booking. */
+const HOLD_MS = 60_000;
+/** The platform refuses an empty comment; one that is there stays. */
+const COMMENT = 'Клиент подтвердил запись';
+
+export function createActor(deps: ActDeps): Actor {
+  const { pool, log, metrics, now } = deps;
+  const owner = randomUUID();
+  const abort = new AbortController();
+
+  async function runOnce(): Promise<number> {
+    if (abort.signal.aborted) return 0;
+    const actions = await claimActions(pool, { owner, leaseMs: LEASE_MS, now: now(), limit: BATCH });
+    await Promise.all(actions.map(perform));
+    return actions.length;
+  }
+
+  async function perform(action: Action): Promise<void> {
+    const { companyId, kind, attempts } = action;
+    const [companies, answered] = await Promise.all([
+      findCompanies(pool, [companyId]),
+      findAnswered(pool, action),
+    ]);
+    const company = companies.get(companyId);
+    if (company === undefined || answered === undefined) {
+      await endAction(pool, action, { owner, now: now(), end: failed('what was answered is forgotten') });
+      return;
+    }
+    const phrases = PHRASES[company.locale];
+    const when = spokenTime(answered.facts.startsLocal, company.locale).when;
+    const { end, found } = await attempt(action, company, answered.facts);
+    const settled = await settle(action, company, end, found);
+    metrics.actions.inc({ kind, outcome: end.state });
+    log.info(
+      {
+        ...{
+          loop: 'act',
+          company_id: companyId,
+          message: action.messageId,
+          kind,
+          outcome: end.state,
+          attempts,
+        },
+        ...(end.reason === null ? {} : { reason: end.reason }),
+      },
+      'answer acted on',
+    );
+    if (found !== undefined) deps.onFound();
+    if (!settled || end.state === 'due') return;
+    const done = kind === 'confirm' ? phrases.confirmed(when) : phrases.cancelled(when);
+    const text =
+      end.state === 'done'
+        ? done
+        : end.refusal === undefined
+          ? phrases.failed(company.phone)
+          : phrases.refused(end.refusal);
+    const fault = await deps.ear.reply({ chat: action.chat, text }, abort.signal);
+    if (fault !== undefined)
+      log.warn({ loop: 'act', channel: action.channel, reason: fault }, 'a reply did not arrive');
+  }
+
+  /** One try. `found` is the record as it was read last, with the moment before that reading. */
+  async function attempt(
+    { companyId, recordId, kind, attempts }: Action,
+    company: Company,
+    answered: Parameters<typeof judgeAction>[0]['answered'],
+  ): Promise<{ end: End; found?: { record: FoundRecord; readAt: EpochMs } }> {
+    try {
+      const api = await deps.apiOf(companyId);
+      if (api === undefined) throw new ApiError('unauthorised', NO_ACCESS);
+      const read = async () => {
+        const readAt = now();
+        return { record: readAnswer(await api.record(recordId), companyId, recordId), readAt };
+      };
+      const before = await read();
+      const verdict = judgeAction({
+        kind,
+        answered,
+        standing: standingOf(before.record, company.zone),
+        now: now(),
+      });
+      if (verdict.do === 'refuse')
+        return {
+          end: { state: 'refused', reason: verdict.because, refusal: verdict.because },
+          found: before,
+        };
+      if (verdict.do === 'act') await write(api, kind, before.record);
+      return { end: { state: 'done', reason: null }, found: verdict.do === 'act' ? await read() : before };
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const setback = setbackOf(error);
+      if (setback !== 'away' || attempts >= MAX_ATTEMPTS) return { end: failed(error.trouble) };
+      const waitMs = backoffMs(setback, attempts, deps.random(), error.retryAfterMs);
+      return { end: { state: 'due', reason: error.trouble, dueAt: now() + waitMs } };
+    }
+  }
+
+  async function settle(
+    action: Action,
+    company: Company,
+    end: End,
+    found: { record: FoundRecord; readAt: EpochMs } | undefined,
+  ): Promise<boolean> {
+    const { companyId, recordId, recipient } = action;
+    return transaction(pool, async db => {
+      const key = { companyId, recordId };
+      const stored = (await lockBookings(db, [key])).get(bookingKey(key));
+      if (found !== undefined) {
+        const { record, readAt } = found;
+        const status = record.body.fields.deleted ? 'delete' : 'update';
+        await insertEvents(db, [
+          apiEvent(record, { companyId, status, source: 'verify', readAt, findId: `verify:${newId()}` }),
+        ]);
+      }
+      if (stored !== undefined && end.state === 'done' && action.kind === 'cancel') {
+        const facts = factsFor(recipient, stored.booking, company.zone);
+        const step = (stored.told[recipient]?.step ?? 0) + 1;
+        if (facts !== null) {
+          const told: ToldByRecipient = {
+            ...stored.told,
+            [recipient]: { facts: { ...facts, status: 'cancelled' }, step, how: 'message' },
+          };
+          await saveOwnNews(db, { ...key, told, holdUntil: now() + HOLD_MS });
+        }
+      }
+      return endAction(db, action, { owner, now: now(), end });
+    });
+  }
+
+  const loop = createLoop({ name: 'act', log, metrics, idleMs: IDLE_MS, runOnce });
+  return {
+    ...loop,
+    runOnce,
+    async stop() {
+      await loop.stop();
+      abort.abort();
+    },
+  };
+}
+
+type End = ActionEnd & { readonly refusal?: 'over' | 'moved' | 'gone' };
+
+function failed(reason: string): End {
+  return { state: 'failed', reason };
+}
+
+async function write(api: AnswerApi, kind: Action['kind'], record: FoundRecord): Promise<void> {
+  const { recordId, body } = record;
+  if (kind === 'cancel') {
+    await api.deleteRecord(recordId);
+    return;
+  }
+  const { visitId, comment } = body.fields;
+  if (visitId === undefined) throw new ApiError('unreadable', `record ${recordId} names no visit`);
+  await api.confirmVisit({ visitId, recordId, comment: comment?.trim() || COMMENT });
+}
+
+function standingOf({ body: { fields } }: FoundRecord, zone: string): Standing {
+  if (fields.deleted === true) return null;
+  const { startsLocal } = fields;
+  return {
+    startsLocal,
+    startsAt: startsLocal === undefined ? undefined : instantOf(startsLocal, zone),
+    attendance: fields.attendance ?? 0,
+  };
+}
