@@ -404,9 +404,8 @@ CREATE TABLE workers (
 );
 
 
-CREATE INDEX actions_doing ON public.actions USING btree (leased_until) WHERE (state = 'doing'::text);
-CREATE INDEX actions_due ON public.actions USING btree (due_at) WHERE (state = 'due'::text);
 CREATE UNIQUE INDEX actions_once ON public.actions USING btree (company_id, record_id, kind) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
+CREATE INDEX actions_open ON public.actions USING btree (due_at) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
 CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, starts_at);

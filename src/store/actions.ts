@@ -77,12 +77,9 @@ export async function claimActions(
     name: 'claim_actions',
     text: `
       WITH free AS (
-        (SELECT company_id, id, due_at FROM actions WHERE state = 'due' AND due_at <= $1
-          ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-        UNION ALL
-        (SELECT company_id, id, due_at FROM actions WHERE state = 'doing' AND leased_until < now()
-          ORDER BY leased_until LIMIT $4 FOR UPDATE SKIP LOCKED)
-        LIMIT $4)
+        SELECT company_id, id FROM actions
+        WHERE state IN ('due', 'doing') AND due_at <= $1 AND (leased_until IS NULL OR leased_until < now())
+        ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
       UPDATE actions a SET state = 'doing', attempts = attempts + 1, leased_by = $2,
         leased_until = now() + $3 * interval '1 millisecond', updated_at = $1
       FROM free WHERE a.company_id = free.company_id AND a.id = free.id

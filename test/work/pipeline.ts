@@ -39,7 +39,7 @@ export type Pipeline = {
   /** Processes and dispatches until nothing is left to do at this moment. */
   settle(): Promise<void>;
   /** Another pair of processes on the same database. */
-  another(options?: { readonly leaseMs?: number; readonly channel?: Channel }): {
+  another(options?: { readonly leaseMs?: number; readonly channel?: Channel; readonly answers?: boolean }): {
     processor: Processor;
     dispatcher: Dispatcher;
   };
@@ -54,7 +54,7 @@ const QUIET: PolicyDocument = { settle: { any: '0ms' }, reminders: { at: [] } };
 const vault = createVault(Buffer.alloc(32, 1));
 
 export async function createPipeline(
-  options: { answers?: boolean; idempotent?: boolean; leaseMs?: number; database?: TestDatabase } = {},
+  options: { idempotent?: boolean; leaseMs?: number; database?: TestDatabase } = {},
 ): Promise<Pipeline> {
   const database = options.database ?? (await testDatabase());
   const pool = createPool(database.url, { max: 8, name: 'test', statementTimeoutMs: 30_000 });
@@ -80,7 +80,7 @@ export async function createPipeline(
       ...common,
       channels,
       texts: createTexts(loadTemplates()),
-      answers: options.answers ?? false,
+      answers: other.answers ?? false,
       ...(leaseMs === undefined ? {} : { leaseMs }),
     });
     return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };

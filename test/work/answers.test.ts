@@ -1,0 +1,411 @@
+/** A client and the bot: telegram-test-api is Telegram, the simulator's platform is the salon's system. */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { after, before, test } from 'node:test';
+import type { TelegramClient } from 'telegram-test-api/lib/modules/telegramClient.js';
+import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
+import type { Ear } from '../../src/channels/ear.ts';
+import { createTelegram } from '../../src/channels/telegram.ts';
+import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { startPlatform } from '../../src/simulator/api/platform.ts';
+import { settleInvite } from '../../src/store/chats.ts';
+import { planBaseline } from '../../src/store/sweeps.ts';
+import { type AnswerApi, createActor } from '../../src/work/act.ts';
+import { createListener } from '../../src/work/listen.ts';
+import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
+import { createApiClient } from '../../src/yclients/client.ts';
+import { createPipeline } from './pipeline.ts';
+
+const TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
+const COMPANY = 5;
+const INVITE = 'a1b2c3d4e5f6';
+const PHONE = '79001112233';
+const VISIT = '2031-05-20T14:30:00';
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise(resolve => server.close(resolve));
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
+const platform = await startPlatform({ limits: null });
+const branch = platform.add(COMPANY, { zone: 'Europe/Moscow' });
+const client = createApiClient({
+  brand: 'yclients',
+  baseUrl: platform.url,
+  partnerToken: platform.partnerToken,
+  gate: { enter: async () => {}, report: async () => {} },
+  now: Date.now,
+  random: () => 0.5,
+});
+const api = client.company(COMPANY, platform.userToken);
+const pipeline = await createPipeline();
+const bot = { token: TOKEN, apiRoot: `http://127.0.0.1:${telegram.config.port}` };
+const channel = createTelegram(bot);
+const ear = createTelegramEar({ ...bot, waitMs: 0 });
+const { dispatcher, processor } = pipeline.another({ channel, answers: true });
+const common = {
+  ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics(), ear },
+  now: () => pipeline.now,
+};
+const listener = createListener({ ...common, onAction: () => {} });
+const actorWith = (given: AnswerApi) =>
+  createActor({ ...common, random: () => 0.5, apiOf: async () => given, onFound: () => {} });
+const actor = actorWith(api);
+
+before(async () => {
+  await telegram.start();
+  await pipeline.addCompany({ companyId: COMPANY, title: 'Студия Север', route: ['telegram'] });
+  await planBaseline(pipeline.pool, COMPANY, pipeline.now);
+  await settleInvite(pipeline.pool, COMPANY, INVITE);
+});
+after(async () => {
+  await dispatcher.stop();
+  await processor.stop();
+  await Promise.all([ear.close(), channel.close?.(), client.close()]);
+  await pipeline.close();
+  await telegram.stop();
+  await platform.close();
+});
+
+type Said = { readonly text: string; readonly buttons: readonly { text: string; callback_data: string }[] };
+
+/** One person with a phone in the hand. */
+function person(id: number) {
+  const user: TelegramClient = telegram.getClient(TOKEN, { userId: id, chatId: id, firstName: 'Мила' });
+  let read = 0;
+  const hear = async () => {
+    while ((await listener.runOnce()) > 0);
+    while ((await actor.runOnce()) > 0);
+  };
+  return {
+    async writes(text: string) {
+      await user.sendMessage(user.makeMessage(text));
+      await hear();
+    },
+    async shares(phone: string, owner = id) {
+      const contact = { phone_number: phone, first_name: 'Мила', user_id: owner };
+      await user.sendMessage(user.makeMessage('', { contact }));
+      await hear();
+    },
+    async presses(data: string, { alone = false } = {}) {
+      await user.sendCallback(user.makeCallbackQuery(data));
+      if (alone) while ((await listener.runOnce()) > 0);
+      else await hear();
+    },
+    /** What the bot said since the last look. */
+    reads(): Said[] {
+      const all = telegram.storage.botMessages.filter(({ message }) => Number(message.chat_id) === id);
+      const fresh = all.slice(read);
+      read = all.length;
+      return fresh.map(({ message }) => {
+        const markup = message.reply_markup;
+        const rows = markup !== undefined && 'inline_keyboard' in markup ? markup.inline_keyboard : [];
+        return {
+          text: message.text,
+          buttons: rows.flat().map((button: { text: string; callback_data?: string }) => ({
+            text: button.text,
+            callback_data: button.callback_data ?? '',
+          })),
+        };
+      });
+    },
+  };
+}
+
+/** The salon books a visit; the platform's webhook of it comes in and is told. */
+async function books(phone: string, datetime = VISIT): Promise<number> {
+  const [staff] = branch.salon().cast.staff;
+  const [service] = branch.salon().cast.services;
+  await api.createRecord({
+    staff_id: staff?.id,
+    services: [{ id: service?.id }],
+    client: { phone, name: 'Мила' },
+    datetime: datetime.replace('T', ' '),
+    save_if_busy: true,
+    comment: 'у окна',
+  });
+  const recordId = branch.records().at(-1)?.id ?? 0;
+  await tellsOf(recordId, 'create');
+  return recordId;
+}
+
+/** A webhook about the record as it is now. */
+async function tellsOf(recordId: number, status: string): Promise<void> {
+  const data = await api.record(recordId);
+  const body = JSON.stringify({
+    ...{ company_id: COMPANY, resource: 'record', resource_id: recordId, status },
+    data: data ?? { id: recordId, company_id: COMPANY, deleted: true },
+  });
+  pipeline.now = Math.max(pipeline.now + 1000, Date.now());
+  await pipeline.receive(COMPANY, [{ body, receivedAt: pipeline.now }]);
+  await settles();
+}
+
+async function settles(): Promise<void> {
+  await processor.drain();
+  await dispatcher.drain();
+}
+
+async function linked(id: number, phone: string) {
+  const mila = person(id);
+  await mila.writes(`/start ${INVITE}`);
+  await mila.shares(phone);
+  mila.reads();
+  return mila;
+}
+
+function button(said: Said | undefined, text: string): string {
+  const found = said?.buttons.find(one => one.text === text);
+  assert.ok(found, `no button “${text}” under “${said?.text}”`);
+  return found.callback_data;
+}
+
+const attendanceOf = (recordId: number) => branch.record(recordId)?.attendance;
+const stateOf = async (kind: string, recordId: number) => {
+  const { rows } = await pipeline.pool.query(
+    'SELECT state, reason FROM actions WHERE record_id = $1 AND kind = $2 ORDER BY id DESC LIMIT 1',
+    [recordId, kind],
+  );
+  return rows[0];
+};
+
+test('a client links the chat by the own number, gets a notice and confirms: attendance is 2, and it is no news', async () => {
+  const mila = person(101);
+  await mila.writes(`/start ${INVITE}`);
+  const [welcome] = mila.reads();
+  assert.match(welcome?.text ?? '', /Студия Север/);
+  await mila.shares(PHONE);
+  assert.match(mila.reads()[0]?.text ?? '', /Готово/);
+
+  const recordId = await books(`+${PHONE}`);
+  const [notice, ...more] = mila.reads();
+  assert.match(notice?.text ?? '', /20 мая/);
+  assert.deepEqual(more, []);
+  await mila.presses(button(notice, 'Подтверждаю'));
+  assert.equal(attendanceOf(recordId), 2);
+  assert.equal(branch.record(recordId)?.comment, 'у окна', 'what the salon wrote there stays');
+  assert.deepEqual(
+    mila.reads().map(({ text }) => text),
+    ['Спасибо, ждём вас: 20 мая, вторник, 14:30.'],
+  );
+  await settles();
+  await tellsOf(recordId, 'update');
+  assert.deepEqual(mila.reads(), [], 'our own write is no news');
+  const { rows } = await pipeline.pool.query('SELECT attendance FROM bookings WHERE record_id = $1', [
+    recordId,
+  ]);
+  assert.deepEqual(rows, [{ attendance: 2 }], 'and it is known without waiting for the webhook');
+
+  await mila.presses(button(notice, 'Подтверждаю'));
+  assert.deepEqual(await stateOf('confirm', recordId), { state: 'done', reason: null });
+  assert.equal(mila.reads().length, 1, 'pressed again, it is answered again and written once');
+});
+
+test('a visit is cancelled only after a second press; whoever pressed hears of it once', async () => {
+  const mila = await linked(102, '79001112244');
+  const recordId = await books('+79001112244');
+  const [notice] = mila.reads();
+  await mila.presses(button(notice, 'Отменить запись'));
+  assert.equal(branch.record(recordId)?.deleted, false);
+  const [question] = mila.reads();
+  assert.equal(question?.text, 'Отменить запись на 20 мая, вторник, 14:30?');
+  await mila.presses(button(question, 'Нет, приду'));
+  assert.equal(branch.record(recordId)?.deleted, false);
+  assert.equal(mila.reads().length, 1);
+  await mila.presses(button(question, 'Да, отменить'));
+  assert.equal(branch.record(recordId)?.deleted, true);
+  assert.deepEqual(
+    mila.reads().map(({ text }) => text),
+    ['Запись на 20 мая, вторник, 14:30 отменена.'],
+  );
+  await settles();
+  await tellsOf(recordId, 'delete');
+  assert.deepEqual(mila.reads(), [], 'no notice of what they did themselves');
+  const { rows } = await pipeline.pool.query('SELECT state FROM bookings WHERE record_id = $1', [recordId]);
+  assert.deepEqual(rows, [{ state: 'cancelled' }]);
+});
+
+test('between our write and its return through the inbox, older news of the visit tells nothing', async () => {
+  const mila = await linked(103, '79001112255');
+  const recordId = await books('+79001112255');
+  const [notice] = mila.reads();
+  const stale = await api.record(recordId);
+  await mila.presses(button(notice, 'Отменить запись'));
+  const [question] = mila.reads();
+  await mila.presses(button(question, 'Да, отменить'), { alone: true });
+  const body = JSON.stringify({
+    ...{ company_id: COMPANY, resource: 'record', resource_id: recordId, status: 'update' },
+    data: { ...(stale as object), comment: 'пришло поздно' },
+  });
+  await pipeline.receive(COMPANY, [{ body, receivedAt: pipeline.now }]);
+  await actor.runOnce();
+  await settles();
+  assert.deepEqual(
+    mila.reads().map(({ text }) => text),
+    ['Запись на 20 мая, вторник, 14:30 отменена.'],
+  );
+});
+
+test('a number of somebody else links nothing, and the button of a message moves nothing from another chat', async () => {
+  const mila = await linked(104, '79001112266');
+  const stranger = person(105);
+  await stranger.writes(`/start ${INVITE}`);
+  stranger.reads();
+  await stranger.shares('79001112266', 104);
+  assert.match(stranger.reads()[0]?.text ?? '', /другого человека/);
+  const recordId = await books('+79001112266');
+  const [notice] = mila.reads();
+  assert.deepEqual(stranger.reads(), []);
+  await stranger.presses(button(notice, 'Подтверждаю'));
+  await stranger.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
+  assert.equal(attendanceOf(recordId), 0);
+  assert.equal(branch.record(recordId)?.deleted, false);
+  assert.deepEqual(stranger.reads(), []);
+});
+
+test('without the salon’s link a chat is nobody’s; a wrong invite is no link', async () => {
+  const lost = person(106);
+  for (const text of ['/start', '/start zzzzzzzzzzzz', 'стоп', 'привет']) await lost.writes(text);
+  const said = lost.reads();
+  assert.equal(said.length, 4);
+  for (const { text } of said) assert.match(text, /ссылке или QR-коду/);
+  const { rows } = await pipeline.pool.query("SELECT chat FROM chats WHERE chat = '106'");
+  assert.deepEqual(rows, []);
+});
+
+test('«стоп» is kept with its proof and ends messages there; «возобновить» brings those of visits back', async () => {
+  const mila = await linked(107, '79001112277');
+  await mila.writes('Стоп!');
+  assert.match(mila.reads()[0]?.text ?? '', /Больше не пишем/);
+  const recordId = await books('+79001112277');
+  assert.deepEqual(mila.reads(), []);
+  const { rows: messages } = await pipeline.pool.query(
+    'SELECT state, error FROM messages WHERE record_id = $1',
+    [recordId],
+  );
+  assert.deepEqual(messages, [{ state: 'failed', error: 'they want none on telegram' }]);
+  await mila.writes('возобновить');
+  mila.reads();
+  await books('+79001112277', '2031-05-21T10:00:00');
+  assert.equal(mila.reads().length, 1);
+  const { rows: proof } = await pipeline.pool.query(
+    `SELECT category, granted, words FROM consents WHERE address = '107' ORDER BY id`,
+  );
+  assert.deepEqual(
+    proof.slice(-3),
+    [
+      { category: 'service', granted: false, words: 'Стоп!' },
+      { category: 'advertising', granted: false, words: 'Стоп!' },
+      { category: 'service', granted: true, words: 'возобновить' },
+    ],
+    'advertising stays refused',
+  );
+});
+
+test('who answers a time that has changed since is told so, and nothing is written', async () => {
+  const mila = await linked(108, '79001112288');
+  const recordId = await books('+79001112288');
+  const [notice] = mila.reads();
+  await api.moveRecord(recordId, { datetime: '2031-05-22T16:00:00+03:00' });
+  await mila.presses(button(notice, 'Подтверждаю'));
+  assert.equal(attendanceOf(recordId), 0);
+  assert.match(mila.reads()[0]?.text ?? '', /изменилось/);
+  assert.deepEqual(await stateOf('confirm', recordId), { state: 'refused', reason: 'moved' });
+});
+
+test('a write whose outcome was lost is looked at before it is tried again', async () => {
+  const mila = await linked(109, '79001112299');
+  const recordId = await books('+79001112299');
+  const [notice] = mila.reads();
+  let writes = 0;
+  const unlucky: AnswerApi = {
+    record: api.record,
+    deleteRecord: api.deleteRecord,
+    async confirmVisit(visit) {
+      writes += 1;
+      await api.confirmVisit(visit);
+      throw new ApiError('unavailable', 'no answer', { outcomeUnknown: true });
+    },
+  };
+  await mila.presses(button(notice, 'Подтверждаю'), { alone: true });
+  assert.equal(await actorWith(unlucky).runOnce(), 1);
+  assert.equal((await stateOf('confirm', recordId))?.state, 'due');
+  assert.deepEqual(mila.reads(), [], 'nothing is promised before it is known');
+  pipeline.now += 3_600_000;
+  assert.equal(await actorWith(unlucky).runOnce(), 1);
+  assert.equal(writes, 1);
+  assert.equal((await stateOf('confirm', recordId))?.state, 'done');
+  assert.match(mila.reads()[0]?.text ?? '', /Спасибо/);
+});
+
+test('an API that says no is told to the client at once, with the salon’s phone to call', async () => {
+  const mila = await linked(110, '79001112300');
+  await pipeline.pool.query("UPDATE companies SET phone = '+7 495 000-00-00' WHERE company_id = $1", [
+    COMPANY,
+  ]);
+  const recordId = await books('+79001112300');
+  const [notice] = mila.reads();
+  const forbidding: Pick<CompanyApi, keyof AnswerApi> = {
+    ...api,
+    confirmVisit: async () => {
+      throw new ApiError('forbidden', 'the user lacks the right');
+    },
+  };
+  await mila.presses(button(notice, 'Подтверждаю'), { alone: true });
+  await actorWith(forbidding).runOnce();
+  assert.match(mila.reads()[0]?.text ?? '', /Не получилось.*495/);
+  assert.deepEqual(await stateOf('confirm', recordId), { state: 'failed', reason: 'forbidden' });
+});
+
+test('one process listens at a time; given back, the bot passes on at once', async () => {
+  const other = createListener({ ...common, onAction: () => {} });
+  const mila = person(111);
+  const user = telegram.getClient(TOKEN, { userId: 111, chatId: 111 });
+  assert.equal(await listener.runOnce(), 0);
+  await user.sendMessage(user.makeMessage(`/start ${INVITE}`));
+  assert.equal(await other.runOnce(), 0, 'the bot is listened to already');
+  await listener.stop();
+  assert.equal(await other.runOnce(), 1);
+  assert.equal(mila.reads().length, 1);
+  await other.stop();
+});
+
+test('what a process heard and could not keep is heard by the next, once', async () => {
+  const replies: string[] = [];
+  let steal = true;
+  const account = '8000000002';
+  const patient: Ear = {
+    ...ear,
+    account,
+    // As the Bot API does: what is at or after the position comes again until a later one is asked for.
+    async listen(position) {
+      if (steal)
+        await pipeline.pool.query(
+          "UPDATE ears SET leased_until = now() - interval '1 s', leased_by = NULL WHERE account = $1",
+          [account],
+        );
+      return position > 7
+        ? { heard: [], position }
+        : { heard: [{ chat: '112', kind: 'start', invite: INVITE }], position: 8 };
+    },
+    async reply({ text }) {
+      replies.push(text);
+      return undefined;
+    },
+  };
+  const slow = createListener({ ...common, ear: patient, onAction: () => {} });
+  assert.equal(await slow.runOnce(), 0);
+  const { rows } = await pipeline.pool.query("SELECT chat FROM chats WHERE chat = '112'");
+  assert.deepEqual([rows, replies], [[], []], 'whoever lost the bot keeps nothing and says nothing');
+  steal = false;
+  const next = createListener({ ...common, ear: patient, onAction: () => {} });
+  assert.deepEqual([await next.runOnce(), await next.runOnce()], [1, 0]);
+  assert.equal(replies.length, 1);
+  await Promise.all([slow.stop(), next.stop()]);
+});
