@@ -4,6 +4,8 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { type Erasure, erasePerson, readmitPerson, type Whom } from '../src/erase.ts';
 import { newId } from '../src/ids.ts';
 import { quarantined } from '../src/ingest/read-body.ts';
+import { insertAction } from '../src/store/actions.ts';
+import { linkChat, openChat, recordConsent, settleInvite } from '../src/store/chats.ts';
 import { audit, saveAddress } from '../src/store/companies.ts';
 import { insertEvents } from '../src/store/inbox.ts';
 import { insertTestMessage } from '../src/store/messages.ts';
@@ -12,6 +14,7 @@ import { createPipeline, type Pipeline, recordBody } from './work/pipeline.ts';
 const NAME = 'Евстолия';
 const EMAIL = 'evstolia@mail.test';
 const CHAT = '5550001234';
+const OPENED = '700000999';
 const PHONES = ['9160000001', '9160000077'];
 const CLIENT = { id: 9, name: NAME, surname: 'Ухова', phone: '79160000001', email: EMAIL };
 const OTHER = { id: 10, name: 'Борис', phone: '79160000002', email: 'boris@mail.test' };
@@ -66,7 +69,7 @@ function unescaped(text: string): string {
   );
 }
 
-const anywhere = () => found([NAME, 'Ухова', EMAIL, CHAT], PHONES);
+const anywhere = () => found([NAME, 'Ухова', EMAIL, CHAT, OPENED], PHONES);
 
 async function life(): Promise<void> {
   await receive(
@@ -92,6 +95,7 @@ async function life(): Promise<void> {
     body('something_new', 73, { deep: [{ client_id: '9', note: NAME }] }),
   );
   await saveAddress(pipeline.pool, { companyId: 1, clientId: 9, channel: 'telegram', address: CHAT });
+  await answers();
   await audit(pipeline.pool, { actor: 'command', action: 'address.set', companyId: 1, subject: 'client:9' });
   await pipeline.settle();
   // Handed to another: each of the two was told something of it.
@@ -107,6 +111,32 @@ async function life(): Promise<void> {
   ]);
   // One more that nobody has processed yet.
   await receive(recordBody({ id: 4, at: pipeline.now, data: { client: CLIENT } }));
+}
+
+/** The client has opened the bot, shared the number, said «стоп», and pressed a button before. */
+async function answers(): Promise<void> {
+  const key = { channel: 'telegram', chat: OPENED };
+  await settleInvite(pipeline.pool, 1, 'a1b2c3d4e5f6');
+  await openChat(pipeline.pool, key, 'a1b2c3d4e5f6');
+  await linkChat(pipeline.pool, key, '+79160000001');
+  await recordConsent(pipeline.pool, {
+    ...{ ...key, companyIds: [1], granted: false, words: 'стоп', at: pipeline.now },
+    categories: ['service', 'advertising'],
+  });
+  const answered = { companyId: 1, recordId: 1, recipient: 'client:9', messageId: newId() };
+  await insertAction(pipeline.pool, {
+    ...{ id: newId(), kind: 'confirm', now: pipeline.now, ...key },
+    answered: {
+      ...answered,
+      facts: {
+        status: 'booked',
+        startsLocal: '2031-05-20T14:30:00',
+        staffId: 5,
+        staffName: '',
+        services: [],
+      },
+    },
+  });
 }
 
 function escaped(text: string): string {
@@ -132,6 +162,10 @@ test('a scan of every column finds neither name, phone, e-mail nor chat afterwar
     'webhook_events.raw',
     'messages.body',
     'addresses.address',
+    'chats.chat',
+    'chats.phone',
+    'consents.address',
+    'actions.chat',
     'bookings.comment',
     'entities.title',
   ]) {
@@ -267,6 +301,9 @@ test('a dry run says the same and changes nothing', async () => {
       'messages',
       'people',
       'addresses',
+      'chats',
+      'consents',
+      'actions',
       'audit_log',
       'erased_people',
     ];
