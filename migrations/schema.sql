@@ -374,7 +374,7 @@ CASE
     WHEN ((resource)::text = 'record'::text) THEN resource_id
     ELSE NULL::bigint
 END) STORED,
-  payload jsonb STORAGE EXTERNAL NOT NULL,
+  body json STORAGE EXTERNAL NOT NULL,
   processed_at timestamp with time zone,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   resource character varying(40) NOT NULL,
@@ -389,6 +389,7 @@ END) STORED,
   next_at timestamp with time zone,
   error text,
   raw bytea,
+  payload jsonb GENERATED ALWAYS AS ((body)::jsonb) VIRTUAL,
   CONSTRAINT webhook_events_pkey PRIMARY KEY (id),
   CONSTRAINT webhook_events_event_id_key UNIQUE (event_id),
   CONSTRAINT webhook_events_check CHECK (((state = 'waiting'::text) = (next_at IS NOT NULL))),

@@ -113,6 +113,9 @@ function eventType({ resource, status }: Envelope): string {
 
 /** A \u escape of NUL or of a surrogate: JSONB refuses the first, and the second where it stands alone. */
 const DOUBTFUL_ESCAPE = /\\u(?:0000|d[89a-f])/i;
+/** PostgreSQL's numbers end at 131,072 digits before the point and 16,383 after it. Inside a text it is no number. */
+const HUGE_NUMBER = /(?<!\d)\d{9999}|\de[+-]?\d{4}/i;
+const TEXT_OR_HUGE_NUMBER = new RegExp(`"(?:[^"\\\\]|\\\\.)*"|${HUGE_NUMBER.source}`, 'gi');
 /** NaN and Infinity outside of strings, as some senders write them. */
 const NOT_A_NUMBER = /"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g;
 
@@ -123,13 +126,18 @@ function parse(raw: Buffer): { value: unknown; text: Buffer } | Unreadable {
     return { unreadable: `the body is nested deeper than ${DEPTH_LIMIT} levels` };
   const source = raw.toString('utf8');
   const strict = parseJson(source);
-  if (strict !== undefined && isUtf8(raw) && !DOUBTFUL_ESCAPE.test(source))
+  if (strict !== undefined && isUtf8(raw) && !DOUBTFUL_ESCAPE.test(source) && !hasHugeNumber(source))
     return { value: strict.value, text: raw };
   const tolerant =
     strict ?? parseJson(source.replace(NOT_A_NUMBER, found => (found.startsWith('"') ? found : 'null')));
   if (tolerant === undefined) return { unreadable: 'the body is not JSON' };
   const value = cleanAll(tolerant.value);
   return { value, text: Buffer.from(JSON.stringify(value)) };
+}
+
+function hasHugeNumber(source: string): boolean {
+  if (!HUGE_NUMBER.test(source)) return false;
+  return source.match(TEXT_OR_HUGE_NUMBER)?.some(found => !found.startsWith('"')) ?? false;
 }
 
 function parseJson(text: string): { value: unknown } | undefined {

@@ -5,9 +5,8 @@
  */
 const HEADER_BYTES = 20;
 const NULL_LENGTH = -1;
-const NOTHING = Buffer.alloc(0);
 
-const OID = { bytea: 17, int8: 20, int4: 23, text: 25, uuid: 2950, jsonb: 3802 } as const;
+const OID = { bytea: 17, int8: 20, int4: 23, text: 25, json: 114, uuid: 2950 } as const;
 
 export function textArray(values: readonly (string | null)[]): Buffer {
   return encode(OID.text, values, text => Buffer.from(text));
@@ -37,23 +36,15 @@ export function uuidArray(values: readonly string[]): Buffer {
   return encode(OID.uuid, values, value => Buffer.from(value.replaceAll('-', ''), 'hex'));
 }
 
-const JSONB_VERSION = Buffer.from([1]);
-
 /** Each value is JSON text as bytes. */
-export function jsonbArray(values: readonly Buffer[]): Buffer {
-  return encode(OID.jsonb, values, json => json, JSONB_VERSION);
+export function jsonArray(values: readonly Buffer[]): Buffer {
+  return encode(OID.json, values, json => json);
 }
 
-/** `prefix` stands before the bytes of each element. */
-function encode<T>(
-  oid: number,
-  values: readonly (T | null)[],
-  bytesOf: (value: T) => Buffer,
-  prefix: Buffer = NOTHING,
-): Buffer {
+function encode<T>(oid: number, values: readonly (T | null)[], bytesOf: (value: T) => Buffer): Buffer {
   const elements = values.map(value => (value === null ? null : bytesOf(value)));
   const size = elements.reduce(
-    (sum, element) => sum + 4 + (element === null ? 0 : prefix.length + element.length),
+    (sum, element) => sum + 4 + (element === null ? 0 : element.length),
     HEADER_BYTES,
   );
   const out = Buffer.allocUnsafe(size);
@@ -68,8 +59,7 @@ function encode<T>(
       offset = out.writeInt32BE(NULL_LENGTH, offset);
       continue;
     }
-    offset = out.writeInt32BE(prefix.length + element.length, offset);
-    offset += prefix.copy(out, offset);
+    offset = out.writeInt32BE(element.length, offset);
     offset += element.copy(out, offset);
   }
   return values.length === 0 ? out.subarray(0, 12) : out;

@@ -1,6 +1,6 @@
 /** Erasing a person: who and what it is about, and every place where something of them is kept. */
 import pg from 'pg';
-import { jsonbArray, uuidArray } from './binary.ts';
+import { jsonArray, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
 
 /** A client who was erased, known by a keyed hash alone. */
@@ -146,18 +146,18 @@ export async function scrubEvents(
   await db.query({
     name: 'scrub_events',
     text: `
-      UPDATE webhook_events e SET payload = s.payload, raw = NULL, error = NULL,
+      UPDATE webhook_events e SET body = s.body, raw = NULL, error = NULL,
         resource_id = CASE WHEN resource = 'client' THEN 0 ELSE resource_id END,
         event_id = CASE WHEN resource = 'client' THEN 'erased:' || e.id ELSE event_id END,
         state = CASE WHEN resource = 'record' THEN state ELSE 'done' END,
         effect = CASE WHEN resource = 'record' OR state = 'done' THEN effect ELSE 'erased' END,
         next_at = CASE WHEN resource = 'record' THEN next_at END,
         processed_at = CASE WHEN resource = 'record' THEN processed_at ELSE coalesce(processed_at, now()) END
-      FROM unnest($1::uuid[], $2::jsonb[]) AS s (id, payload)
+      FROM unnest($1::uuid[], $2::json[]) AS s (id, body)
       WHERE e.id = s.id`,
     values: [
       uuidArray(events.map(event => event.id)),
-      jsonbArray(events.map(event => Buffer.from(JSON.stringify(event.payload)))),
+      jsonArray(events.map(event => Buffer.from(JSON.stringify(event.payload)))),
     ],
   });
 }

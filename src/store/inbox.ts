@@ -3,7 +3,7 @@
  * One function is one statement.
  */
 import type { EpochMs } from '../domain/time.ts';
-import { byteaArray, int4Array, int8Array, jsonbArray, textArray, uuidArray } from './binary.ts';
+import { byteaArray, int4Array, int8Array, jsonArray, textArray, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
 
 /** `reconcile`: a sweep found it. `verify`: a record read again to settle a doubt. */
@@ -21,7 +21,7 @@ export type NewEvent = {
   readonly resourceId: number;
   readonly status: string;
   readonly source: EventSource;
-  /** JSON text, acceptable to JSONB. */
+  /** JSON text, acceptable to JSONB: the table's `body`, of which its `payload` is made when somebody asks. */
   readonly payload: Buffer;
   /** The bytes as they came, where `payload` is not the same. */
   readonly raw: Buffer | null;
@@ -37,9 +37,9 @@ export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise
     name: 'insert_events',
     text: `
       INSERT INTO webhook_events
-        (id, event_id, event_type, company_id, resource, resource_id, status, source, payload, raw, state)
+        (id, event_id, event_type, company_id, resource, resource_id, status, source, body, raw, state)
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::int8[], $7::text[],
-        $8::text[], $9::jsonb[], $10::bytea[], $11::text[])
+        $8::text[], $9::json[], $10::bytea[], $11::text[])
       ON CONFLICT (event_id) DO NOTHING
       RETURNING id`,
     values: [
@@ -51,7 +51,7 @@ export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise
       int8Array(events.map(event => event.resourceId)),
       textArray(events.map(event => event.status)),
       textArray(events.map(event => event.source)),
-      jsonbArray(events.map(event => event.payload)),
+      jsonArray(events.map(event => event.payload)),
       byteaArray(events.map(event => event.raw)),
       textArray(events.map(event => event.state)),
     ],
@@ -100,7 +100,7 @@ export async function fetchPending(
       SELECT e.* FROM unnest($1::smallint[]) WITH ORDINALITY AS s (shard, place)
       CROSS JOIN LATERAL (
         SELECT id, seq, w.shard, company_id AS "companyId", resource, resource_id AS "resourceId", status, source,
-          payload, attempts, created_at AS "receivedAt"
+          body AS payload, attempts, created_at AS "receivedAt"
         FROM webhook_events w
         WHERE w.shard = s.shard AND w.state = 'pending' AND NOT EXISTS (
           SELECT FROM webhook_events b

@@ -596,6 +596,11 @@ describe('the receiver', { concurrency: 3 }, () => {
         if (answer.status === 400) await quarantined(company, Buffer.from(body));
       }
       await house.settled(company);
+      // Whatever was taken can be looked at: its text makes a JSONB.
+      const { rows } = await house.pool.query('SELECT payload FROM webhook_events WHERE company_id = $1', [
+        company.companyId,
+      ]);
+      assert.equal(rows.length, Object.keys(odd).length);
     });
 
     test('may carry an envelope of PHP: numbers as texts, a list for an object, fields nobody knows', async () => {

@@ -58,6 +58,26 @@ test('what JSONB refuses is cleaned, and the bytes are kept', () => {
   assert.deepEqual(event.raw, raw);
 });
 
+test('a number larger or finer than JSONB holds becomes what JavaScript makes of it', () => {
+  const raw = Buffer.from(
+    `{"company_id":1,"resource":"record","resource_id":7,"status":"update","data":{"a":1e200000,"b":-2E-20000,"c":${'9'.repeat(140_000)},"d":0.${'1'.repeat(20_000)}}}`,
+  );
+  const event = one(raw);
+  assert.deepEqual(JSON.parse(event.payload.toString()).data, {
+    a: null,
+    b: 0,
+    c: null,
+    d: 0.1111111111111111,
+  });
+  assert.deepEqual(event.raw, raw);
+});
+
+test('what only looks like such a number, in a text, stays as it is', () => {
+  const raw = body({ id: '01effc9e-5201', digest: '9e1234', long: '1'.repeat(10_000), x: 1.5e300 });
+  assert.equal(one(raw).payload, raw);
+  assert.equal(one(raw).raw, null);
+});
+
 test('a clean body is stored as it came', () => {
   const raw = body({ comment: 'Окно 😀' });
   assert.equal(one(raw).payload, raw);
