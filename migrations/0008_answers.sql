@@ -60,6 +60,7 @@ CREATE TABLE actions (
 );
 -- Pressed twice, done once.
 CREATE UNIQUE INDEX actions_once ON actions (company_id, record_id, kind) WHERE state IN ('due', 'doing');
+CREATE INDEX actions_of_message ON actions (company_id, message_id);
 CREATE INDEX actions_open ON actions (due_at) WHERE state IN ('due', 'doing');
 
 -- How far the updates of a bot were heard. One process listens at a time: the Bot API refuses a second.

@@ -405,6 +405,7 @@ CREATE TABLE workers (
 );
 
 
+CREATE INDEX actions_of_message ON public.actions USING btree (company_id, message_id);
 CREATE UNIQUE INDEX actions_once ON public.actions USING btree (company_id, record_id, kind) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX actions_open ON public.actions USING btree (due_at) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');

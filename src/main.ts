@@ -6,8 +6,9 @@ import type { Channel } from './channels/channel.ts';
 import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
 import type { TelegramConfig } from './channels/telegram.ts';
 import { createTelegramEar } from './channels/telegram-ear.ts';
-import { type Config, marketplaceLacks, type Role } from './config.ts';
+import { type Config, isReachable, marketplaceLacks, type Role } from './config.ts';
 import { createConnector, createStopper } from './connect.ts';
+import { writeLink } from './domain/answer.ts';
 import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
 import { createKeyRing } from './http/keys.ts';
@@ -23,6 +24,7 @@ import { readSetting, settleSetting } from './store/settings.ts';
 import { readSweepDepths } from './store/sweeps.ts';
 import { readDepths } from './store/views.ts';
 import { loadTemplates } from './templates.ts';
+import type { Vault } from './vault.ts';
 import { VERSION } from './version.ts';
 import { type Actor, createActor } from './work/act.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
@@ -85,6 +87,7 @@ export async function startService(
     ...{ pool, vault, config, now, random },
     onCall: ({ outcome }) => metrics.apiCalls.inc({ outcome }),
   });
+  const telegram = telegramOf(config);
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
         pool: work,
@@ -95,7 +98,8 @@ export async function startService(
         channels,
         vault,
         texts: createTexts(loadTemplates()),
-        answers: config.TELEGRAM_TOKEN !== undefined,
+        answers: telegram !== undefined,
+        answerUrl: answerUrlOf(config, vault),
       })
     : undefined;
   const processor: Processor | undefined = has('process')
@@ -108,9 +112,8 @@ export async function startService(
         onFound: () => processor?.wake(),
       })
     : undefined;
-  const telegram = telegramOf(config);
   const ear = has('listen') && telegram !== undefined ? createTelegramEar(telegram) : undefined;
-  const actor: Actor | undefined = ear
+  const actor: Actor | undefined = has('listen')
     ? createActor({
         ...{ pool: work, log, metrics, now, random, ear },
         apiOf: givenApi ?? access.findApi,
@@ -229,6 +232,9 @@ function buildReceiver(
     keys: createKeyRing({ pool, vault: opened.vault, now: Date.now }),
     ...{ ingest, metrics, log },
     now: Date.now,
+    ...(answerUrlOf(config, opened.vault) === undefined
+      ? {}
+      : { answers: { pool, vault: opened.vault, now: Date.now } }),
     limits: { perCompany: config.RATE_PER_COMPANY, perAddress: config.RATE_PER_ADDRESS },
     trustedProxies: config.TRUSTED_PROXIES,
   });
@@ -295,6 +301,19 @@ function telegramOf({
   TELEGRAM_API_ROOT: apiRoot,
 }: Config): TelegramConfig | undefined {
   return token === undefined ? undefined : { token, apiRoot };
+}
+
+/** Where a message can be answered by a browser, once we can be reached from outside. */
+function answerUrlOf(
+  { PUBLIC_URL }: Config,
+  vault: Vault,
+): ((companyId: number, messageId: string) => string) | undefined {
+  if (PUBLIC_URL === undefined || !isReachable(PUBLIC_URL)) return undefined;
+  const root = PUBLIC_URL.replace(/\/+$/, '');
+  return (companyId, messageId) => {
+    const proof = vault.proveLink(companyId, messageId);
+    return `${root}/answers/${writeLink({ companyId, messageId, proof })}`;
+  };
 }
 
 /** ADMIN_TOKEN, or one made at the first start: only its hash is kept. */

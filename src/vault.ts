@@ -21,6 +21,8 @@ export type Vault = {
   hashKey(urlKey: string): Buffer;
   /** The keyed hash, 32 bytes, by which an erased client is recognised. */
   hashClient(companyId: number, clientId: number): Buffer;
+  /** The proof, 43 characters, that a link to answer this message was written by us. */
+  proveLink(companyId: number, messageId: string): string;
   seal(secret: string): Buffer;
   /** Throws when the secret was sealed under another OTKLIK_KEY (and no old one that is known) or altered. */
   open(sealed: Buffer): string;
@@ -52,6 +54,8 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
     // By the key that outlives an exchange of OTKLIK_KEY; no URL key begins so.
     hashClient: (companyId, clientId) =>
       createHmac('sha256', hashing).update(`erased client ${companyId}:${clientId}`).digest(),
+    proveLink: (companyId, messageId) =>
+      createHmac('sha256', hashing).update(`answer ${companyId}:${messageId}`).digest('base64url'),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);

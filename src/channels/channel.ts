@@ -31,6 +31,12 @@ export type Outgoing = {
   };
   readonly notice: Notice | null;
   readonly buttons?: readonly Button[];
+  /** Pages of ours where the recipient can answer, for channels that have links in place of buttons. */
+  readonly links?: {
+    readonly answer?: { readonly label: string; readonly url: string };
+    /** Takes a POST without any question: RFC 8058. */
+    readonly stop: string;
+  };
   /** The company's own signing secret, where the channel signs (webhook). */
   readonly secret?: string;
   /** 1 for the first try. */

@@ -48,7 +48,7 @@ export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConf
     name: 'email',
     idempotent: false,
     concurrency: CONNECTIONS,
-    async send({ id, address, subject, text }, stop) {
+    async send({ id, address, subject, text, links }, stop) {
       if (!MAILBOX.test(address)) return rejected('address', 'not an e-mail address');
       const deadline = AbortSignal.timeout(timeoutMs);
       const signal = AbortSignal.any([stop, deadline]);
@@ -58,9 +58,18 @@ export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConf
           to: { name: '', address },
           envelope: { from: sender.address, to: [address] },
           subject: plainLine(subject, MAX_SUBJECT),
-          text: plainText(text, MAX_TEXT),
+          text: withLink(plainText(text, MAX_TEXT), links?.answer),
           messageId: `<${plainLine(id, 64)}@${sender.domain}>`,
-          headers: { 'Auto-Submitted': 'auto-generated' },
+          headers: {
+            'Auto-Submitted': 'auto-generated',
+            // RFC 8058: the mailer's own “unsubscribe” ends messages here with one press.
+            ...(links === undefined
+              ? {}
+              : {
+                  'List-Unsubscribe': `<${links.stop}>`,
+                  'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click',
+                }),
+          },
           signal,
         });
         return { outcome: 'sent', providerId: messageId };
@@ -75,6 +84,10 @@ export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConf
       transport.close();
     },
   };
+}
+
+function withLink(text: string, link: { readonly label: string; readonly url: string } | undefined): string {
+  return link === undefined ? text : `${text}\n\n${link.label}: ${link.url}`;
 }
 
 type Sender = { readonly name: string; readonly address: string; readonly domain: string };

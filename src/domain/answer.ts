@@ -34,6 +34,21 @@ export function readPress(data: string): Press | undefined {
     : { act, companyId: Number(companyId), messageId };
 }
 
+/** What the path of a link is made of: which message it answers, and the proof that we wrote it. */
+export type Link = { readonly companyId: number; readonly messageId: string; readonly proof: string };
+
+const LINK = /^([1-9]\d{0,9})\.([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\.([\w-]{43})$/;
+
+export function writeLink({ companyId, messageId, proof }: Link): string {
+  return `${companyId}.${messageId}.${proof}`;
+}
+
+export function readLink(text: string): Link | undefined {
+  const [, companyId, messageId, proof] = LINK.exec(text) ?? [];
+  if (messageId === undefined || proof === undefined) return undefined;
+  return { companyId: Number(companyId), messageId, proof };
+}
+
 export type Word = 'stop' | 'resume';
 
 const WORDS: Readonly<Record<Word, readonly string[]>> = {

@@ -5,6 +5,8 @@ import type { Locale } from './text.ts';
 export type Phrases = {
   readonly confirm: string;
   readonly cancel: string;
+  /** Before a link to a page with these. */
+  readonly confirmOrCancel: string;
   readonly reallyCancel: string;
   readonly keep: string;
   readonly shareNumber: string;
@@ -23,12 +25,20 @@ export type Phrases = {
   cancelled(when: string): string;
   refused(because: Refusal): string;
   failed(phone: string): string;
+  readonly working: string;
+  readonly page: {
+    readonly visit: string;
+    readonly stop: string;
+    readonly stopped: string;
+    readonly wrong: string;
+  };
 };
 
 export const PHRASES: Readonly<Record<Locale, Phrases>> = {
   ru: {
     confirm: 'Подтверждаю',
     cancel: 'Отменить запись',
+    confirmOrCancel: 'Подтвердить или отменить',
     reallyCancel: 'Да, отменить',
     keep: 'Нет, приду',
     shareNumber: 'Поделиться номером',
@@ -52,10 +62,18 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       })[because],
     failed: phone =>
       `Не получилось: система салона не отвечает или не позволяет.${phone === '' ? '' : ` Позвоните: ${phone}.`}`,
+    working: 'Записываем у салона…',
+    page: {
+      visit: 'Ваша запись',
+      stop: 'Не присылать сюда сообщений',
+      stopped: 'Больше не пишем на этот адрес.',
+      wrong: 'Ссылка неполная или устарела. Откройте её из письма ещё раз.',
+    },
   },
   en: {
     confirm: 'I will come',
     cancel: 'Cancel the visit',
+    confirmOrCancel: 'Confirm or cancel',
     reallyCancel: 'Yes, cancel',
     keep: 'No, I will come',
     shareNumber: 'Share my number',
@@ -80,5 +98,12 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       })[because],
     failed: phone =>
       `It did not work: the salon’s system does not answer or does not allow it.${phone === '' ? '' : ` Please call ${phone}.`}`,
+    working: 'Telling the salon…',
+    page: {
+      visit: 'Your visit',
+      stop: 'Send no more messages here',
+      stopped: 'We write to this address no more.',
+      wrong: 'The link is incomplete or too old. Open it from the e-mail again.',
+    },
   },
 };

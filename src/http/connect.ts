@@ -7,6 +7,7 @@ import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Brand } from '../store/companies.ts';
+import { html, sendPage } from './page.ts';
 import { type ConnectFault, readConnect } from './user-data.ts';
 
 /** What became of one salon: `kept`: refused by the platform, and connected from before. */
@@ -41,7 +42,7 @@ export function addConnectRoute(app: FastifyInstance, deps: ConnectDeps, route: 
   const words = WORDS[route.brand];
   const refuse = (reply: FastifyReply, status: number, cause: string, text: string) => {
     deps.metrics.rejected.inc({ cause });
-    return sendPage(reply, status, words, [text]);
+    return send(reply, status, words, [text]);
   };
   app.get<{ Querystring: Record<string, unknown> }>('/connect/yclients', async (request, reply) => {
     const spent = await presses.consume(request.ip).catch(() => undefined);
@@ -59,7 +60,7 @@ export function addConnectRoute(app: FastifyInstance, deps: ConnectDeps, route: 
     const connections = await connectAll(route, asked.salonIds, asked.salonName);
     const good = connections.every(({ outcome }) => outcome === 'connected' || outcome === 'kept');
     const lines = connections.map(connection => lineOf(words, connection, asked.salonName));
-    return sendPage(reply, good ? 200 : 502, words, good ? lines : [...lines, words.again]);
+    return send(reply, good ? 200 : 502, words, good ? lines : [...lines, words.again]);
   });
 }
 
@@ -142,35 +143,7 @@ function lineOf(words: Words, { salonId, outcome, assumedZone }: SalonConnection
   return `${words.salon} ${salonId}${name} ${words.outcomes[outcome]}${zone}`;
 }
 
-/** Nothing may be loaded, run, framed or sent from the page; its URL, which is signed for us, goes to no one. */
-const PAGE_HEADERS = {
-  'content-security-policy':
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-  'cache-control': 'no-store',
-};
-
-function sendPage(reply: FastifyReply, status: number, words: Words, lines: readonly string[]): FastifyReply {
-  const body = lines.map(line => `<p>${escapeHtml(line)}</p>`).join('\n');
-  const head = `<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${words.title}</title>`;
-  return reply
-    .code(status)
-    .headers(PAGE_HEADERS)
-    .type('text/html; charset=utf-8')
-    .send(
-      `<!doctype html>\n<html lang="${words.language}"><head>${head}</head><body>\n<h1>${words.title}</h1>\n${body}\n</body></html>\n`,
-    );
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, character => ENTITIES[character] ?? '');
+function send(reply: FastifyReply, status: number, words: Words, lines: readonly string[]): FastifyReply {
+  const { language, title } = words;
+  return sendPage(reply, { status, language, title, body: lines.map(line => html`<p>${line}</p>`) });
 }

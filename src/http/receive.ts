@@ -12,6 +12,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Company } from '../store/companies.ts';
 import { Overloaded } from '../store/group-commit.ts';
 import type { NewEvent } from '../store/inbox.ts';
+import { type AnswerRoute, addAnswerRoutes } from './answer.ts';
 import { addConnectRoute, type ConnectRoute } from './connect.ts';
 import type { KeyHolder, KeyRing } from './keys.ts';
 import { addLifecycleRoute, isLifecycle, LIFECYCLE_MISPLACED, type LifecycleRoute } from './lifecycle.ts';
@@ -50,6 +51,8 @@ export type ReceiverDeps = {
   };
   /** Proxies whose X-Forwarded-For is believed, as CIDR ranges; empty: none. */
   readonly trustedProxies: readonly string[];
+  /** Where clients answer messages that have links; undefined: there are no such routes. */
+  readonly answers?: AnswerRoute | undefined;
   /** Where salons connect and leave by the marketplace; undefined: there are no such routes. */
   readonly marketplace?: { readonly connect: ConnectRoute; readonly lifecycle: LifecycleRoute } | undefined;
 };
@@ -81,6 +84,7 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
   });
   acceptOnlyPlainJson(app, deps);
   addRoutes(app, deps);
+  if (deps.answers !== undefined) addAnswerRoutes(app, deps, deps.answers);
   if (deps.marketplace !== undefined) {
     addConnectRoute(app, deps, deps.marketplace.connect);
     addLifecycleRoute(app, deps, deps.marketplace.lifecycle);

@@ -28,6 +28,23 @@ export async function findAnswered(
   return rows[0];
 }
 
+/** What became of the last answer to a message; undefined: it was not answered. */
+export async function findAnswer(
+  db: Db,
+  { companyId, messageId }: { readonly companyId: number; readonly messageId: string },
+): Promise<
+  { readonly kind: ActionKind; readonly state: string; readonly reason: string | null } | undefined
+> {
+  const { rows } = await db.query<{ kind: ActionKind; state: string; reason: string | null }>({
+    name: 'find_answer',
+    text: `
+      SELECT kind, state, reason FROM actions
+      WHERE company_id = $1 AND message_id = $2 ORDER BY id DESC LIMIT 1`,
+    values: [companyId, messageId],
+  });
+  return rows[0];
+}
+
 export type NewAction = {
   readonly id: string;
   readonly kind: ActionKind;

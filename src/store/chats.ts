@@ -88,6 +88,27 @@ export async function recordConsent(db: Db, consent: Consent): Promise<void> {
   });
 }
 
+/** Keeps that a client wants nothing by e-mail any more, for the address we write to. False: there is none. */
+export async function refuseEmail(
+  db: Db,
+  { companyId, clientId, words, at }: { companyId: number; clientId: number; words: string; at: EpochMs },
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'refuse_email',
+    text: `
+      INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
+      SELECT $1, 'email', e.address, category, false, $3, $4
+      FROM (
+        SELECT coalesce(
+          (SELECT address FROM addresses WHERE company_id = $1 AND client_id = $2 AND channel = 'email'),
+          (SELECT nullif(email, '') FROM people WHERE company_id = $1 AND client_id = $2)) AS address) e
+      CROSS JOIN unnest(ARRAY['service', 'advertising']) AS category
+      WHERE e.address IS NOT NULL`,
+    values: [companyId, clientId, words, new Date(at).toISOString()],
+  });
+  return (rowCount ?? 0) > 0;
+}
+
 /** Whether this chat is an address of the client a message went to: anyone may send the data of a button. */
 export async function isChatOf(
   db: Db,

@@ -195,7 +195,9 @@ export async function findContacts(
             SELECT channel, address, true AS set_for_them, created_at FROM addresses
             WHERE company_id = p.company_id AND client_id = p.client_id
             UNION ALL
-            SELECT channel, chat, false, created_at FROM chats WHERE company_id = p.company_id AND phone = p.phone) k
+            SELECT channel, chat, false, created_at FROM chats WHERE company_id = p.company_id AND phone = p.phone
+            UNION ALL
+            SELECT 'email', p.email, false, '-infinity' WHERE p.email <> '') k
           ORDER BY k.channel, k.set_for_them DESC, k.created_at DESC) a) w
       WHERE (p.company_id, p.client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
     values: [clients.map(client => client.companyId), clients.map(client => client.clientId)],

@@ -36,7 +36,8 @@ export type ActDeps = {
   readonly metrics: Metrics;
   readonly now: () => EpochMs;
   readonly random: () => number;
-  readonly ear: Ear;
+  /** Says what came of an action in the chat it was asked in; undefined: there is no chat, a page shows it. */
+  readonly ear: Ear | undefined;
   readonly apiOf: (companyId: number) => Promise<AnswerApi | undefined>;
   /** The inbox has news. */
   readonly onFound: () => void;
@@ -101,7 +102,7 @@ export function createActor(deps: ActDeps): Actor {
       'answer acted on',
     );
     if (found !== undefined) deps.onFound();
-    if (!settled || end.state === 'due') return;
+    if (!settled || end.state === 'due' || deps.ear?.channel !== action.channel) return;
     const done = kind === 'confirm' ? phrases.confirmed(when) : phrases.cancelled(when);
     const text =
       end.state === 'done'

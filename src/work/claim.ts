@@ -40,6 +40,8 @@ export type ClaimDeps = {
   readonly vault: Vault;
   /** Somebody listens to what people answer, so buttons are of use. */
   readonly answers: boolean;
+  /** Where a message can be answered by a browser; undefined: we are not to be reached from outside. */
+  readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
 };
 
 export type ReadyToSend = { readonly channel: Channel; readonly outgoing: Outgoing; readonly step: number };
@@ -292,20 +294,38 @@ function prepare(
     },
     notice,
     buttons: buttonsFor(scene, company, message, notice),
+    ...linksFor(deps, company, message, notice),
     ...(secret === undefined ? {} : { secret }),
     attempt: message.attempts + 1,
   };
   return { message, notice, channel, outgoing, step: message.step };
 }
 
-/** Under news of a visit that stands, where the platform's API is open to us: what is pressed is written there. */
+/** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
+function isAnswerable({ apiUsable }: Company, notice: Notice | null): boolean {
+  return apiUsable && notice !== null && notice.after.status !== 'cancelled';
+}
+
+function linksFor(
+  { answerUrl }: ClaimDeps,
+  company: Company,
+  { id }: OpenMessage,
+  notice: Notice | null,
+): Pick<Outgoing, 'links'> {
+  if (answerUrl === undefined || notice === null) return {};
+  const url = answerUrl(company.companyId, id);
+  const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
+  return { links: { ...(isAnswerable(company, notice) ? { answer } : {}), stop: `${url}/stop` } };
+}
+
 function buttonsFor(
   { answers }: Scene,
-  { companyId, locale, apiUsable }: Company,
+  company: Company,
   { id: messageId }: OpenMessage,
   notice: Notice | null,
 ): readonly Button[] {
-  if (notice === null || notice.after.status === 'cancelled' || !answers || !apiUsable) return [];
+  if (!answers || !isAnswerable(company, notice)) return [];
+  const { companyId, locale } = company;
   const { confirm, cancel } = PHRASES[locale];
   return [
     { label: confirm, press: writePress({ act: 'confirm', companyId, messageId }) },

@@ -1,0 +1,65 @@
+/** Small pages for people: no script, nothing loaded, and whatever is put into one is escaped. */
+import type { FastifyReply } from 'fastify';
+
+/** A piece of a page whose parts from outside are escaped already. */
+export type Html = { readonly markup: string };
+
+/** Text is escaped, pieces and lists of pieces go in as they are. */
+export function html(
+  parts: TemplateStringsArray,
+  ...values: readonly (string | Html | readonly Html[])[]
+): Html {
+  const markup = parts.map((part, index) => {
+    const value = values[index];
+    return part + (value === undefined ? '' : markupOf(value));
+  });
+  return { markup: markup.join('') };
+}
+
+function markupOf(value: string | Html | readonly Html[]): string {
+  if (typeof value === 'string') return value.replace(/[&<>"']/g, character => ENTITIES[character] ?? '');
+  if ('markup' in value) return value.markup;
+  return value.map(({ markup }) => markup).join('\n');
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+export type Page = {
+  readonly status: number;
+  readonly language: string;
+  readonly title: string;
+  readonly body: readonly Html[];
+  /** It has forms, which go to where it came from and nowhere else. */
+  readonly forms?: boolean;
+  /** It is not the last word: look again after so many seconds. */
+  readonly againSeconds?: number;
+};
+
+/** Nothing may be loaded, run, framed or sent from the page; its URL, which may hold a secret, goes to no one. */
+export function sendPage(reply: FastifyReply, page: Page): FastifyReply {
+  const { status, language, title, body, forms = false, againSeconds } = page;
+  const head = html`<meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="robots" content="noindex"><title>${title}</title>`;
+  const whole = html`<!doctype html>
+<html lang="${language}"><head>${head}</head><body>
+<h1>${title}</h1>
+${body}
+</body></html>
+`;
+  if (againSeconds !== undefined) reply.header('refresh', againSeconds);
+  return reply
+    .code(status)
+    .headers({
+      'content-security-policy': `default-src 'none'; base-uri 'none'; form-action ${forms ? "'self'" : "'none'"}; frame-ancestors 'none'`,
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    })
+    .type('text/html; charset=utf-8')
+    .send(whole.markup);
+}
