@@ -33,6 +33,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'ingest',
     'companies.ts',
     'policies.ts',
+    'ids.ts',
     'log.ts',
     'metrics.ts',
     'vault.ts',

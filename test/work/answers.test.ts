@@ -9,20 +9,15 @@ import { createTelegram } from '../../src/channels/telegram.ts';
 import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { startPlatform } from '../../src/simulator/api/platform.ts';
 import { settleInvite } from '../../src/store/chats.ts';
-import { planBaseline } from '../../src/store/sweeps.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
-import { createApiClient } from '../../src/yclients/client.ts';
-import { createPipeline } from './pipeline.ts';
+import { COMPANY, createAnswering } from './answering.ts';
 
 const TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
-const COMPANY = 5;
 const INVITE = 'a1b2c3d4e5f6';
 const PHONE = '79001112233';
-const VISIT = '2031-05-20T14:30:00';
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -33,22 +28,11 @@ async function freePort(): Promise<number> {
 }
 
 const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
-const platform = await startPlatform({ limits: null });
-const branch = platform.add(COMPANY, { zone: 'Europe/Moscow' });
-const client = createApiClient({
-  brand: 'yclients',
-  baseUrl: platform.url,
-  partnerToken: platform.partnerToken,
-  gate: { enter: async () => {}, report: async () => {} },
-  now: Date.now,
-  random: () => 0.5,
-});
-const api = client.company(COMPANY, platform.userToken);
-const pipeline = await createPipeline();
 const bot = { token: TOKEN, apiRoot: `http://127.0.0.1:${telegram.config.port}` };
 const channel = createTelegram(bot);
 const ear = createTelegramEar({ ...bot, waitMs: 0 });
-const { dispatcher, processor } = pipeline.another({ channel, answers: true });
+const { pipeline, branch, api, books, tellsOf, settles, attendanceOf, isDeleted, stateOf, close } =
+  await createAnswering(channel, { answers: true });
 const common = {
   ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics(), ear },
   now: () => pipeline.now,
@@ -60,17 +44,12 @@ const actor = actorWith(api);
 
 before(async () => {
   await telegram.start();
-  await pipeline.addCompany({ companyId: COMPANY, title: 'Студия Север', route: ['telegram'] });
-  await planBaseline(pipeline.pool, COMPANY, pipeline.now);
   await settleInvite(pipeline.pool, COMPANY, INVITE);
 });
 after(async () => {
-  await dispatcher.stop();
-  await processor.stop();
-  await Promise.all([ear.close(), channel.close?.(), client.close()]);
-  await pipeline.close();
+  await ear.close();
+  await close();
   await telegram.stop();
-  await platform.close();
 });
 
 type Said = { readonly text: string; readonly buttons: readonly { text: string; callback_data: string }[] };
@@ -118,40 +97,6 @@ function person(id: number) {
   };
 }
 
-/** The salon books a visit; the platform's webhook of it comes in and is told. */
-async function books(phone: string, datetime = VISIT): Promise<number> {
-  const [staff] = branch.salon().cast.staff;
-  const [service] = branch.salon().cast.services;
-  await api.createRecord({
-    staff_id: staff?.id,
-    services: [{ id: service?.id }],
-    client: { phone, name: 'Мила' },
-    datetime: datetime.replace('T', ' '),
-    save_if_busy: true,
-    comment: 'у окна',
-  });
-  const recordId = branch.records().at(-1)?.id ?? 0;
-  await tellsOf(recordId, 'create');
-  return recordId;
-}
-
-/** A webhook about the record as it is now. */
-async function tellsOf(recordId: number, status: string): Promise<void> {
-  const data = await api.record(recordId);
-  const body = JSON.stringify({
-    ...{ company_id: COMPANY, resource: 'record', resource_id: recordId, status },
-    data: data ?? { id: recordId, company_id: COMPANY, deleted: true },
-  });
-  pipeline.now = Math.max(pipeline.now + 1000, Date.now());
-  await pipeline.receive(COMPANY, [{ body, receivedAt: pipeline.now }]);
-  await settles();
-}
-
-async function settles(): Promise<void> {
-  await processor.drain();
-  await dispatcher.drain();
-}
-
 async function linked(id: number, phone: string) {
   const mila = person(id);
   await mila.writes(`/start ${INVITE}`);
@@ -166,15 +111,6 @@ function button(said: Said | undefined, text: string): string {
   return found.callback_data;
 }
 
-const attendanceOf = (recordId: number) => branch.record(recordId)?.attendance;
-const stateOf = async (kind: string, recordId: number) => {
-  const { rows } = await pipeline.pool.query(
-    'SELECT state, reason FROM actions WHERE record_id = $1 AND kind = $2 ORDER BY id DESC LIMIT 1',
-    [recordId, kind],
-  );
-  return rows[0];
-};
-
 test('a client links the chat by the own number, gets a notice and confirms: attendance is 2, and it is no news', async () => {
   const mila = person(101);
   await mila.writes(`/start ${INVITE}`);
@@ -183,7 +119,7 @@ test('a client links the chat by the own number, gets a notice and confirms: att
   await mila.shares(PHONE);
   assert.match(mila.reads()[0]?.text ?? '', /Готово/);
 
-  const recordId = await books(`+${PHONE}`);
+  const recordId = await books({ phone: `+${PHONE}` });
   const [notice, ...more] = mila.reads();
   assert.match(notice?.text ?? '', /20 мая/);
   assert.deepEqual(more, []);
@@ -209,17 +145,17 @@ test('a client links the chat by the own number, gets a notice and confirms: att
 
 test('a visit is cancelled only after a second press; whoever pressed hears of it once', async () => {
   const mila = await linked(102, '79001112244');
-  const recordId = await books('+79001112244');
+  const recordId = await books({ phone: '+79001112244' });
   const [notice] = mila.reads();
   await mila.presses(button(notice, 'Отменить запись'));
-  assert.equal(branch.record(recordId)?.deleted, false);
+  assert.equal(isDeleted(recordId), false);
   const [question] = mila.reads();
   assert.equal(question?.text, 'Отменить запись на 20 мая, вторник, 14:30?');
   await mila.presses(button(question, 'Нет, приду'));
-  assert.equal(branch.record(recordId)?.deleted, false);
+  assert.equal(isDeleted(recordId), false);
   assert.equal(mila.reads().length, 1);
   await mila.presses(button(question, 'Да, отменить'));
-  assert.equal(branch.record(recordId)?.deleted, true);
+  assert.equal(isDeleted(recordId), true);
   assert.deepEqual(
     mila.reads().map(({ text }) => text),
     ['Запись на 20 мая, вторник, 14:30 отменена.'],
@@ -233,7 +169,7 @@ test('a visit is cancelled only after a second press; whoever pressed hears of i
 
 test('between our write and its return through the inbox, older news of the visit tells nothing', async () => {
   const mila = await linked(103, '79001112255');
-  const recordId = await books('+79001112255');
+  const recordId = await books({ phone: '+79001112255' });
   const [notice] = mila.reads();
   const stale = await api.record(recordId);
   await mila.presses(button(notice, 'Отменить запись'));
@@ -259,13 +195,13 @@ test('a number of somebody else links nothing, and the button of a message moves
   stranger.reads();
   await stranger.shares('79001112266', 104);
   assert.match(stranger.reads()[0]?.text ?? '', /другого человека/);
-  const recordId = await books('+79001112266');
+  const recordId = await books({ phone: '+79001112266' });
   const [notice] = mila.reads();
   assert.deepEqual(stranger.reads(), []);
   await stranger.presses(button(notice, 'Подтверждаю'));
   await stranger.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
   assert.equal(attendanceOf(recordId), 0);
-  assert.equal(branch.record(recordId)?.deleted, false);
+  assert.equal(isDeleted(recordId), false);
   assert.deepEqual(stranger.reads(), []);
 });
 
@@ -283,7 +219,7 @@ test('«стоп» is kept with its proof and ends messages there; «возоб�
   const mila = await linked(107, '79001112277');
   await mila.writes('Стоп!');
   assert.match(mila.reads()[0]?.text ?? '', /Больше не пишем/);
-  const recordId = await books('+79001112277');
+  const recordId = await books({ phone: '+79001112277' });
   assert.deepEqual(mila.reads(), []);
   const { rows: messages } = await pipeline.pool.query(
     'SELECT state, error FROM messages WHERE record_id = $1',
@@ -292,7 +228,7 @@ test('«стоп» is kept with its proof and ends messages there; «возоб�
   assert.deepEqual(messages, [{ state: 'failed', error: 'they want none on telegram' }]);
   await mila.writes('возобновить');
   mila.reads();
-  await books('+79001112277', '2031-05-21T10:00:00');
+  await books({ phone: '+79001112277' }, '2031-05-21T10:00:00');
   assert.equal(mila.reads().length, 1);
   const { rows: proof } = await pipeline.pool.query(
     `SELECT category, granted, words FROM consents WHERE address = '107' ORDER BY id`,
@@ -310,7 +246,7 @@ test('«стоп» is kept with its proof and ends messages there; «возоб�
 
 test('who answers a time that has changed since is told so, and nothing is written', async () => {
   const mila = await linked(108, '79001112288');
-  const recordId = await books('+79001112288');
+  const recordId = await books({ phone: '+79001112288' });
   const [notice] = mila.reads();
   await api.moveRecord(recordId, { datetime: '2031-05-22T16:00:00+03:00' });
   await mila.presses(button(notice, 'Подтверждаю'));
@@ -321,7 +257,7 @@ test('who answers a time that has changed since is told so, and nothing is writt
 
 test('a write whose outcome was lost is looked at before it is tried again', async () => {
   const mila = await linked(109, '79001112299');
-  const recordId = await books('+79001112299');
+  const recordId = await books({ phone: '+79001112299' });
   const [notice] = mila.reads();
   let writes = 0;
   const unlucky: AnswerApi = {
@@ -349,7 +285,7 @@ test('an API that says no is told to the client at once, with the salon’s phon
   await pipeline.pool.query("UPDATE companies SET phone = '+7 495 000-00-00' WHERE company_id = $1", [
     COMPANY,
   ]);
-  const recordId = await books('+79001112300');
+  const recordId = await books({ phone: '+79001112300' });
   const [notice] = mila.reads();
   const forbidding: Pick<CompanyApi, keyof AnswerApi> = {
     ...api,

@@ -39,7 +39,12 @@ export type Pipeline = {
   /** Processes and dispatches until nothing is left to do at this moment. */
   settle(): Promise<void>;
   /** Another pair of processes on the same database. */
-  another(options?: { readonly leaseMs?: number; readonly channel?: Channel; readonly answers?: boolean }): {
+  another(options?: {
+    readonly leaseMs?: number;
+    readonly channel?: Channel;
+    readonly answers?: boolean;
+    readonly answerUrl?: (companyId: number, messageId: string) => string;
+  }): {
     processor: Processor;
     dispatcher: Dispatcher;
   };
@@ -81,6 +86,7 @@ export async function createPipeline(
       channels,
       texts: createTexts(loadTemplates()),
       answers: other.answers ?? false,
+      answerUrl: other.answerUrl,
       ...(leaseMs === undefined ? {} : { leaseMs }),
     });
     return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };

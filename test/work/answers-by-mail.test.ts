@@ -1,0 +1,200 @@
+/** A client with nothing but a mailbox: smtp-server takes the e-mails, our public port serves the page of their links. */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import Fastify from 'fastify';
+import { createEmail } from '../../src/channels/email.ts';
+import { writeLink } from '../../src/domain/answer.ts';
+import { addAnswerRoutes } from '../../src/http/answer.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { createVault } from '../../src/vault.ts';
+import { createActor } from '../../src/work/act.ts';
+import { smtpServer } from '../channels/counterparts.ts';
+import { createAnswering } from './answering.ts';
+
+type Mail = { readonly head: string; readonly text: string };
+
+const mails: Mail[] = [];
+/** What the mail server answers to the next bodies; takes them when there is nothing. */
+const refusals: number[] = [];
+const smtp = await smtpServer(
+  { after },
+  {
+    async onData(stream, _session, done) {
+      const source = Buffer.concat(await stream.toArray()).toString();
+      const refusal = refusals.shift();
+      if (refusal !== undefined) return done(Object.assign(new Error('not now'), { responseCode: refusal }));
+      const [head = '', ...body] = source.split('\r\n\r\n');
+      const base64 = /transfer-encoding: base64/i.test(head);
+      const text = base64
+        ? Buffer.from(body.join(''), 'base64').toString()
+        : readQuoted(body.join('\r\n\r\n'));
+      mails.push({ head: head.replaceAll(/\r\n[ \t]+/g, ' '), text });
+      return done();
+    },
+  },
+);
+
+function readQuoted(text: string): string {
+  const bytes = text
+    .replaceAll(/=\r\n/g, '')
+    .replaceAll(/=([0-9A-F]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  return Buffer.from(bytes, 'latin1').toString();
+}
+
+const vault = createVault(Buffer.alloc(32, 1));
+const channel = createEmail({ smtpUrl: `smtp://127.0.0.1:${smtp.port}`, from: 'Студия <robot@studio.test>' });
+let root = '';
+const { pipeline, api, books, tellsOf, settles, attendanceOf, isDeleted, stateOf, close } =
+  await createAnswering(channel, {
+    answerUrl: (companyId, messageId) =>
+      `${root}/answers/${writeLink({ companyId, messageId, proof: vault.proveLink(companyId, messageId) })}`,
+  });
+const metrics = createMetrics();
+const app = Fastify();
+addAnswerRoutes(app, { metrics }, { pool: pipeline.pool, vault, now: () => pipeline.now });
+root = await app.listen({ host: '127.0.0.1', port: 0 });
+const actor = createActor({
+  ...{ pool: pipeline.pool, log: createLog('silent'), metrics, ear: undefined },
+  now: () => pipeline.now,
+  random: () => 0.5,
+  apiOf: async () => api,
+  onFound: () => {},
+});
+after(async () => {
+  await app.close();
+  await close();
+});
+
+const linkIn = ({ text }: Mail) => /Подтвердить или отменить: (\S+)/.exec(text)?.[1] ?? '';
+
+async function page(url: string, fields?: Record<string, string>) {
+  const response = await fetch(url, {
+    ...(fields === undefined ? {} : { method: 'POST', body: new URLSearchParams(fields) }),
+  });
+  return { status: response.status, text: await response.text(), headers: response.headers };
+}
+
+let person = 0;
+async function booked() {
+  person += 1;
+  mails.length = 0;
+  const recordId = await books({ phone: `+7900222${1000 + person}`, email: `mila${person}@mail.test` });
+  const [mail] = mails;
+  assert.ok(mail, 'a mail came');
+  return { recordId, mail, link: linkIn(mail), address: `mila${person}@mail.test` };
+}
+
+test('the link opens a page that changes nothing; its button confirms, and the page says what came of it', async () => {
+  const { recordId, link } = await booked();
+  for (const look of [1, 2]) {
+    const { status, text, headers } = await page(link);
+    assert.equal(status, 200, `look ${look}`);
+    assert.match(text, /Студия Север: 20 мая, вторник, 14:30/);
+    assert.match(headers.get('content-security-policy') ?? '', /default-src 'none'.*form-action 'self'/);
+    assert.equal(headers.get('cache-control'), 'no-store');
+  }
+  assert.equal(
+    await stateOf('confirm', recordId),
+    undefined,
+    'a mail server that opens links answers nothing',
+  );
+  const waiting = await page(link, { act: 'confirm' });
+  assert.match(waiting.text, /Записываем у салона/);
+  assert.equal(waiting.headers.get('refresh'), '2');
+  await actor.runOnce();
+  assert.equal(attendanceOf(recordId), 2);
+  const done = await page(link);
+  assert.match(done.text, /Спасибо, ждём вас: 20 мая, вторник, 14:30/);
+  assert.equal(done.headers.get('refresh'), null);
+  assert.match(done.text, /Отменить запись/, 'who confirmed may still be prevented from coming');
+});
+
+test('a visit is cancelled only after the second page', async () => {
+  const { recordId, link } = await booked();
+  const question = await page(link, { act: 'ask_cancel' });
+  assert.match(question.text, /Отменить запись на 20 мая, вторник, 14:30\?/);
+  await actor.runOnce();
+  assert.equal(isDeleted(recordId), false);
+  await page(link, { act: 'cancel' });
+  await actor.runOnce();
+  assert.equal(isDeleted(recordId), true);
+  assert.match((await page(link)).text, /отменена/);
+  mails.length = 0;
+  await settles();
+  await tellsOf(recordId, 'delete');
+  assert.deepEqual(mails, [], 'no mail of what they did themselves');
+});
+
+test('a link that was altered, or made up, shows nothing of anybody', async () => {
+  const { recordId, link } = await booked();
+  const [path, proof = ''] = [link.slice(0, link.lastIndexOf('.')), link.slice(link.lastIndexOf('.') + 1)];
+  const other = `${proof.startsWith('A') ? 'B' : 'A'}${proof.slice(1)}`;
+  for (const wrong of [
+    `${path}.${other}`,
+    `${path}.`,
+    `${root}/answers/x`,
+    `${link}x`,
+    `${path}.${'я'.repeat(43)}`,
+  ]) {
+    for (const fields of [undefined, { act: 'confirm' }]) {
+      const { status, text } = await page(wrong, fields);
+      assert.equal(status, 404, wrong);
+      assert.doesNotMatch(text, /Север|мая/);
+    }
+  }
+  assert.equal(await stateOf('confirm', recordId), undefined);
+});
+
+test('the mailer’s “unsubscribe” ends mails to that address with one POST, and is kept as proof', async () => {
+  const { mail, address } = await booked();
+  assert.match(mail.head, /^List-Unsubscribe-Post: List-Unsubscribe=One-Click$/m);
+  const stop = /^List-Unsubscribe: <([^>]+)>$/m.exec(mail.head)?.[1] ?? '';
+  const asked = await page(stop);
+  assert.match(asked.text, /Не присылать/, 'opened by a person it asks first');
+  const { rows: before } = await pipeline.pool.query('SELECT 1 FROM consents WHERE address = $1', [address]);
+  assert.equal(before.length, 0);
+  assert.equal((await page(stop, { 'List-Unsubscribe': 'One-Click' })).status, 200);
+  const { rows } = await pipeline.pool.query(
+    'SELECT category, granted, words FROM consents WHERE address = $1 ORDER BY id',
+    [address],
+  );
+  assert.deepEqual(rows, [
+    { category: 'service', granted: false, words: 'unsubscribe link' },
+    { category: 'advertising', granted: false, words: 'unsubscribe link' },
+  ]);
+  mails.length = 0;
+  await books({ phone: `+7900222${1000 + person}` }, '2031-06-01T10:00:00');
+  assert.deepEqual(mails, []);
+});
+
+test('451 is tried again and then sent once; 550 fails the message for good', async () => {
+  refusals.push(451);
+  person += 1;
+  mails.length = 0;
+  const recordId = await books({ phone: `+7900222${1000 + person}`, email: `mila${person}@mail.test` });
+  assert.deepEqual(mails, []);
+  pipeline.now += 60_000;
+  await settles();
+  assert.equal(mails.length, 1);
+  const outcomes = async (id: number) =>
+    (
+      await pipeline.pool.query(
+        `SELECT a.outcome, a.reason, m.state FROM attempts a JOIN messages m ON m.id = a.message_id
+         WHERE m.record_id = $1 ORDER BY number`,
+        [id],
+      )
+    ).rows;
+  assert.deepEqual(await outcomes(recordId), [
+    { outcome: 'retry', reason: 'SMTP 451 at DATA', state: 'sent' },
+    { outcome: 'sent', reason: '', state: 'sent' },
+  ]);
+  refusals.push(550);
+  person += 1;
+  const refused = await books({ phone: `+7900222${1000 + person}`, email: `mila${person}@mail.test` });
+  pipeline.now += 3_600_000;
+  await settles();
+  assert.deepEqual(await outcomes(refused), [
+    { outcome: 'rejected', reason: 'SMTP 550 at DATA', state: 'failed' },
+  ]);
+});
