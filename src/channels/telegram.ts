@@ -51,15 +51,17 @@ export function createTelegram({ timeoutMs = TIMEOUT_MS, ...config }: TelegramCo
     async send({ address, text, buttons = [] }, signal) {
       if (!CHAT.test(address)) return { outcome: 'rejected', scope: 'address', reason: 'not a chat id' };
       const called = await bot.call(
-        api =>
-          api.sendMessage(address, clip(text), {
+        async api => {
+          const sent = await api.sendMessage(address, clip(text), {
             link_preview_options: { is_disabled: true },
             ...(buttons.length === 0 ? {} : { reply_markup: keyboardOf(buttons) }),
-          }),
+          });
+          return String(sent.message_id);
+        },
         { signal, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES },
       );
       if (!called.ok) return resultOfFailure(called.error, called.posted);
-      return { outcome: 'sent', providerId: String(called.value.message_id) };
+      return { outcome: 'sent', providerId: called.value };
     },
     close: bot.close,
   };
