@@ -134,16 +134,18 @@ export async function startService(
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
+  let stopping = false;
   const admin = createAdmin({
     ...{ pool, vault, log, metrics, webhookUrl },
     version: VERSION,
     tokenHash: token.hash,
     serveApi: has('web'),
     onReplay: () => processor?.wake(),
-    unreadyBecause: () => unreadyBecause(pool),
+    unreadyBecause: async () => (stopping ? ['it is stopping'] : await unreadyBecause(pool)),
   });
 
   const stop = once(async () => {
+    stopping = true;
     const orderly = async () => {
       if (receiver !== undefined) await closeServer(receiver.app);
       await receiver?.close();

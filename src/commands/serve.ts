@@ -1,10 +1,13 @@
 /** `serve` and `migrate`. */
 import { startService } from '../main.ts';
+import { createSupervisor } from '../supervisor.ts';
 import { type Context, print, withStore } from './run.ts';
 
 export async function serve({ config, log }: Context): Promise<void> {
+  const supervisor = createSupervisor(process.env, log);
   const service = await startService(config, { log });
   const stopped = stopOnSignal(async () => {
+    supervisor.stopping();
     log.info({}, 'stopping: finishing what is under way');
     await service.stop();
     log.info({}, 'stopped');
@@ -17,6 +20,7 @@ export async function serve({ config, log }: Context): Promise<void> {
   if (service.publicPort !== undefined)
     log.info({ role: 'receive', port: service.publicPort }, 'ready for webhooks');
   log.info({ role: config.ROLES.join(','), port: service.adminPort }, 'ready');
+  supervisor.ready();
   await stopped;
 }
 
