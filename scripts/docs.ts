@@ -1,31 +1,59 @@
 /**
- * Writes `docs/configuration.md` from the schema in `src/config.ts`.
+ * Writes `docs/configuration.md` and `deploy/otklik.env` from the schema in `src/config.ts`.
  *
- *   npm run docs              writes the file
- *   npm run docs -- --check   exits 1 when the committed file says something else
+ *   npm run docs              writes the files
+ *   npm run docs -- --check   exits 1 when a committed file says something else
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeSettings } from '../src/config.ts';
 
-const FILE = join(import.meta.dirname, '../docs/configuration.md');
+const ROOT = join(import.meta.dirname, '..');
+const FILES: Readonly<Record<string, () => string>> = {
+  'docs/configuration.md': configuration,
+  'deploy/otklik.env': environmentFile,
+};
 const HEADER = `# Configuration
 
 Every setting is a variable of the environment; an empty one counts as unset. \`npm run otklik -- doctor\` checks them.
 Written by \`npm run docs\` from \`src/config.ts\`, compared by CI.
 `;
 
+const ENVIRONMENT_HEADER = `# Every setting with its default, all commented out: set what you need. For systemd and for docker compose:
+# NAME=value, no quotes, no blanks around "=". Readable by root only, since it holds secrets.
+# Written by "npm run docs" from src/config.ts, compared by CI.
+`;
+/** As wide as the other files of deploy/. */
+const COMMENT_WIDTH = 118;
+
 process.exitCode = await main(process.argv.includes('--check'));
 
 async function main(check: boolean): Promise<number> {
-  const text = configuration();
-  if (!check) {
-    await writeFile(FILE, text);
-    return 0;
+  let stale = 0;
+  for (const [name, write] of Object.entries(FILES)) {
+    const path = join(ROOT, name);
+    const text = write();
+    if (!check) {
+      await writeFile(path, text);
+    } else if ((await readFile(path, 'utf8').catch(() => '')) !== text) {
+      process.stderr.write(`${name} is not what src/config.ts says; run "npm run docs".\n`);
+      stale += 1;
+    }
   }
-  if ((await readFile(FILE, 'utf8').catch(() => '')) === text) return 0;
-  process.stderr.write('docs/configuration.md is not what src/config.ts says; run "npm run docs".\n');
-  return 1;
+  return stale === 0 ? 0 : 1;
+}
+
+function environmentFile(): string {
+  const settings = describeSettings().map(
+    ({ name, default: value, meaning }) => `${comment(meaning)}\n#${name}=${value}\n`,
+  );
+  return [ENVIRONMENT_HEADER, ...settings].join('\n');
+}
+
+/** Broken between words. */
+function comment(text: string): string {
+  const line = new RegExp(`(.{1,${COMMENT_WIDTH - 2}})(?: |$)`, 'g');
+  return text.replace(line, '# $1\n').trimEnd();
 }
 
 function configuration(): string {
