@@ -64,7 +64,7 @@ export function addAnswerRoutes(
     return undefined;
   }
 
-  app.register(async scope => {
+  app.register((scope, _options, done) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(
       'application/x-www-form-urlencoded',
@@ -131,6 +131,7 @@ export function addAnswerRoutes(
         },
       );
     });
+    done();
   });
 
   async function act({ answered }: Opened, kind: ActionKind): Promise<void> {
