@@ -364,6 +364,18 @@ CREATE TABLE sweeps (
   CONSTRAINT sweeps_kind_check CHECK ((kind = ANY (ARRAY['baseline'::text, 'delta'::text, 'full'::text])))
 );
 
+CREATE TABLE templates (
+  company_id integer NOT NULL,
+  locale text NOT NULL,
+  kind text NOT NULL,
+  source text NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT templates_pkey PRIMARY KEY (company_id, locale, kind),
+  CONSTRAINT templates_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT templates_locale_check CHECK ((locale = ANY (ARRAY['ru'::text, 'en'::text]))),
+  CONSTRAINT templates_source_check CHECK ((length(source) <= 20000))
+);
+
 CREATE TABLE webhook_events (
   id uuid NOT NULL,
   event_id character varying(255) NOT NULL,

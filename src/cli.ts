@@ -26,6 +26,13 @@ import { runCommand } from './commands/run.ts';
 import { sendTest } from './commands/send-test.ts';
 import { migrateCommand, serve } from './commands/serve.ts';
 import { simulate } from './commands/simulate.ts';
+import {
+  templatesList,
+  templatesReset,
+  templatesSet,
+  templatesShow,
+  templatesTest,
+} from './commands/templates.ts';
 import { VERSION } from './version.ts';
 
 const program = new Command('otklik')
@@ -160,6 +167,42 @@ company
   .description('work again for a salon that the platform had stopped (freeze, uninstall)')
   .addOption(json())
   .action(runCommand(companyResume));
+
+const templates = program.command('templates').description('the texts that people read');
+const templateLocale = () => new Option('--locale <locale>', 'language of the text').choices(['ru', 'en']);
+templates
+  .command('list')
+  .description('the texts there are, and which a company has of its own')
+  .option('--company <id>', 'as this company has them')
+  .addOption(templateLocale())
+  .addOption(json())
+  .action(runCommand(templatesList));
+templates
+  .command('show <text>')
+  .description('the template of a text, e.g. booked')
+  .option('--company <id>', 'as this company has it')
+  .addOption(templateLocale())
+  .addOption(json())
+  .action(runCommand(templatesShow));
+templates
+  .command('set <company> <text> <file>')
+  .description('a text of the company’s own, once it has rendered every sample; - reads standard input')
+  .addOption(templateLocale())
+  .addOption(json())
+  .action(runCommand(templatesSet));
+templates
+  .command('reset <company> <text>')
+  .description('back to the text that comes with us')
+  .addOption(templateLocale())
+  .addOption(json())
+  .action(runCommand(templatesReset));
+templates
+  .command('test')
+  .description('render every text with samples')
+  .option('--company <id>', 'as this company has them')
+  .addOption(templateLocale())
+  .addOption(json())
+  .action(runCommand(templatesTest));
 
 const policy = program.command('policy').description('what a salon wants said, to whom and when');
 policy

@@ -1,6 +1,7 @@
 /** `doctor`: checks what usually goes wrong, and says what to do. Exit code 1 when something is. */
 import { createServer } from 'node:net';
 import { type Config, marketplaceLacks } from '../config.ts';
+import { createTexts } from '../domain/text.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
@@ -9,6 +10,8 @@ import { EmbeddedError } from '../store/embedded/failure.ts';
 import { pendingMigrations } from '../store/migrate.ts';
 import { readSetting } from '../store/settings.ts';
 import { readServer, readStats } from '../store/views.ts';
+import { loadTemplates } from '../templates.ts';
+import { brokenTexts } from '../texts.ts';
 import { VERSION } from '../version.ts';
 import { HOW_TO_READ } from '../work/sweep.ts';
 import { describeDrift } from './drift.ts';
@@ -66,7 +69,14 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise
   const drift = await listDrift(pool);
   const behind = stats.oldestPendingSeconds ?? 0;
   const coverage = await readCoverage(pool, Date.now());
+  const broken = await brokenTexts(pool, createTexts(loadTemplates()));
   return [
+    ...broken.map(({ companyId, locale, kind, fault: why }) =>
+      fault(
+        'texts',
+        `company ${companyId} has its own ${locale}/${kind}, and it cannot be used: ${why}; ours is sent instead`,
+      ),
+    ),
     server.number >= OLDEST_SERVER
       ? ok('database', `PostgreSQL ${server.version}${embedded ? ', embedded' : ''}`)
       : fault('database', `PostgreSQL ${server.version} is too old: 15 or newer is needed`),

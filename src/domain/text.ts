@@ -5,10 +5,10 @@
  * are parsed and tried out at creation, so that a broken one stops the start and not a message. What they may use is
  * described in `templates/README.md`.
  */
-import { Liquid, type Template } from 'liquidjs';
 import { sameServices } from './booking.ts';
 import type { Facts, Notice, NoticeKind } from './notice.ts';
 import { plainLine, plainText } from './plain.ts';
+import { createEngine, type Template } from './template.ts';
 import type { Wall } from './time.ts';
 
 export type Locale = 'ru' | 'en';
@@ -23,7 +23,14 @@ export type TextInput = {
 
 export type Text = { readonly subject: string; readonly text: string };
 
-export type Texts = { render(kind: TextKind, locale: Locale, input: TextInput): Text };
+export type Texts = {
+  /** `own` is a company's own template in place of the one that comes with us, which takes over should it fail. */
+  render(kind: TextKind, locale: Locale, input: TextInput, own?: string): Text;
+  /** What a template makes of everything filled in, and of as little as there can be. Throws, saying why, when it cannot. */
+  samples(kind: TextKind, locale: Locale, own?: string): readonly Text[];
+  /** The template that comes with us. */
+  source(kind: TextKind, locale: Locale): string;
+};
 
 export const LOCALES: readonly Locale[] = ['ru', 'en'];
 export const TEXT_KINDS: readonly TextKind[] = [
@@ -46,85 +53,101 @@ const MAX_TEXT = 1500;
 /** Services named before «и ещё 2 услуги». */
 const SERVICES_NAMED = 5;
 
-/** A template that takes longer or makes more than this is broken. */
-const RENDER_LIMIT_MS = 1000;
-const MEMORY_LIMIT = 100_000;
-const PARSE_LIMIT = 20_000;
 /** What messengers make a link of: an address, a mention, `word.com`, `слово.рф`; but not the dot of «А.Белова». */
 const LINKABLE = /[/\\@:]|www\.|\.(?:[a-z]{2,}|рф|рус|бел|ком|орг|онлайн|сайт|москва|дети)(?!\p{L})/iu;
-/** Filters that read the clock, the server's zone or chance. */
-const IMPURE_FILTERS = /^date|^sample$/;
 
-type Parsed = { readonly subject: Template[]; readonly body: Template[] };
+/** Templates of companies that are kept parsed; beyond it all are parsed anew, at some 0.5 ms each. */
+const OWN_KEPT = 1_000;
 
-/** Texts from templates named `<locale>/<kind>`; `<locale>/_name` are parts for `{% render '_name' %}`. */
-export function createTexts(templates: Readonly<Record<string, string>>): Texts {
-  const engines = { ru: createEngine('ru', templates), en: createEngine('en', templates) };
-  const parsed = new Map<string, Parsed>();
-  const render: Texts['render'] = (kind, locale, input) => {
-    const template = parsed.get(`${locale}/${kind}`);
-    if (template === undefined) throw new Error(`There is no template ${locale}/${kind}.`);
-    const scope = scopeOf(input, locale);
-    return {
-      subject: plainLine(String(engines[locale].renderSync(template.subject, scope)), MAX_SUBJECT),
-      text: plainText(String(engines[locale].renderSync(template.body, scope)), MAX_TEXT),
-    };
+/**
+ * Texts from templates named `<locale>/<kind>`; `<locale>/_name` are parts for `{% render '_name' %}`. Throws when one
+ * of them is missing or broken.
+ */
+export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
+  const engines = {
+    ru: createEngine('ru', partsOf('ru', shipped)),
+    en: createEngine('en', partsOf('en', shipped)),
+  };
+  const compiled = new Map<string, Template>();
+  const own = new Map<string, Template>();
+
+  const source: Texts['source'] = (kind, locale) => {
+    const found = shipped[`${locale}/${kind}`];
+    if (found === undefined) throw new Error('the file is missing');
+    return found;
+  };
+  const shippedTemplate = (kind: TextKind, locale: Locale) => {
+    const found = compiled.get(`${locale}/${kind}`) ?? engines[locale].compile(source(kind, locale));
+    compiled.set(`${locale}/${kind}`, found);
+    return found;
+  };
+  const ownTemplate = (locale: Locale, text: string) => {
+    const key = `${locale} ${text}`;
+    const found = own.get(key) ?? engines[locale].compile(text);
+    if (own.size >= OWN_KEPT) own.clear();
+    own.set(key, found);
+    return found;
+  };
+  const write = (template: Template, locale: Locale, input: TextInput): Text => {
+    const { subject, body } = template.render(scopeOf(input, locale));
+    return { subject: plainLine(subject, MAX_SUBJECT), text: plainText(body, MAX_TEXT) };
+  };
+
+  const texts: Texts = {
+    render(kind, locale, input, theirs) {
+      if (theirs !== undefined) {
+        try {
+          return write(ownTemplate(locale, theirs), locale, input);
+        } catch {
+          // It was tried when it was saved; a newer version may lack a variable. The client is told all the same.
+        }
+      }
+      return write(shippedTemplate(kind, locale), locale, input);
+    },
+    samples(kind, locale, theirs) {
+      const template = theirs === undefined ? shippedTemplate(kind, locale) : ownTemplate(locale, theirs);
+      return samplesOf(kind).map(sample => {
+        try {
+          return write(template, locale, sample);
+        } catch (error) {
+          throw new Error(explained(error, scopeOf(sample, locale)), { cause: error });
+        }
+      });
+    },
+    source,
   };
   for (const locale of LOCALES) {
     for (const kind of TEXT_KINDS) {
-      const name = `${locale}/${kind}`;
       try {
-        parsed.set(name, parse(engines[locale], templates[name]));
-        for (const sample of samplesOf(kind)) render(kind, locale, sample);
+        texts.samples(kind, locale);
       } catch (cause) {
-        throw new Error(`Template ${name} is broken: ${messageOf(cause)}. Fix the file and start again.`, {
-          cause,
-        });
+        const fault = `Template ${locale}/${kind} is broken: ${messageOf(cause)}`;
+        throw new Error(`${fault}. Fix the file and start again.`, { cause });
       }
     }
   }
-  return { render };
+  return texts;
 }
 
-/** The first line is the subject, the second is `---`, the rest is the text. */
-function parse(engine: Liquid, source: string | undefined): Parsed {
-  if (source === undefined) throw new Error('the file is missing');
-  const match = /^([^\r\n]+)\r?\n---\r?\n([\s\S]+)$/.exec(source);
-  const [, subject, body] = match ?? [];
-  if (subject === undefined || body === undefined) {
-    throw new Error('it needs a subject line, a line of --- and a text');
-  }
-  return { subject: engine.parse(subject), body: engine.parse(body) };
-}
-
-function createEngine(locale: Locale, templates: Readonly<Record<string, string>>): Liquid {
+function partsOf(locale: Locale, templates: Readonly<Record<string, string>>): Record<string, string> {
   const parts = Object.entries(templates)
     .filter(([name]) => name.startsWith(`${locale}/_`))
     .map(([name, source]) => [name.slice(locale.length + 1), source.trimEnd()]);
-  const engine = new Liquid({
-    templates: Object.fromEntries(parts),
-    cache: true,
-    strictVariables: true,
-    strictFilters: true,
-    ownPropertyOnly: true,
-    renderLimit: RENDER_LIMIT_MS,
-    memoryLimit: MEMORY_LIMIT,
-    parseLimit: PARSE_LIMIT,
-  });
-  for (const name of Object.keys(engine.filters)) if (IMPURE_FILTERS.test(name)) delete engine.filters[name];
-  engine.registerFilter('plural', (count: unknown, ...forms: unknown[]) =>
-    plural(locale, Number(count), forms),
-  );
-  return engine;
+  return Object.fromEntries(parts);
 }
 
-/** `{{ 2 | plural: 'услуга', 'услуги', 'услуг' }}`, in English `plural: 'service', 'services'`. */
-function plural(locale: Locale, count: number, forms: readonly unknown[]): string {
-  const expected = locale === 'ru' ? 3 : 2;
-  if (forms.length !== expected) throw new Error(`plural takes ${expected} forms, not ${forms.length}`);
-  const categories = locale === 'ru' ? ['one', 'few'] : ['one'];
-  const index = categories.indexOf(new Intl.PluralRules(locale).select(count));
-  return String(forms.at(index));
+/** Liquid's own words, and what there is where it looked for something that is not. */
+function explained(error: unknown, scope: object): string {
+  const said = messageOf(error);
+  if (!said.startsWith('undefined variable')) return said;
+  return `${said}; there are ${pathsOf(scope).join(', ')}`;
+}
+
+function pathsOf(scope: object): string[] {
+  return Object.entries(scope).flatMap(([name, value]) => {
+    const nested = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return nested ? pathsOf(value).map(path => `${name}.${path}`) : [name];
+  });
 }
 
 function scopeOf({ notice, client, company }: TextInput, locale: Locale): object {

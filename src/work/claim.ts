@@ -29,6 +29,7 @@ import {
   recordAttempts,
 } from '../store/messages.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
 import { followUp, MAX_ATTEMPTS } from './settle.ts';
 
@@ -89,6 +90,8 @@ type Scene = {
   readonly contacts: ReadonlyMap<string, Contact>;
   readonly channels: ReadonlyMap<ChannelName, Channel>;
   readonly answers: boolean;
+  /** Companies' own, by `templateKey`. */
+  readonly templates: ReadonlyMap<string, string>;
 };
 
 async function claimBatch(
@@ -101,14 +104,17 @@ async function claimBatch(
   const candidates = await findDue(db, now, limit);
   if (candidates.length === 0) return { send: [], ended: 0 };
   const companyIds = [...new Set(candidates.map(candidate => candidate.companyId))];
-  const [{ messages, bookings }, companies, contacts, sealed] = await Promise.all([
+  const [{ messages, bookings }, companies, contacts, sealed, own] = await Promise.all([
     lockCandidates(db, now, candidates),
     findCompanies(db, companyIds),
     contactsOf(db, candidates),
     findNewestSecrets(db, companyIds, 'outbound'),
+    findTemplates(db, companyIds),
   ]);
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
-  const scene: Scene = { now, bookings, companies, contacts, channels: deps.channels, answers: deps.answers };
+  const templates = new Map(own.map(template => [templateKey(template), template.source]));
+  const { channels, answers } = deps;
+  const scene: Scene = { now, bookings, companies, contacts, templates, channels, answers };
 
   const verdicts = messages.map(message => judge(scene, message));
   const hushed = verdicts.filter(verdict => verdict.do === 'hush');
@@ -276,7 +282,7 @@ function prepare(
   const company = scene.companies.get(message.companyId);
   const contact = contactOf(scene, message);
   if (company === undefined) return { message, state: 'failed', error: 'the company is unknown' };
-  const text = renderSafely(deps.texts, company, contact, notice);
+  const text = renderSafely(deps.texts, scene, company, contact, notice);
   if (text === undefined) return { message, state: 'failed', error: 'its text could not be rendered' };
   const secret = secrets.get(company.companyId);
   const outgoing: Outgoing = {
@@ -335,16 +341,20 @@ function buttonsFor(
 
 function renderSafely(
   texts: Texts,
+  { templates }: Scene,
   company: Company,
   contact: Contact | undefined,
   notice: Notice | null,
 ): { subject: string; text: string } | undefined {
   try {
-    return texts.render(notice?.kind ?? 'test', company.locale, {
+    const { companyId, locale } = company;
+    const kind = notice?.kind ?? 'test';
+    const input = {
       notice,
       client: { name: contact?.name ?? '' },
       company: { title: company.title, address: company.address, phone: company.phone },
-    });
+    };
+    return texts.render(kind, locale, input, templates.get(templateKey({ companyId, locale, kind })));
   } catch {
     return undefined;
   }

@@ -1,0 +1,76 @@
+/**
+ * Templates: Liquid with nothing in reach but what it is given. No files, no clock, no zone, and limits on time, memory
+ * and length, so that one that a salon wrote can do no more harm than say something silly.
+ */
+import { Liquid, type Template as Parsed } from 'liquidjs';
+import { inclineFirstname } from 'lvovich';
+import type { Locale } from './text.ts';
+
+export type Template = { render(scope: object): { readonly subject: string; readonly body: string } };
+
+export type Engine = {
+  /** Throws an error that says what is wrong and in which line. */
+  compile(source: string): Template;
+};
+
+/** A template that takes longer or makes more than this is broken. */
+const RENDER_LIMIT_MS = 1000;
+const MEMORY_LIMIT = 100_000;
+const PARSE_LIMIT = 20_000;
+/** Filters that read the clock, the server's zone or chance. */
+const IMPURE_FILTERS = /^date|^sample$/;
+
+/** `parts` are put in place by `{% render '_name' %}`. */
+export function createEngine(locale: Locale, parts: Readonly<Record<string, string>>): Engine {
+  const liquid = new Liquid({
+    templates: parts,
+    cache: true,
+    strictVariables: true,
+    strictFilters: true,
+    ownPropertyOnly: true,
+    renderLimit: RENDER_LIMIT_MS,
+    memoryLimit: MEMORY_LIMIT,
+    parseLimit: PARSE_LIMIT,
+  });
+  for (const name of Object.keys(liquid.filters)) if (IMPURE_FILTERS.test(name)) delete liquid.filters[name];
+  liquid.registerFilter('plural', (count: unknown, ...forms: unknown[]) =>
+    plural(locale, Number(count), forms),
+  );
+  liquid.registerFilter('in_case', (name: unknown, wanted: unknown) => inCase(locale, String(name), wanted));
+  const write = (template: Parsed[], scope: object) => String(liquid.renderSync(template, scope));
+  return {
+    compile(source) {
+      const [subject, body] = split(source).map(part => liquid.parse(part));
+      if (subject === undefined || body === undefined) throw new Error(SHAPE);
+      return { render: scope => ({ subject: write(subject, scope), body: write(body, scope) }) };
+    },
+  };
+}
+
+const SHAPE = 'it needs a subject line, a line of --- and a text';
+
+/** The first line is the subject, the second is `---`, the rest is the text. */
+function split(source: string): readonly string[] {
+  const [, subject, body] = /^([^\r\n]+)\r?\n---\r?\n([\s\S]+)$/.exec(source) ?? [];
+  if (subject === undefined || body === undefined) throw new Error(SHAPE);
+  return [subject, body];
+}
+
+/** `{{ 2 | plural: 'услуга', 'услуги', 'услуг' }}`, in English `plural: 'service', 'services'`: the categories of CLDR. */
+function plural(locale: Locale, count: number, forms: readonly unknown[]): string {
+  const expected = locale === 'ru' ? 3 : 2;
+  if (forms.length !== expected) throw new Error(`plural takes ${expected} forms, not ${forms.length}`);
+  const categories = locale === 'ru' ? ['one', 'few'] : ['one'];
+  const index = categories.indexOf(new Intl.PluralRules(locale).select(count));
+  return String(forms.at(index));
+}
+
+const CASES = ['genitive', 'dative', 'accusative', 'instrumental', 'prepositional'] as const;
+
+/** `{{ after.staff | in_case: 'dative' }}`: «к Ольге». Only Russian has cases; a name it does not know stays as it is. */
+function inCase(locale: Locale, name: string, wanted: unknown): string {
+  const known = CASES.find(each => each === wanted);
+  if (known === undefined) throw new Error(`in_case takes one of ${CASES.join(', ')}`);
+  if (locale !== 'ru' || !/^\p{Script=Cyrillic}+$/u.test(name)) return name;
+  return inclineFirstname(name, known) || name;
+}

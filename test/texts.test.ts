@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { createTexts } from '../src/domain/text.ts';
+import { loadTemplates } from '../src/templates.ts';
+import { brokenTexts, listTexts, resetText, setText, tryTexts } from '../src/texts.ts';
+import { createPipeline, type Pipeline, recordBody } from './work/pipeline.ts';
+
+const texts = createTexts(loadTemplates());
+const BOOKED = { companyId: 1, locale: 'ru', kind: 'booked' } as const;
+const OWN =
+  "Ждём: {{ after.time }}\n---\n{{ client.name }}, мастер {{ after.staff | in_case: 'genitive' }} ждёт вас.\n";
+
+let pipeline: Pipeline;
+const deps = () => ({ pool: pipeline.pool, texts, actor: 'command' as const });
+before(async () => {
+  pipeline = await createPipeline();
+  await pipeline.addCompany({ companyId: 1 });
+  await pipeline.addCompany({ companyId: 2 });
+});
+after(() => pipeline.close());
+
+/** The text of the notice that a new booking gets. */
+async function said(companyId: number, id: number): Promise<string | undefined> {
+  const body = recordBody({ id, companyId, at: pipeline.now });
+  await pipeline.receive(companyId, [{ body, receivedAt: pipeline.now }]);
+  await pipeline.settle();
+  return pipeline.sent.find(({ recordId }) => recordId === id)?.text;
+}
+
+test('a company’s own text is what its clients read, from the next message on; others keep ours', async () => {
+  const tried = await setText(deps(), BOOKED, OWN);
+  assert.equal(tried.samples.length, 2);
+  assert.equal(await said(1, 11), 'Анна, мастер Ольги ждёт вас.');
+  assert.match((await said(2, 12)) ?? '', /вы записаны/);
+  const mine = (await listTexts(deps(), 1)).filter(({ own }) => own);
+  assert.deepEqual(mine, [{ ...BOOKED, own: true, source: OWN }]);
+  await resetText(deps(), BOOKED);
+  assert.match((await said(1, 13)) ?? '', /вы записаны/);
+  await assert.rejects(resetText(deps(), BOOKED), /has no text ru\/booked of its own/);
+});
+
+test('what is wrong with a text is said before it is kept: the line, and what there is', async () => {
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ['Тема\n---\n{{ after.whem }}', /undefined variable: after\.whem.*there are client\.name.*after\.when/s],
+    ['Тема\n---\n{{ client.phone }}', /undefined variable: client\.phone/],
+    ['Тема\n---\n{% if %}', /.+/],
+    ['Тема без черты', /subject line, a line of ---/],
+    ["Тема\n---\n{{ 'now' | date: '%H' }}", /undefined filter: date/],
+    ["Тема\n---\n{{ after.staff | in_case: 'vocative' }}", /in_case takes one of genitive/],
+    ['Тема\n---\n{% for i in (1..1000000) %}{{ i }}{% endfor %}', /limit/],
+    ["Тема\n---\n{% render '/etc/passwd' %}", /.+/],
+    [`Тема\n---\n${'я'.repeat(30_000)}`, /limit/],
+  ];
+  for (const [source, why] of cases) {
+    await assert.rejects(setText(deps(), BOOKED, source), error => {
+      assert.match(error instanceof Error ? error.message : '', /^the text ru\/booked is refused: /);
+      assert.match(error instanceof Error ? error.message : '', why, source.slice(0, 60));
+      return true;
+    });
+  }
+  assert.deepEqual(
+    (await listTexts(deps(), 1)).filter(({ own }) => own),
+    [],
+  );
+  await assert.rejects(setText(deps(), { ...BOOKED, companyId: 9 }, OWN), /9/);
+});
+
+test('a text that broke since it was kept gives way to ours, and is found', async () => {
+  await pipeline.pool.query(
+    `INSERT INTO templates (company_id, locale, kind, source) VALUES (2, 'ru', 'booked', $1)`,
+    ['Тема\n---\n{{ after.gone }}'],
+  );
+  assert.match((await said(2, 14)) ?? '', /вы записаны/);
+  const broken = await brokenTexts(pipeline.pool, texts);
+  assert.deepEqual(
+    broken.map(({ companyId, locale, kind }) => [companyId, locale, kind]),
+    [[2, 'ru', 'booked']],
+  );
+  assert.match(broken[0]?.fault ?? '', /after\.gone/);
+});
+
+test('every text that comes with us renders its samples in both languages', () => {
+  const tried = tryTexts(
+    texts,
+    (['ru', 'en'] as const).flatMap(locale =>
+      (['booked', 'cancelled', 'test'] as const).map(kind => ({
+        ...{ companyId: 0, locale, kind, own: false },
+        source: texts.source(kind, locale),
+      })),
+    ),
+  );
+  for (const { samples, fault } of tried) {
+    assert.equal(fault, undefined);
+    assert.equal(samples.length, 2);
+    for (const { subject, text } of samples) assert.ok(subject !== '' && text !== '');
+  }
+});
