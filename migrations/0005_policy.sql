@@ -1,4 +1,6 @@
 -- Policies: what a salon wants said, to whom and when; and messages that are planned ahead of their moment.
+-- An older version reads companies.settle_ms:
+-- needs: stop
 
 -- What a salon wrote, in its own words; what it left out is as `src/domain/policy.ts` has it. The highest version holds.
 CREATE TABLE policies (

@@ -1,6 +1,8 @@
 -- What came is kept as the JSON text it was; `payload` is that text read as JSONB, worked out when somebody asks.
 -- Turning 1.5 KB into JSONB was more than half of what an insert costs the database, and only people look at it.
 -- `body` is never null, and so `payload` is not. Declared, the server would work it out at each insert to check it.
+-- An older version writes webhook_events.payload:
+-- needs: stop
 
 ALTER TABLE webhook_events RENAME payload TO body;
 ALTER TABLE webhook_events ALTER body TYPE json USING body::text::json;

@@ -289,6 +289,7 @@ CREATE TABLE messages (
 CREATE TABLE migrations (
   name text NOT NULL,
   applied_at timestamp with time zone DEFAULT now() NOT NULL,
+  needs_stop boolean DEFAULT false NOT NULL,
   CONSTRAINT migrations_pkey PRIMARY KEY (name)
 );
 

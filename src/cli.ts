@@ -334,6 +334,7 @@ program.command('stats').description('counts by state').addOption(json()).action
 program
   .command('migrate')
   .description('bring the database up to this version')
+  .option('--insist', 'also where older processes do not survive it: those that run stop by themselves')
   .addOption(json())
   .action(runCommand(migrateCommand));
 program

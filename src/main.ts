@@ -31,6 +31,7 @@ import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createListener, type Listener } from './work/listen.ts';
 import { createProcessor, type Processor } from './work/process.ts';
 import { createReconciler, type Reconciler } from './work/reconcile.ts';
+import { createSuccession } from './work/succession.ts';
 import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
 
@@ -62,11 +63,13 @@ export type ServiceOptions = {
   readonly console?: Channel;
   /** The platform's API as a company's tokens open it; that of the configuration unless given. */
   readonly apiOf?: ApiAccess['findApi'];
+  /** Called when a newer version has left this process behind: it must stop. Nobody looks unless given. */
+  readonly onOutgrown?: (reason: string) => void;
 };
 
 export async function startService(
   config: Config,
-  { log, console, apiOf: givenApi }: ServiceOptions,
+  { log, console, apiOf: givenApi, onOutgrown }: ServiceOptions,
 ): Promise<Service> {
   const metrics = createMetrics();
   const opened = await open(config, log);
@@ -126,6 +129,7 @@ export async function startService(
   const upkeep: Upkeep | undefined = has('upkeep')
     ? createUpkeep({ pool, log, metrics, now, keep: keepOf(config) })
     : undefined;
+  const succession = onOutgrown && createSuccession({ pool, log, metrics, onOutgrown });
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, access, onAppended: () => processor?.wake() })
     : undefined;
@@ -156,6 +160,7 @@ export async function startService(
       await processor?.stop();
       await dispatcher?.stop();
       await upkeep?.stop();
+      await succession?.stop();
       await closeChannels(channels);
       await closeServer(admin);
       await access.close();
@@ -180,6 +185,7 @@ export async function startService(
   listener?.start();
   actor?.start();
   upkeep?.start();
+  succession?.start();
   return {
     publicPort: portOf(receiver?.app),
     adminPort: portOf(admin) ?? config.ADMIN_PORT,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Config } from './config.ts';
 import { type Log, PlainError } from './log.ts';
 import { startEmbedded } from './store/embedded.ts';
-import { migrate } from './store/migrate.ts';
+import { migrate, SERVING } from './store/migrate.ts';
 import { createPool, type Pool, troubleOf } from './store/pool.ts';
 import { readSetting, settleSetting } from './store/settings.ts';
 import { createVault, fingerprintOf, type Vault } from './vault.ts';
@@ -24,7 +24,18 @@ const POOL_MAX = 16;
 /** Generous: one statement of a batch takes some 50 ms, a view of a large table a second. */
 const STATEMENT_TIMEOUT_MS = 30_000;
 
-export async function open(config: Config, log: Log, name = 'otklik'): Promise<Opened> {
+export type OpenOptions = {
+  /** The name of its connections; that of a process that serves unless given. */
+  readonly name?: string;
+  /** Apply also migrations that older processes do not survive, though some run. */
+  readonly insist?: boolean;
+};
+
+export async function open(
+  config: Config,
+  log: Log,
+  { name = SERVING, insist = false }: OpenOptions = {},
+): Promise<Opened> {
   const database = await openDatabase(config, log);
   const { url } = database;
   const pool = createPool(url, { max: POOL_MAX, name, statementTimeoutMs: STATEMENT_TIMEOUT_MS });
@@ -33,7 +44,8 @@ export async function open(config: Config, log: Log, name = 'otklik'): Promise<O
     await database.stop();
   };
   try {
-    const { applied } = await migrate(url);
+    const { applied, refused } = await migrate(url, { insist });
+    if (refused !== undefined) throw new PlainError(refused);
     const vault = await openVault(pool, await masterKey(config), config.OTKLIK_KEY_OLD);
     return { url, pool, vault, embedded: config.DATABASE_URL === undefined, applied, close };
   } catch (error) {

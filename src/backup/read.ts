@@ -114,11 +114,13 @@ export type RestoreRequest = {
 };
 
 /** All or nothing. Throws a `PlainError` when the database is not empty. Returns the migrations applied on top. */
-export async function restoreBackup(request: RestoreRequest): Promise<{ readonly applied: string[] }> {
+export async function restoreBackup(
+  request: RestoreRequest,
+): Promise<{ readonly applied: readonly string[] }> {
   return { applied: await inOneTransaction(request.url, client => fill(client, request)) };
 }
 
-async function fill(client: CopyClient, request: RestoreRequest): Promise<string[]> {
+async function fill(client: CopyClient, request: RestoreRequest): Promise<readonly string[]> {
   const { manifest, directory, keys } = request.backup;
   const reason = await whyNotFresh(client);
   if (reason !== undefined) {
@@ -139,7 +141,8 @@ async function fill(client: CopyClient, request: RestoreRequest): Promise<string
     if (rows() !== table.rows) throw new PlainError(`${name}: ${rows()} rows instead of ${table.rows}`);
   }
   await raiseSequences(client);
-  const applied = await applyMigrations(client);
+  // The database was found free of rows and of services.
+  const { applied } = await applyMigrations(client, { insist: true });
   await dropOwnership(client);
   if (request.quietUntil !== undefined) await hush(client, request.quietUntil);
   return applied;

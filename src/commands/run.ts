@@ -32,8 +32,12 @@ function tell(error: unknown): void {
 }
 
 /** A command's own store: opened quietly, closed whatever happens. */
-export async function withStore<T>({ config }: Context, work: (opened: Opened) => Promise<T>): Promise<T> {
-  const opened = await open(config, createLog('silent'), 'otklik command');
+export async function withStore<T>(
+  { config }: Context,
+  work: (opened: Opened) => Promise<T>,
+  { insist = false }: { readonly insist?: boolean } = {},
+): Promise<T> {
+  const opened = await open(config, createLog('silent'), { name: 'otklik command', insist });
   try {
     return await work(opened);
   } finally {

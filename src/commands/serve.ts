@@ -1,17 +1,15 @@
 /** `serve` and `migrate`. */
+import { PlainError } from '../log.ts';
 import { startService } from '../main.ts';
+import type { Opened } from '../open.ts';
 import { createSupervisor } from '../supervisor.ts';
 import { type Context, print, withStore } from './run.ts';
 
 export async function serve({ config, log }: Context): Promise<void> {
   const supervisor = createSupervisor(process.env, log);
-  const service = await startService(config, { log });
-  const stopped = stopOnSignal(async () => {
-    supervisor.stopping();
-    log.info({}, 'stopping: finishing what is under way');
-    await service.stop();
-    log.info({}, 'stopped');
-  });
+  const end = Promise.withResolvers<string | undefined>();
+  const service = await startService(config, { log, onOutgrown: end.resolve });
+  onSignal(() => end.resolve(undefined));
   if (service.opened.applied.length > 0)
     log.info({ count: service.opened.applied.length }, 'database migrated');
   if (service.newAdminToken !== undefined) {
@@ -21,26 +19,35 @@ export async function serve({ config, log }: Context): Promise<void> {
     log.info({ role: 'receive', port: service.publicPort }, 'ready for webhooks');
   log.info({ role: config.ROLES.join(','), port: service.adminPort }, 'ready');
   supervisor.ready();
-  await stopped;
+
+  const outgrown = await end.promise;
+  supervisor.stopping();
+  log.info({}, 'stopping: finishing what is under way');
+  await service.stop();
+  log.info({}, 'stopped');
+  if (outgrown !== undefined) throw new PlainError(outgrown);
 }
 
-/** Resolves when a signal has come and `stop` has run. A second signal ends the process at once. */
-function stopOnSignal(stop: () => Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let stopping = false;
-    const onSignal = () => {
-      if (stopping) process.exit(1);
-      stopping = true;
-      stop().then(resolve, reject);
-    };
-    process.on('SIGINT', onSignal);
-    process.on('SIGTERM', onSignal);
-  });
+/** Asks for an orderly end. A second signal ends the process at once. */
+function onSignal(end: () => void): void {
+  let asked = false;
+  const hear = () => {
+    if (asked) process.exit(1);
+    asked = true;
+    end();
+  };
+  process.on('SIGINT', hear);
+  process.on('SIGTERM', hear);
 }
 
-export async function migrateCommand(context: Context, options: { json?: boolean }): Promise<void> {
-  await withStore(context, async ({ applied }) => {
+export async function migrateCommand(
+  context: Context,
+  options: { json?: boolean; insist?: boolean },
+): Promise<void> {
+  const { insist = false } = options;
+  const tell = async ({ applied }: Opened) => {
     const text = applied.length === 0 ? 'The database is up to date.' : `Applied: ${applied.join(', ')}`;
     print(options, { applied }, text);
-  });
+  };
+  await withStore(context, tell, { insist });
 }

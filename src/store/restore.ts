@@ -31,7 +31,7 @@ export async function whyNotFresh(client: CopyClient): Promise<string | undefine
 export async function makeSchema(client: CopyClient, migrations: readonly string[]): Promise<void> {
   const old = await listTables(client);
   if (old.length > 0) await client.query(`DROP TABLE ${names(old)}`);
-  await applyMigrations(client, migrations);
+  await applyMigrations(client, { only: migrations });
   const made = (await listTables(client)).filter(table => table.name !== 'migrations');
   await client.query(`TRUNCATE ${names(made)}`);
 }

@@ -49,7 +49,7 @@ const write = (options: { secret?: BackupSecret; url?: string } = {}): Promise<M
   });
 const verify = (secret: BackupSecret = SECRET): Promise<Verified> =>
   verifyBackup({ directory, secretFor: async () => secret, databaseKey: source.vault.fingerprint });
-const restore = async (quietUntil?: number): Promise<string[]> =>
+const restore = async (quietUntil?: number): Promise<readonly string[]> =>
   (await restoreBackup({ url: target.url, backup: await verify(), quietUntil })).applied;
 
 async function receive(pipeline: Pipeline, ...bodies: string[]): Promise<void> {
@@ -262,7 +262,7 @@ test('a backup of an older version is brought up to this one; one of a newer is 
   const old = await testDatabase();
   const [first = '', ...later] = await knownMigrations();
   await old.pool.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
-  await inOneTransaction(old.url, client => applyMigrations(client, [first]));
+  await inOneTransaction(old.url, client => applyMigrations(client, { only: [first] }));
   await old.pool.query(
     "INSERT INTO companies (company_id, title, zone) VALUES (5, 'Салон', 'Europe/Moscow')",
   );
