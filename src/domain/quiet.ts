@@ -1,0 +1,31 @@
+/** Quiet hours: the part of a day, by the salon's clock, in which a client is left in peace. */
+import type { Category, Policy } from './policy.ts';
+import { type EpochMs, instantOf, shiftDays, wallOf } from './time.ts';
+
+/** When a message that would leave at `moment` may leave: then, at the end of the quiet hours, or (null) not at all. */
+export function afterQuiet(
+  policy: Policy,
+  category: Category,
+  moment: EpochMs,
+  zone: string,
+): EpochMs | null {
+  const rule = policy.quietHours[category];
+  if (rule === 'send') return moment;
+  const end = quietUntil(policy, moment, zone);
+  if (end === null) return moment;
+  return rule === 'drop' ? null : end;
+}
+
+/** The end of the quiet hours that `moment` lies in, or null. They begin at `from` and end before `to`. */
+export function quietUntil(policy: Policy, moment: EpochMs, zone: string): EpochMs | null {
+  const { from, to } = policy.quietHours;
+  const wall = wallOf(moment, zone);
+  const time = wall.slice(11, 16);
+  const overnight = from > to;
+  const inside = overnight ? time >= from || time < to : time >= from && time < to;
+  if (!inside) return null;
+  const day = overnight && time >= from ? shiftDays(wall, 1) : wall;
+  const end = instantOf(`${day.slice(0, 10)}T${to}:00`, zone);
+  // In the hour that a change of clocks repeats, the end by the clock's first reading may be over already.
+  return end > moment ? end : null;
+}
