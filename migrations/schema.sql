@@ -278,10 +278,15 @@ CREATE TABLE messages (
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   updated_at timestamp with time zone DEFAULT now() NOT NULL,
   sent_at timestamp with time zone,
+  rule text,
+  planned_for timestamp with time zone,
+  visit_at timestamp with time zone,
+  visit jsonb,
   CONSTRAINT messages_pkey PRIMARY KEY (company_id, id),
   CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
   CONSTRAINT messages_check1 CHECK (((purpose <> 'notice'::text) OR (record_id IS NOT NULL))),
-  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text]))),
+  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text])) = (rule IS NULL)) AND ((rule IS NULL) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
+  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
   CONSTRAINT messages_state_check CHECK ((state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'failed'::text, 'dead'::text, 'unknown'::text, 'superseded'::text, 'expired'::text, 'cancelled'::text]))),
   CONSTRAINT messages_step_check CHECK ((step > 0))
 );
@@ -306,6 +311,8 @@ CREATE TABLE people (
   refuses_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   deleted boolean DEFAULT false NOT NULL,
   deleted_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  newsletter boolean DEFAULT false NOT NULL,
+  newsletter_version timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   CONSTRAINT people_pkey PRIMARY KEY (company_id, client_id)
 ) WITH (fillfactor=80);
 
@@ -319,6 +326,15 @@ CREATE TABLE policies (
   CONSTRAINT policies_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
   CONSTRAINT policies_document_check CHECK ((jsonb_typeof(document) = 'object'::text)),
   CONSTRAINT policies_version_check CHECK ((version > 0))
+);
+
+CREATE TABLE replans (
+  company_id integer NOT NULL,
+  after_client bigint DEFAULT 0 NOT NULL,
+  ready_xid xid8,
+  requested_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT replans_pkey PRIMARY KEY (company_id),
+  CONSTRAINT replans_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE
 );
 
 CREATE TABLE rereads (
@@ -430,8 +446,10 @@ CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHER
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
+CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient) WHERE (rule IS NOT NULL);
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
+CREATE UNIQUE INDEX messages_planned_once ON public.messages USING btree (company_id, record_id, rule, recipient, visit_at) WHERE ((rule IS NOT NULL) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE INDEX messages_sending ON public.messages USING btree (leased_until) WHERE (state = 'sending'::text);
 CREATE INDEX rereads_due ON public.rereads USING btree (due_at);
 CREATE INDEX sweeps_due ON public.sweeps USING btree (due_at);

@@ -18,6 +18,7 @@ import {
   setReading,
   settleKey,
 } from './store/companies.ts';
+import { requestReplan } from './store/plans.ts';
 import { type Db, type Pool, transaction } from './store/pool.ts';
 import { forgetSweeps, hastenSweeps } from './store/sweeps.ts';
 import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
@@ -196,6 +197,7 @@ export async function resume({ pool, actor }: OperatorDeps, companyId: number): 
     const { stopped } = await requireCompany(db, companyId);
     if (!stopped) return false;
     await resumeCompany(db, companyId);
+    await requestReplan(db, companyId);
     await audit(db, { actor, action: 'company.resume', companyId });
     return true;
   });

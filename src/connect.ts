@@ -20,6 +20,7 @@ import {
   updateCompany,
   writeStanding,
 } from './store/companies.ts';
+import { requestReplan } from './store/plans.ts';
 import { type Pool, transaction } from './store/pool.ts';
 import type { Vault } from './vault.ts';
 import type { Marketplace } from './yclients/marketplace.ts';
@@ -116,7 +117,10 @@ function open({ pool, brand }: ConnectorDeps, { salonId, salonName }: Salon): Pr
         botApiPrefix: null,
         signatureRequired: false,
       });
-    } else if (!isWorking(standing)) await resumeCompany(db, salonId);
+    } else if (!isWorking(standing)) {
+      await resumeCompany(db, salonId);
+      await requestReplan(db, salonId);
+    }
     await audit(db, { actor: 'marketplace', action: 'company.connect', companyId: salonId });
     return standing;
   });

@@ -31,6 +31,7 @@ import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createListener, type Listener } from './work/listen.ts';
 import { createProcessor, type Processor } from './work/process.ts';
 import { createReconciler, type Reconciler } from './work/reconcile.ts';
+import { createReplanner, type Replanner } from './work/replan.ts';
 import { createSuccession } from './work/succession.ts';
 import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
@@ -108,6 +109,9 @@ export async function startService(
   const processor: Processor | undefined = has('process')
     ? createProcessor({ pool: work, log, metrics, now, random, vault, onNotices: () => dispatcher?.wake() })
     : undefined;
+  const replanner: Replanner | undefined = has('process')
+    ? createReplanner({ pool: work, log, metrics, now })
+    : undefined;
   const reconciler: Reconciler | undefined = has('reconcile')
     ? createReconciler({
         ...{ pool: work, log, metrics, now, random },
@@ -158,6 +162,7 @@ export async function startService(
       await ear?.close();
       await reconciler?.stop();
       await processor?.stop();
+      await replanner?.stop();
       await dispatcher?.stop();
       await upkeep?.stop();
       await succession?.stop();
@@ -180,6 +185,7 @@ export async function startService(
     throw error;
   }
   processor?.start();
+  replanner?.start();
   dispatcher?.start();
   reconciler?.start();
   listener?.start();

@@ -5,6 +5,7 @@ import { checkPolicy, type PolicyFault } from './domain/policy-document.ts';
 import type { EpochMs } from './domain/time.ts';
 import { PlainError } from './log.ts';
 import { audit, lockStanding } from './store/companies.ts';
+import { requestReplan } from './store/plans.ts';
 import { appendPolicy, listPolicies } from './store/policies.ts';
 import { type Db, type Pool, transaction } from './store/pool.ts';
 
@@ -51,6 +52,7 @@ export async function setPolicy(
     await lockStanding(db, companyId);
     await requireCompany(db, companyId);
     const version = await appendPolicy(db, { companyId, document, actor });
+    await requestReplan(db, companyId);
     await audit(db, { actor, action: 'policy.set', companyId, subject: `version ${version}` });
     return showPolicy(db, companyId);
   });

@@ -1,5 +1,6 @@
 /** A channel carries one message to one address. Each lives in its own file beside this one. */
-import type { Notice } from '../domain/notice.ts';
+import type { Facts, Notice } from '../domain/notice.ts';
+import type { PlannedPurpose } from '../domain/plan.ts';
 
 export type ChannelName = 'console' | 'telegram' | 'email' | 'webhook';
 
@@ -17,7 +18,7 @@ export type Outgoing = {
   readonly companyId: number;
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test';
+  readonly purpose: 'notice' | 'test' | PlannedPurpose;
   /** Chat id, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;
@@ -37,6 +38,8 @@ export type Outgoing = {
     /** Takes a POST without any question: RFC 8058. */
     readonly stop: string;
   };
+  /** Of a planned message: the records of the visit. */
+  readonly visit: readonly (Facts & { readonly recordId: number })[] | null;
   /** The company's own signing secret, where the channel signs (webhook). */
   readonly secret?: string;
   /** 1 for the first try. */

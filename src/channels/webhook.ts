@@ -4,11 +4,12 @@
  *
  *     {
  *       "id": "019…",                 the message's UUID, also in the header webhook-id; the same on every attempt
- *       "type": "notice.booked",      notice.<kind>, or "test"
+ *       "type": "notice.booked",      notice.<kind>, "reminder", "review", "no_show", "rebook" or "test"
  *       "companyId": 4564, "recordId": 1 | null, "attempt": 1,
  *       "recipient": { "clientId": 1 | null, "name": "…", "phone": "…", "email": "…" },
  *       "subject": "…", "text": "…",
  *       "before": Facts | null, "after": Facts | null      what the client last heard, and what is true now
+ *       "visit": [{ "recordId": 1, …Facts }]              in a message about a visit only: its records
  *     }
  *
  * Signed is `<webhook-id>.<webhook-timestamp>.<body>`, HMAC-SHA256 (github.com/standard-webhooks/standard-webhooks,
@@ -65,10 +66,11 @@ function readUrl(address: string): URL | null {
   return url;
 }
 
-function bodyOf({ id, companyId, recordId, recipient, notice, subject, text, attempt }: Outgoing): object {
+function bodyOf(message: Outgoing): object {
+  const { id, companyId, recordId, purpose, recipient, notice, visit, subject, text, attempt } = message;
   return {
     id,
-    type: notice === null ? 'test' : `notice.${notice.kind}`,
+    type: notice === null ? purpose : `notice.${notice.kind}`,
     companyId,
     recordId,
     attempt,
@@ -77,6 +79,7 @@ function bodyOf({ id, companyId, recordId, recipient, notice, subject, text, att
     text,
     before: notice?.before ?? null,
     after: notice?.after ?? null,
+    ...(visit === null ? {} : { visit }),
   };
 }
 

@@ -14,7 +14,7 @@ import { parseFaults } from '../simulator/faults.ts';
 import type { ToldMessage } from '../simulator/live-view.ts';
 import { parseServiceState } from '../simulator/verdict.ts';
 import { countOpenEvents } from '../store/inbox.ts';
-import { countOpenMessages } from '../store/messages.ts';
+import { countOpenNotices } from '../store/messages.ts';
 import { listToldNotices, summariseBookings } from '../store/views.ts';
 import type { Context } from './run.ts';
 
@@ -97,7 +97,7 @@ function demoService(
     },
     async drained(signal) {
       while (!signal.aborted) {
-        if ((await countOpenEvents(pool)) === 0 && (await countOpenMessages(pool)) === 0) return;
+        if ((await countOpenEvents(pool)) === 0 && (await countOpenNotices(pool)) === 0) return;
         await pause(POLL_MS, undefined, { signal }).catch(() => undefined);
       }
     },

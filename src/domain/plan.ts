@@ -78,6 +78,26 @@ export function lookBackMs({ afterVisit }: Policy): number {
   return Math.max(reviewMs ?? 0, noShowMs ?? 0, rebookMs ?? 0) + AFTER_VISIT_USE_MS + 2 * DAY_MS;
 }
 
+/** Whether the policy plans anything at all. */
+export function plansAhead({ reminders, afterVisit }: Policy): boolean {
+  return reminders.at.length > 0 || Object.values(afterVisit).some(delay => delay !== null);
+}
+
+const PLANNED_BY = [
+  'startsLocal',
+  'durationSeconds',
+  'visitId',
+  'clientId',
+  'attendance',
+  'deleted',
+  'createdAt',
+] as const;
+
+/** Whether a booking has changed in something that its client's plan looks at. */
+export function concernsPlan(before: Booking | null, after: Booking): boolean {
+  return before === null || PLANNED_BY.some(name => before.fields[name] !== after.fields[name]);
+}
+
 export function plan(input: PlanInput): Plan {
   const visits = visitsOf(input.bookings, input.zone);
   const candidates = visits.flatMap(visit => [

@@ -17,7 +17,7 @@ export function afterQuiet(
 }
 
 /** The end of the quiet hours that `moment` lies in, or null. They begin at `from` and end before `to`. */
-export function quietUntil(policy: Policy, moment: EpochMs, zone: string): EpochMs | null {
+function quietUntil(policy: Policy, moment: EpochMs, zone: string): EpochMs | null {
   const { from, to } = policy.quietHours;
   const wall = wallOf(moment, zone);
   const time = wall.slice(11, 16);

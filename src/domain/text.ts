@@ -8,15 +8,19 @@
 import { sameServices } from './booking.ts';
 import type { Facts, Notice, NoticeKind } from './notice.ts';
 import { plainLine, plainText } from './plain.ts';
+import type { PlannedPurpose } from './plan.ts';
+import { NOTICE_KINDS } from './policy.ts';
 import { createEngine, type Template } from './template.ts';
 import type { Wall } from './time.ts';
 
 export type Locale = 'ru' | 'en';
-export type TextKind = NoticeKind | 'test';
+export type TextKind = NoticeKind | PlannedPurpose | 'test';
 
 export type TextInput = {
-  /** What is told; null only for a test. */
+  /** The change that is told. */
   readonly notice: Notice | null;
+  /** The visit that is spoken of, as one. Both are null for a test. */
+  readonly visit: Facts | null;
   readonly client: { readonly name: string };
   readonly company: { readonly title: string; readonly address: string; readonly phone: string };
 };
@@ -41,6 +45,10 @@ export const TEXT_KINDS: readonly TextKind[] = [
   'changed',
   'cancelled',
   'restored',
+  'reminder',
+  'review',
+  'no_show',
+  'rebook',
   'test',
 ];
 
@@ -150,7 +158,7 @@ function pathsOf(scope: object): string[] {
   });
 }
 
-function scopeOf({ notice, client, company }: TextInput, locale: Locale): object {
+function scopeOf({ notice, visit, client, company }: TextInput, locale: Locale): object {
   const withYear =
     notice?.before != null && yearOf(notice.before.startsLocal) !== yearOf(notice.after.startsLocal);
   return {
@@ -163,6 +171,8 @@ function scopeOf({ notice, client, company }: TextInput, locale: Locale): object
     before: notice && viewOf(notice.before ?? notice.after, locale, withYear),
     after: notice && viewOf(notice.after, locale, withYear),
     changes: changesOf(notice),
+    // Absent rather than null: a text about a change that names it is a mistake.
+    ...(visit === null ? {} : { visit: viewOf(visit, locale, false) }),
   };
 }
 
@@ -266,11 +276,36 @@ function samplesOf(kind: TextKind): TextInput[] {
   const company = { title: 'G', address: 'H', phone: 'I' };
   const nowhere = { title: '', address: '', phone: '' };
   if (kind === 'test') {
-    return [company, nowhere].map(place => ({ notice: null, client: { name: '' }, company: place }));
+    return [company, nowhere].map(place => ({
+      notice: null,
+      visit: null,
+      client: { name: '' },
+      company: place,
+    }));
+  }
+  if (!isNoticeKind(kind)) {
+    return [
+      { notice: null, visit: full, client: { name: 'J' }, company },
+      { notice: null, visit: bare, client: { name: '' }, company: nowhere },
+    ];
   }
   const first = kind === 'booked';
   return [
-    { notice: { kind, before: first ? null : bare, after: full }, client: { name: 'J' }, company },
-    { notice: { kind, before: first ? null : full, after: bare }, client: { name: '' }, company: nowhere },
+    {
+      notice: { kind, before: first ? null : bare, after: full },
+      visit: null,
+      client: { name: 'J' },
+      company,
+    },
+    {
+      notice: { kind, before: first ? null : full, after: bare },
+      visit: null,
+      client: { name: '' },
+      company: nowhere,
+    },
   ];
+}
+
+function isNoticeKind(kind: TextKind): kind is NoticeKind {
+  return NOTICE_KINDS.some(known => known === kind);
 }

@@ -83,6 +83,26 @@ export async function findBookings(db: Db, keys: readonly BookingKey[]): Promise
   );
 }
 
+/** What these clients have booked from `since` on, without a lock. Index: bookings_of_client. */
+export async function findClientBookings(
+  db: Db,
+  clients: readonly { readonly companyId: number; readonly clientId: number }[],
+  since: EpochMs,
+): Promise<StoredBooking[]> {
+  const { rows } = await db.query<Row>({
+    name: 'find_client_bookings',
+    text: `SELECT ${COLUMNS} FROM bookings
+      WHERE (company_id, client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[])) AND starts_at > $3
+      ORDER BY starts_at, record_id`,
+    values: [
+      int4Array(clients.map(client => client.companyId)),
+      int8Array(clients.map(client => client.clientId)),
+      new Date(since).toISOString(),
+    ],
+  });
+  return rows.map(stored);
+}
+
 /** Bookings of these days (wall clock, both included) that are not among `seen` and not known to be deleted. */
 export async function findUnseen(
   db: Db,

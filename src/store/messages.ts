@@ -1,6 +1,7 @@
 /** The outbox, `messages`: everything that goes out, and every try. One function is one statement, none for nothing. */
 import type { ChannelName } from '../channels/channel.ts';
 import type { Facts, NoticeKind } from '../domain/notice.ts';
+import type { Covered, PlannedPurpose } from '../domain/plan.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array, int8Array, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
@@ -109,6 +110,11 @@ export async function insertTestMessage(
 
 export type Candidate = MessageKey & { readonly recordId: number | null; readonly recipient: string };
 
+export type MessagePurpose = 'notice' | 'test' | PlannedPurpose;
+
+/** A record of a visit as a planned message speaks of it. */
+export type SaidRecord = Covered & Facts;
+
 /** Messages due, and those whose sender's lease ran out, oldest first. Nothing is locked yet. */
 export async function findDue(db: Db, now: EpochMs, limit: number): Promise<Candidate[]> {
   const { rows } = await db.query<Candidate>({
@@ -127,7 +133,7 @@ export async function findDue(db: Db, now: EpochMs, limit: number): Promise<Cand
 /** A message as a claim or a settlement needs it. */
 export type OpenMessage = MessageKey & {
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test';
+  readonly purpose: MessagePurpose;
   readonly recipient: string;
   readonly step: number;
   readonly state: 'due' | 'sending';
@@ -137,10 +143,16 @@ export type OpenMessage = MessageKey & {
   readonly channel: ChannelName | null;
   readonly before: Facts | null;
   readonly after: Facts | null;
+  /** Of a planned message. */
+  readonly rule: string | null;
+  readonly plannedFor: EpochMs | null;
+  /** What it covers; from its first claim on with what is said of it. */
+  readonly visit: readonly (Covered & Partial<Facts>)[] | null;
 };
 
 const OPEN_COLUMNS = `company_id AS "companyId", id, record_id AS "recordId", purpose, recipient, step, state, attempts,
-  uncertain, kind, channel, told_before AS before, told_after AS after`;
+  uncertain, kind, channel, told_before AS before, told_after AS after, rule,
+  planned_for AS "plannedFor", visit`;
 
 /** Locks candidates that are still due, or still abandoned; those another process holds are left out. */
 export async function lockDue(db: Db, now: EpochMs, keys: readonly MessageKey[]): Promise<OpenMessage[]> {
@@ -168,9 +180,12 @@ export type Contact = {
   readonly phone: string;
   readonly email: string;
   readonly refuses: boolean;
+  readonly wantsAdvertising: boolean;
   readonly addresses: { readonly [channel: string]: string };
   /** Channels on which they said that they want no messages about their visits. */
   readonly refusedOn: readonly string[];
+  /** The same of advertising. */
+  readonly refusedAdvertisingOn: readonly string[];
 };
 
 export async function findContacts(
@@ -182,15 +197,19 @@ export async function findContacts(
     name: 'find_contacts',
     text: `
       SELECT p.company_id AS "companyId", p.client_id AS "clientId", p.name, p.phone, p.email,
-        p.refuses OR p.deleted AS refuses,
-        coalesce(w.addresses, '{}') AS addresses, coalesce(w.refused_on, '{}') AS "refusedOn"
+        p.refuses OR p.deleted AS refuses, p.newsletter AS "wantsAdvertising",
+        coalesce(w.addresses, '{}') AS addresses, coalesce(w.refused_on, '{}') AS "refusedOn",
+        coalesce(w.refused_advertising_on, '{}') AS "refusedAdvertisingOn"
       FROM people p CROSS JOIN LATERAL (
         SELECT jsonb_object_agg(a.channel, a.address) AS addresses,
-          array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on
+          array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on,
+          array_agg(a.channel) FILTER (WHERE NOT a.advertising) AS refused_advertising_on
         FROM (
           SELECT DISTINCT ON (k.channel) k.channel, k.address, coalesce((
             SELECT granted FROM consents c WHERE c.company_id = p.company_id AND c.channel = k.channel
-              AND c.address = k.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), true) AS granted
+              AND c.address = k.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), true) AS granted,
+            coalesce((SELECT granted FROM consents c WHERE c.company_id = p.company_id AND c.channel = k.channel
+              AND c.address = k.address AND c.category = 'advertising' ORDER BY c.id DESC LIMIT 1), true) AS advertising
           FROM (
             SELECT channel, address, true AS set_for_them, created_at FROM addresses
             WHERE company_id = p.company_id AND client_id = p.client_id
@@ -253,6 +272,7 @@ export type Claim = MessageKey & {
   readonly uncertain: boolean;
   readonly before: Facts | null;
   readonly after: Facts | null;
+  readonly visit: readonly SaidRecord[] | null;
 };
 
 /** Claims messages for sending: what they say is fixed, one attempt begins, the lease runs. */
@@ -267,10 +287,10 @@ export async function claimMessages(
     name: 'claim_messages',
     text: `
       UPDATE messages m SET state = 'sending', kind = r.kind, channel = r.channel, told_before = r.before,
-        told_after = r.after, attempts = m.attempts + 1, leased_by = $2,
+        told_after = r.after, visit = coalesce(r.visit, m.visit), attempts = m.attempts + 1, leased_by = $2,
         leased_until = now() + $3 * interval '1 millisecond', uncertain = r.uncertain
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, kind text, channel text, uncertain boolean,
-        before jsonb, after jsonb)
+        before jsonb, after jsonb, visit jsonb)
       WHERE m.company_id = r.company_id AND m.id = r.id`,
     values: [
       JSON.stringify(claims.map(({ companyId, ...rest }) => ({ ...rest, company_id: companyId }))),
@@ -298,20 +318,23 @@ export async function lockClaimed(
 }
 
 export type Hush = MessageKey & {
+  readonly state: 'unknown' | 'superseded';
+  readonly error: string;
   readonly kind: NoticeKind;
   readonly before: Facts | null;
   readonly after: Facts;
 };
 
-/** Ends due messages whose news may have been told before a backup was restored: stated, not sent. */
+/** Ends due notices that are not sent and count as heard: stated with what they would have said, and why. */
 export async function hushMessages(db: Db, hushes: readonly Hush[], now: EpochMs): Promise<void> {
   if (hushes.length === 0) return;
   await db.query({
     name: 'hush_messages',
     text: `
-      UPDATE messages m SET state = 'unknown', kind = r.kind, told_before = r.before, told_after = r.after,
-        error = 'a backup was restored; it may have been told before that', updated_at = $2
-      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, kind text, before jsonb, after jsonb)
+      UPDATE messages m SET state = r.state, kind = r.kind, told_before = r.before, told_after = r.after,
+        error = r.error, updated_at = $2
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, state text, error text, kind text, before jsonb,
+        after jsonb)
       WHERE m.company_id = r.company_id AND m.id = r.id`,
     values: [
       JSON.stringify(hushes.map(({ companyId, ...rest }) => ({ ...rest, company_id: companyId }))),
@@ -354,10 +377,11 @@ export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Prom
   });
 }
 
-/** Messages not yet ended: due or being sent. */
-export async function countOpenMessages(db: Db, companyId?: number): Promise<number> {
+/** Notices not yet ended: due or being sent. */
+export async function countOpenNotices(db: Db, companyId?: number): Promise<number> {
   const { rows } = await db.query<{ open: number }>(
-    `SELECT count(*) AS open FROM messages WHERE state IN ('due', 'sending') AND ($1::int IS NULL OR company_id = $1)`,
+    `SELECT count(*) AS open FROM messages
+     WHERE purpose = 'notice' AND state IN ('due', 'sending') AND ($1::int IS NULL OR company_id = $1)`,
     [companyId ?? null],
   );
   return rows[0]?.open ?? 0;

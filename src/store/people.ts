@@ -11,10 +11,11 @@ export type PersonUpdate = {
   readonly phone?: string;
   readonly email?: string;
   readonly refuses?: boolean;
+  readonly newsletter?: boolean;
   readonly deleted?: boolean;
 };
 
-const PERSON_FIELDS = ['name', 'phone', 'email', 'refuses', 'deleted'] as const;
+const PERSON_FIELDS = ['name', 'phone', 'email', 'refuses', 'newsletter', 'deleted'] as const;
 type PersonField = (typeof PERSON_FIELDS)[number];
 
 /** Merges people, in key order so that two callers cannot deadlock; at most one row a person in one statement. */
@@ -24,16 +25,17 @@ export async function savePeople(db: Db, updates: readonly PersonUpdate[]): Prom
     name: 'save_people',
     text: `
       INSERT INTO people AS p (company_id, client_id, name, name_version, phone, phone_version, email, email_version,
-        refuses, refuses_version, deleted, deleted_version)
+        refuses, refuses_version, newsletter, newsletter_version, deleted, deleted_version)
       SELECT company_id, client_id,
         coalesce(name, ''), coalesce(name_version, '-infinity'),
         coalesce(phone, ''), coalesce(phone_version, '-infinity'),
         coalesce(email, ''), coalesce(email_version, '-infinity'),
         coalesce(refuses, false), coalesce(refuses_version, '-infinity'),
+        coalesce(newsletter, false), coalesce(newsletter_version, '-infinity'),
         coalesce(deleted, false), coalesce(deleted_version, '-infinity')
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, client_id bigint, name text, name_version timestamptz,
         phone text, phone_version timestamptz, email text, email_version timestamptz, refuses boolean,
-        refuses_version timestamptz, deleted boolean, deleted_version timestamptz)
+        refuses_version timestamptz, newsletter boolean, newsletter_version timestamptz, deleted boolean, deleted_version timestamptz)
       ORDER BY company_id, client_id
       ON CONFLICT (company_id, client_id) DO UPDATE SET
         ${PERSON_FIELDS.map(

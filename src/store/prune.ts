@@ -33,7 +33,8 @@ export const pruneEvents: Prune = (db, before, limit) =>
 /**
  * Ended messages with their attempts. The guarantee "once" rests on the booking's `told` as well as on the row: a
  * message that was told, or may have been, is forgotten only when `told` has its step, so that no later notice can be
- * the same telling; or when the booking is gone, or the recipient was erased.
+ * the same telling; or when the booking is gone, or the recipient was erased. A planned
+ * message is kept until its visit is as old, so that it is not planned a second time.
  */
 export const pruneMessages: Prune = (db, before, limit) =>
   deleted(
@@ -41,6 +42,7 @@ export const pruneMessages: Prune = (db, before, limit) =>
     `DELETE FROM messages WHERE (company_id, id) IN (
        SELECT company_id, id FROM messages m
        WHERE created_at < $1 AND updated_at < $1 AND state NOT IN ('due', 'sending')
+         AND (rule IS NULL OR visit_at < $1)
          AND (purpose <> 'notice' OR state NOT IN ('sent', 'delivered', 'unknown') OR recipient LIKE 'erased:%'
            OR coalesce((SELECT (b.told -> m.recipient ->> 'step')::int FROM bookings b
                WHERE b.company_id = m.company_id AND b.record_id = m.record_id), -1) >= step
@@ -101,7 +103,7 @@ export const prunePeople: Prune = (db, before, limit) =>
     `DELETE FROM people WHERE (company_id, client_id) IN (
        SELECT company_id, client_id FROM people p
        WHERE NOT refuses AND NOT deleted
-         AND greatest(name_version, phone_version, email_version, refuses_version, deleted_version) < $1
+         AND greatest(name_version, phone_version, email_version, refuses_version, newsletter_version, deleted_version) < $1
          AND NOT EXISTS (SELECT FROM bookings b WHERE b.company_id = p.company_id AND b.client_id = p.client_id)
          AND NOT EXISTS (SELECT FROM addresses a WHERE a.company_id = p.company_id AND a.client_id = p.client_id)
          AND NOT EXISTS (SELECT FROM messages m WHERE m.company_id = p.company_id AND state IN ('due', 'sending')

@@ -134,11 +134,16 @@ export type MessageRow = {
   readonly text: string | null;
   readonly before: unknown;
   readonly after: unknown;
+  /** Of a planned message: by which rule, for when, of which records. */
+  readonly rule: string | null;
+  readonly plannedFor: string | null;
+  readonly visit: unknown;
 };
 
 const MESSAGE_COLUMNS = `id, company_id AS "companyId", record_id AS "recordId", purpose, kind, recipient, step, state,
   channel, attempts, error, ${iso('due_at')} AS "dueAt", ${iso('created_at')} AS "createdAt",
-  ${iso('sent_at')} AS "sentAt", body AS text, told_before AS before, told_after AS after`;
+  ${iso('sent_at')} AS "sentAt", body AS text, told_before AS before, told_after AS after, rule,
+  ${iso('planned_for')} AS "plannedFor", visit`;
 
 export async function listMessages(db: Db, filter: MessageFilter): Promise<Page<MessageRow>> {
   const { rows } = await db.query<MessageRow>(
@@ -221,7 +226,7 @@ export async function readDepths(db: Db): Promise<Depths> {
        (SELECT count(*) FROM webhook_events WHERE state = 'pending') AS pending,
        (SELECT count(*) FROM webhook_events WHERE state = 'waiting') AS waiting,
        (SELECT count(*) FROM webhook_events WHERE state = 'dead') AS dead,
-       (SELECT count(*) FROM messages WHERE state = 'due') AS due,
+       (SELECT count(*) FROM messages WHERE state = 'due' AND due_at <= now()) AS due,
        (SELECT count(*) FROM messages WHERE state = 'sending') AS sending,
        coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM webhook_events
          WHERE state = 'pending'), 0)::float8 AS "oldestSeconds"`,

@@ -5,11 +5,16 @@
  */
 import type { Button, Channel, ChannelName, Outgoing } from '../channels/channel.ts';
 import { writePress } from '../domain/answer.ts';
+import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
-import { clientIdOf, type Notice } from '../domain/notice.ts';
+import { clientIdOf, type Facts, type Notice } from '../domain/notice.ts';
 import { PHRASES } from '../domain/phrases.ts';
+import { CATEGORY_OF, type PlannedPurpose } from '../domain/plan.ts';
+import { tells } from '../domain/policy.ts';
+import { afterQuiet } from '../domain/quiet.ts';
 import type { Texts } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
+import { factsOfVisit } from '../domain/visit.ts';
 import { bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
 import {
@@ -27,10 +32,13 @@ import {
   type MessageEnd,
   type OpenMessage,
   recordAttempts,
+  type SaidRecord,
 } from '../store/messages.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
+import { type Known, readKnown } from './plan.ts';
+import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './planned.ts';
 import { followUp, MAX_ATTEMPTS } from './settle.ts';
 
 export type ClaimDeps = {
@@ -49,6 +57,7 @@ export type ReadyToSend = { readonly channel: Channel; readonly outgoing: Outgoi
 export type Claimed = { readonly send: readonly ReadyToSend[]; readonly ended: number };
 
 const CONFLICT_TRIES = 3;
+const NOTHING_KNOWN: Known = { bookings: new Map(), planned: new Map() };
 
 /** Claims up to `limit` messages for `owner`. */
 export async function claimDue(
@@ -70,7 +79,7 @@ type Verdict =
   | {
       readonly do: 'send';
       readonly message: OpenMessage;
-      readonly notice: Notice | null;
+      readonly saying: Saying;
       readonly channel: Channel;
       readonly address: string;
     }
@@ -79,8 +88,20 @@ type Verdict =
       readonly message: OpenMessage;
       readonly state: MessageEnd['state'];
       readonly error: string | null;
+      /** For `due`: when to look at it again. */
+      readonly waitMs?: number;
     }
-  | { readonly do: 'hush'; readonly message: OpenMessage; readonly notice: Notice };
+  | {
+      readonly do: 'hush';
+      readonly message: OpenMessage;
+      readonly notice: Notice;
+      readonly state: Hush['state'];
+      readonly error: string;
+    };
+
+/** What a message says: a change, a visit with its records, or (a test) nothing of either. */
+type Saying = { readonly notice: Notice | null; readonly visit: readonly SaidRecord[] | null };
+const NOTHING: Saying = { notice: null, visit: null };
 
 /** Everything a verdict looks at. */
 type Scene = {
@@ -92,6 +113,10 @@ type Scene = {
   readonly answers: boolean;
   /** Companies' own, by `templateKey`. */
   readonly templates: ReadonlyMap<string, string>;
+  /** What the plans of those to whom something planned is due are made from. */
+  readonly known: Known;
+  /** Planned messages of this batch that leave, by company and recipient. */
+  readonly leaving: Map<string, PlannedPurpose[]>;
 };
 
 async function claimBatch(
@@ -113,8 +138,12 @@ async function claimBatch(
   ]);
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
+  const known = await knownOf(db, companies, messages, now);
   const { channels, answers } = deps;
-  const scene: Scene = { now, bookings, companies, contacts, templates, channels, answers };
+  const scene: Scene = {
+    ...{ now, bookings, companies, contacts, templates, channels, answers, known },
+    leaving: new Map(),
+  };
 
   const verdicts = messages.map(message => judge(scene, message));
   const hushed = verdicts.filter(verdict => verdict.do === 'hush');
@@ -175,9 +204,21 @@ function judge(scene: Scene, message: OpenMessage): Verdict {
   if (company.removed) return end('failed', 'the company was removed');
   if (company.stopped) return end('failed', 'the salon switched us off');
   if (message.state === 'sending') return judgeAbandoned(scene, company, message);
-  if (message.purpose === 'test') return route(scene, company, message, null);
+  if (message.purpose === 'test') return route(scene, company, message, NOTHING);
+  if (isPlanned(message.purpose)) return judgeVisit(scene, company, message);
   const stored = bookingOf(scene, message);
   if (stored === undefined) return end('failed', 'the booking is unknown');
+  return judgeNotice(scene, company, message, stored);
+}
+
+/** A notice as told and true stand now, and as the policy has it. */
+function judgeNotice(scene: Scene, company: Company, message: OpenMessage, stored: StoredBooking): Verdict {
+  const end = (state: MessageEnd['state'], error: string | null): Verdict => ({
+    do: 'end',
+    message,
+    state,
+    error,
+  });
   const { booking, told } = stored;
   const { recipient, step } = message;
   const decision = decideNotice({ booking, told, recipient, step, zone: company.zone, now: scene.now });
@@ -187,11 +228,83 @@ function judge(scene: Scene, message: OpenMessage): Verdict {
     case 'supersede':
       return end('superseded', null);
     case 'send':
-      if (mayHaveBeenTold(booking, company.quietUntil)) {
-        return { do: 'hush', message, notice: decision.notice };
-      }
-      return route(scene, company, message, decision.notice);
+      break;
   }
+  const { notice } = decision;
+  const hush = (state: Hush['state'], error: string): Verdict => ({
+    do: 'hush',
+    message,
+    notice,
+    state,
+    error,
+  });
+  if (mayHaveBeenTold(booking, company.quietUntil)) {
+    return hush('unknown', 'a backup was restored; it may have been told before that');
+  }
+  // Taken as heard: who is not told of a booking is still to hear that it moves.
+  if (!tells(company.policy, notice.kind, booking.fields.origin ?? 'unknown', 'client')) {
+    return hush('superseded', 'the policy tells nobody of it');
+  }
+  const leaveAt = afterQuiet(company.policy, 'notices', scene.now, company.zone) ?? scene.now;
+  const startsBefore = (startsAt(booking, company.zone) ?? 0) <= leaveAt;
+  // Told in the quiet hours rather than after the visit.
+  if (leaveAt > scene.now && !startsBefore) return waiting(message, leaveAt - scene.now);
+  return route(scene, company, message, { notice, visit: null });
+}
+
+function waiting(message: OpenMessage, waitMs: number): Verdict {
+  return { do: 'end', message, state: 'due', error: null, waitMs };
+}
+
+/** A message about a visit, as the plan has it now. */
+function judgeVisit(scene: Scene, company: Company, message: OpenMessage): Verdict {
+  const verdict = plannedVerdict(scene, company, message);
+  switch (verdict.do) {
+    case 'wait':
+      return waiting(message, verdict.until - scene.now);
+    case 'drop':
+      return { do: 'end', message, state: verdict.state, error: verdict.error };
+    case 'say': {
+      const routed = route(scene, company, message, { notice: null, visit: verdict.visit });
+      if (routed.do === 'send' && isPlanned(message.purpose)) leavingTo(scene, message).push(message.purpose);
+      return routed;
+    }
+  }
+}
+
+function plannedVerdict(scene: Scene, company: Company, message: OpenMessage): PlannedVerdict {
+  const clientId = clientIdOf(message.recipient);
+  if (clientId === undefined) return { do: 'drop', state: 'superseded', error: 'it is for no client' };
+  const { known, now } = scene;
+  const contact = contactOf(scene, message);
+  return judgePlanned(message, {
+    known,
+    company,
+    clientId,
+    contact,
+    now,
+    leaving: leavingTo(scene, message),
+  });
+}
+
+function leavingTo({ leaving }: Scene, { companyId, recipient }: OpenMessage): PlannedPurpose[] {
+  const key = `${companyId}:${recipient}`;
+  const list = leaving.get(key) ?? [];
+  leaving.set(key, list);
+  return list;
+}
+
+async function knownOf(
+  db: Db,
+  companies: ReadonlyMap<number, Company>,
+  messages: readonly OpenMessage[],
+  now: EpochMs,
+): Promise<Known> {
+  const clients = messages.flatMap(({ companyId, purpose, recipient }) => {
+    const clientId = isPlanned(purpose) ? clientIdOf(recipient) : undefined;
+    return clientId === undefined ? [] : [{ companyId, clientId }];
+  });
+  return clients.length === 0 ? NOTHING_KNOWN : readKnown(db, companies, clients, now);
 }
 
 function judgeAbandoned(scene: Scene, company: Company, message: OpenMessage): Verdict {
@@ -204,6 +317,11 @@ function judgeAbandoned(scene: Scene, company: Company, message: OpenMessage): V
   };
   if (channel === undefined || message.attempts >= MAX_ATTEMPTS) return giveUp;
   if (message.purpose === 'test') return giveUp;
+  if (isPlanned(message.purpose)) {
+    const verdict = channel.idempotent ? plannedVerdict(scene, company, message) : undefined;
+    if (verdict?.do !== 'say' || !saysTheSame(message.visit, verdict.visit)) return giveUp;
+    return route(scene, company, message, { notice: null, visit: verdict.visit });
+  }
   const stored = bookingOf(scene, message);
   const { recipient, after, before, kind } = message;
   if (stored === undefined || after === null || kind === null) return giveUp;
@@ -221,23 +339,28 @@ function judgeAbandoned(scene: Scene, company: Company, message: OpenMessage): V
   ) {
     return giveUp;
   }
-  return route(scene, company, message, { kind, before, after });
+  return route(scene, company, message, { notice: { kind, before, after }, visit: null });
 }
 
 /** The first channel of the company's route that is set up here and for which the recipient has an address. */
-function route(scene: Scene, company: Company, message: OpenMessage, notice: Notice | null): Verdict {
+function route(scene: Scene, company: Company, message: OpenMessage, saying: Saying): Verdict {
   const refuse = (error: string): Verdict => ({ do: 'end', message, state: 'failed', error });
   const contact = contactOf(scene, message);
   if (contact?.refuses) return refuse('the client does not want messages');
+  const advertising = isPlanned(message.purpose) && CATEGORY_OF[message.purpose] === 'advertising';
+  const refused = new Set([
+    ...(contact?.refusedOn ?? []),
+    ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
+  ]);
   const names = message.channel === null ? company.route : [message.channel];
   const causes: string[] = [];
   for (const name of names) {
     const channel = [...scene.channels.values()].find(candidate => candidate.name === name);
     const address = addressOn(name, company, contact, message);
-    if (contact?.refusedOn.includes(name)) causes.push(`they want none on ${name}`);
+    if (refused.has(name)) causes.push(`they want none on ${name}`);
     else if (channel === undefined) causes.push(`${name} is not configured`);
     else if (address === undefined) causes.push(`no address on ${name}`);
-    else return { do: 'send', message, notice, channel, address };
+    else return { do: 'send', message, saying, channel, address };
   }
   return refuse(causes.join(', '));
 }
@@ -266,8 +389,9 @@ type EndedMessage = {
   readonly message: OpenMessage;
   readonly state: MessageEnd['state'];
   readonly error: string | null;
+  readonly waitMs?: number;
 };
-type PreparedMessage = ReadyToSend & { readonly message: OpenMessage; readonly notice: Notice | null };
+type PreparedMessage = ReadyToSend & { readonly message: OpenMessage; readonly saying: Saying };
 
 /** Renders what is to be sent. A text that cannot be rendered fails its own message, not the batch. */
 function prepare(
@@ -277,12 +401,12 @@ function prepare(
   verdict: Exclude<Verdict, { do: 'hush' }>,
 ): EndedMessage | PreparedMessage {
   const { message } = verdict;
-  if (verdict.do === 'end') return { message, state: verdict.state, error: verdict.error };
-  const { notice, channel, address } = verdict;
+  if (verdict.do === 'end') return verdict;
+  const { saying, channel, address } = verdict;
   const company = scene.companies.get(message.companyId);
   const contact = contactOf(scene, message);
   if (company === undefined) return { message, state: 'failed', error: 'the company is unknown' };
-  const text = renderSafely(deps.texts, scene, company, contact, notice);
+  const text = renderSafely(deps.texts, scene, company, contact, message.purpose, saying);
   if (text === undefined) return { message, state: 'failed', error: 'its text could not be rendered' };
   const secret = secrets.get(company.companyId);
   const outgoing: Outgoing = {
@@ -298,39 +422,52 @@ function prepare(
       phone: contact?.phone ?? '',
       email: contact?.email ?? '',
     },
-    notice,
-    buttons: buttonsFor(scene, company, message, notice),
-    ...linksFor(deps, company, message, notice),
+    ...saying,
+    buttons: buttonsFor(scene, company, message, saying),
+    ...linksFor(deps, company, message, saying),
     ...(secret === undefined ? {} : { secret }),
     attempt: message.attempts + 1,
   };
-  return { message, notice, channel, outgoing, step: message.step };
+  return { message, saying, channel, outgoing, step: message.step };
 }
 
 /** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
-function isAnswerable({ apiUsable }: Company, notice: Notice | null): boolean {
-  return apiUsable && notice !== null && notice.after.status !== 'cancelled';
+function isAnswerable({ apiUsable }: Company, message: OpenMessage, saying: Saying): boolean {
+  const facts = factsOf(saying);
+  // An answer is about one booking: to a visit of several it would say too little.
+  const answered =
+    message.purpose === 'notice' || (message.purpose === 'reminder' && saying.visit?.length === 1);
+  return apiUsable && answered && facts !== null && facts.status !== 'cancelled';
+}
+
+/** What a message says of the booking it belongs to. */
+function factsOf({ notice, visit }: Saying): Facts | null {
+  const [record] = visit ?? [];
+  if (record === undefined) return notice?.after ?? null;
+  const { recordId: _, ...facts } = record;
+  return facts;
 }
 
 function linksFor(
   { answerUrl }: ClaimDeps,
   company: Company,
-  { id }: OpenMessage,
-  notice: Notice | null,
+  message: OpenMessage,
+  saying: Saying,
 ): Pick<Outgoing, 'links'> {
-  if (answerUrl === undefined || notice === null) return {};
-  const url = answerUrl(company.companyId, id);
+  if (answerUrl === undefined || message.purpose === 'test') return {};
+  const url = answerUrl(company.companyId, message.id);
   const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
-  return { links: { ...(isAnswerable(company, notice) ? { answer } : {}), stop: `${url}/stop` } };
+  return { links: { ...(isAnswerable(company, message, saying) ? { answer } : {}), stop: `${url}/stop` } };
 }
 
 function buttonsFor(
   { answers }: Scene,
   company: Company,
-  { id: messageId }: OpenMessage,
-  notice: Notice | null,
+  message: OpenMessage,
+  saying: Saying,
 ): readonly Button[] {
-  if (!answers || !isAnswerable(company, notice)) return [];
+  if (!answers || !isAnswerable(company, message, saying)) return [];
+  const { id: messageId } = message;
   const { companyId, locale } = company;
   const { confirm, cancel } = PHRASES[locale];
   return [
@@ -344,13 +481,15 @@ function renderSafely(
   { templates }: Scene,
   company: Company,
   contact: Contact | undefined,
-  notice: Notice | null,
+  purpose: OpenMessage['purpose'],
+  { notice, visit }: Saying,
 ): { subject: string; text: string } | undefined {
   try {
     const { companyId, locale } = company;
-    const kind = notice?.kind ?? 'test';
+    const kind = isPlanned(purpose) ? purpose : (notice?.kind ?? 'test');
     const input = {
       notice,
+      visit: factsOfVisit(visit ?? []),
       client: { name: contact?.name ?? '' },
       company: { title: company.title, address: company.address, phone: company.phone },
     };
@@ -360,31 +499,37 @@ function renderSafely(
   }
 }
 
-function claimOf({ message, notice, channel }: PreparedMessage): Claim {
+function claimOf({ message, saying, channel }: PreparedMessage): Claim {
+  const { notice, visit } = saying;
   return {
     companyId: message.companyId,
     id: message.id,
     kind: notice?.kind ?? null,
     channel: channel.name,
     before: notice?.before ?? null,
-    after: notice?.after ?? null,
+    after: factsOf(saying),
+    visit,
     uncertain: message.uncertain || message.state === 'sending',
   };
 }
 
-function hushOf({
-  message: { companyId, id },
-  notice: { kind, before, after },
-}: {
-  readonly message: OpenMessage;
-  readonly notice: Notice;
-}): Hush {
-  return { companyId, id, kind, before, after };
+function hushOf(verdict: Extract<Verdict, { do: 'hush' }>): Hush {
+  const { message, notice, state, error } = verdict;
+  return { companyId: message.companyId, id: message.id, state, error, ...notice };
 }
 
-function endOf({ message, state, error }: EndedMessage): MessageEnd {
+function endOf({ message, state, error, waitMs }: EndedMessage): MessageEnd {
   const { companyId, id } = message;
-  return { companyId, id, state, error, retryInMs: null, providerId: null, subject: null, body: null };
+  return {
+    companyId,
+    id,
+    state,
+    error,
+    retryInMs: waitMs ?? null,
+    providerId: null,
+    subject: null,
+    body: null,
+  };
 }
 
 /** The attempt of a sender that is gone. Where its outcome was recorded after all, this changes nothing. */

@@ -15,6 +15,7 @@ import {
   type ToldByRecipient,
 } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
+import { concernsPlan, plansAhead } from '../domain/plan.ts';
 import { longestSettleMs, settleMsOf } from '../domain/policy.ts';
 import type { EpochMs } from '../domain/time.ts';
 import {
@@ -28,6 +29,7 @@ import type { Company, CompanyUpdate } from '../store/companies.ts';
 import type { HourCounts } from '../store/coverage.ts';
 import type { PendingEvent } from '../store/inbox.ts';
 import type { EntityUpdate, PersonUpdate } from '../store/people.ts';
+import { type ClientKey, clientKey } from '../store/plans.ts';
 import type { Doubt } from '../store/rereads.ts';
 import { isEntity, readEntity } from '../yclients/entities.ts';
 import { type PersonFields, type RecordBody, readClient, readCompany, readRecord } from '../yclients/wire.ts';
@@ -56,6 +58,8 @@ export type Effects = {
   readonly entities: EntityUpdate[];
   readonly companies: { readonly companyId: number; readonly update: CompanyUpdate }[];
   readonly notices: NoticeWish[];
+  /** Clients whose plan may have changed. */
+  readonly clients: Map<string, ClientKey>;
   /** Records to be read again, and until when their notices wait for it. */
   readonly doubts: (Doubt & { readonly until: EpochMs })[];
   /** Records that were read again: their notices wait no longer than the settle time. */
@@ -90,6 +94,7 @@ export function fold(events: readonly PendingEvent[], world: World): Effects {
     entities: [],
     companies: [],
     notices: [],
+    clients: new Map(),
     doubts: [],
     settled: [],
     counts: new Map(),
@@ -121,7 +126,7 @@ function foldGroup(group: readonly PendingEvent[], world: World, effects: Effect
     return;
   }
   for (const event of group) {
-    const effect = company === undefined ? 'kept' : foldOther(event, effects);
+    const effect = company === undefined ? 'kept' : foldOther(event, company, effects);
     effects.done.push({ id: event.id, resource: event.resource, effect });
   }
 }
@@ -192,7 +197,16 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
     effects.settled.push({ ...key, dueAt: world.now + longestSettleMs(company.policy) });
   }
   const moved = { before, after: booking, told, doubtUntil };
-  if (!company.removed && !company.stopped) pushNotices(key, moved, company, world.now, effects);
+  if (company.removed || company.stopped) return;
+  pushNotices(key, moved, company, world.now, effects);
+  if (!plansAhead(company.policy) || !concernsPlan(before, booking)) return;
+  for (const { fields } of [before ?? booking, booking]) {
+    if (typeof fields.clientId === 'number') pushClient(company.companyId, fields.clientId, effects);
+  }
+}
+
+function pushClient(companyId: number, clientId: number, effects: Effects): void {
+  effects.clients.set(clientKey({ companyId, clientId }), { companyId, clientId });
 }
 
 /** Whether a booking's hour and client have just become known: the moment at which it can be baseline or news. */
@@ -249,7 +263,7 @@ function pushNotices(
   }
 }
 
-function foldOther(event: PendingEvent, effects: Effects): Effect {
+function foldOther(event: PendingEvent, company: Company, effects: Effects): Effect {
   const { companyId, resource, resourceId, status, receivedAt } = event;
   const { data } = event.payload;
   if (resource === TEST_RESOURCE) return 'test';
@@ -272,6 +286,8 @@ function foldOther(event: PendingEvent, effects: Effects): Effect {
       ...person(body.person),
       deleted: body.deleted,
     });
+    const { removed, stopped, policy } = company;
+    if (!removed && !stopped && plansAhead(policy)) pushClient(companyId, resourceId, effects);
     return 'merged';
   }
   if (resource === 'company') {

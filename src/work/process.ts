@@ -25,6 +25,7 @@ import {
 } from '../store/inbox.ts';
 import { holdNotices, openNotices, releaseNotices } from '../store/messages.ts';
 import { saveEntities, savePeople } from '../store/people.ts';
+import { requestReplan } from '../store/plans.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import { requestRereads } from '../store/rereads.ts';
 import {
@@ -40,6 +41,7 @@ import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { forgetErased } from './forget.ts';
 import { createLoop, type Loop } from './loop.ts';
+import { planClients } from './plan.ts';
 
 const SHARDS = 64;
 /** Events in one transaction. */
@@ -271,6 +273,7 @@ async function commitBatch(
   const { events: left, scrubbed } = forgetErased(deps.vault, erased, events);
   const effects = fold(left, { bookings, companies, now });
   const movedOver = await write(db, effects, now);
+  await planClients(db, companies, [...effects.clients.values()], now);
   if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
   const ended = scrubbed.filter(event => event.resource !== 'record');
   return { ...effects, done: [...effects.done, ...ended.map(erasedEffect)], movedOver };
@@ -291,7 +294,9 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<readonly n
     saveEntities(db, effects.entities),
     ...effects.companies.flatMap(({ companyId, update }) => [
       updateCompany(db, companyId, update),
-      ...(update.zone === undefined ? [] : [rezoneBookings(db, companyId, update.zone)]),
+      ...(update.zone === undefined
+        ? []
+        : [rezoneBookings(db, companyId, update.zone), requestReplan(db, companyId)]),
     ]),
     openNotices(
       db,

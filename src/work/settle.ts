@@ -192,7 +192,8 @@ export async function followUp(
   for (const { message, heard } of ended) {
     const { companyId, recordId, recipient, step, after } = message;
     const company = scene.companies.get(companyId);
-    if (recordId === null || after === null || company === undefined) continue;
+    if (message.purpose !== 'notice' || recordId === null || after === null || company === undefined)
+      continue;
     const key = bookingKey({ companyId, recordId });
     const stored = scene.bookings.get(key);
     if (stored === undefined) continue;

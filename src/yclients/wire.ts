@@ -90,6 +90,8 @@ export type PersonFields = {
   readonly email?: string;
   /** `sms_not`: does not want messages. */
   readonly refuses?: boolean;
+  /** `is_newsletter_allowed`: agreed to advertising. */
+  readonly newsletter?: boolean;
 };
 
 export type RecordBody = {
@@ -238,6 +240,7 @@ function readPerson(reader: Reader): PersonFields {
     phone: reader.filled('phone'),
     email: reader.filled('email'),
     refuses: reader.get('sms_not', flag),
+    newsletter: reader.get('is_newsletter_allowed', flag),
   });
 }
 

@@ -65,6 +65,7 @@ export function outgoing(changes: Partial<Outgoing> = {}): Outgoing {
     text: 'Анна, вы записаны. Ждём вас!\n\nКогда: 24 ноября, вторник, 14:30',
     recipient: { clientId: 1001, name: 'Анна Тестова', phone: '+79000000001', email: 'anna@mail.test' },
     notice: { kind: 'booked', before: null, after: { ...facts, services } },
+    visit: null,
     secret: WEBHOOK_SECRET,
     attempt: 1,
     ...changes,

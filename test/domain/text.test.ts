@@ -23,7 +23,7 @@ const moved: Facts = { ...heard, startsLocal: '2026-11-25T09:05:00' };
 const company = { title: 'Студия Север', address: 'ул. Садовая, 5', phone: '+7 495 000-00-00' };
 
 function input(notice: Notice | null, changes: Partial<TextInput> = {}): TextInput {
-  return { notice, client: { name: 'Анна' }, company, ...changes };
+  return { notice, visit: null, client: { name: 'Анна' }, company, ...changes };
 }
 
 const NOTICES: Readonly<Record<TextKind, Notice | null>> = {
@@ -46,8 +46,15 @@ const NOTICES: Readonly<Record<TextKind, Notice | null>> = {
   },
   cancelled: { kind: 'cancelled', before: heard, after: { ...moved, status: 'cancelled' } },
   restored: { kind: 'restored', before: { ...heard, status: 'cancelled' }, after: moved },
+  reminder: null,
+  review: null,
+  no_show: null,
+  rebook: null,
   test: null,
 };
+
+/** What a planned message speaks of. */
+const visitOf = (kind: TextKind) => (NOTICES[kind] === null && kind !== 'test' ? heard : null);
 
 const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly [string, string]>>>> = {
   ru: {
@@ -122,6 +129,40 @@ const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly 
 Мастер: Ольга
 Где: Студия Север, ул. Садовая, 5
 Телефон: +7 495 000-00-00`,
+    ],
+    reminder: [
+      'Напоминаем о записи: 24 ноября, вторник, 14:30',
+      `Анна, напоминаем о вашей записи.
+
+Когда: 24 ноября, вторник, 14:30
+Услуга: Маникюр
+Мастер: Ольга
+Где: Студия Север, ул. Садовая, 5
+Телефон: +7 495 000-00-00`,
+    ],
+    review: [
+      'Как всё прошло?',
+      `Анна, спасибо, что были у нас 24 ноября, вторник. Как всё прошло?
+
+Если что-то было не так, скажите нам: +7 495 000-00-00
+
+Студия Север`,
+    ],
+    no_show: [
+      'Мы ждали вас 24 ноября, вторник',
+      `Анна, мы ждали вас 24 ноября, вторник, 14:30, но вы не пришли. Надеемся, что всё в порядке.
+
+Чтобы выбрать другое время, позвоните: +7 495 000-00-00
+
+Студия Север`,
+    ],
+    rebook: [
+      'Пора записаться снова?',
+      `Анна, в последний раз вы были у нас 24 ноября, вторник. Будем рады видеть вас снова.
+
+Записаться: +7 495 000-00-00
+
+Реклама. Студия Север. Чтобы не получать таких сообщений, скажите об этом администратору.`,
     ],
     test: [
       'Проверка связи',
@@ -203,6 +244,40 @@ With: Ольга
 Where: Студия Север, ул. Садовая, 5
 Phone: +7 495 000-00-00`,
     ],
+    reminder: [
+      'Your visit: Tuesday, November 24, 2:30 PM',
+      `Анна, this is a reminder of your visit.
+
+When: Tuesday, November 24, 2:30 PM
+Service: Маникюр
+With: Ольга
+Where: Студия Север, ул. Садовая, 5
+Phone: +7 495 000-00-00`,
+    ],
+    review: [
+      'How was your visit?',
+      `Анна, thank you for coming on Tuesday, November 24. How was it?
+
+If something was not right, tell us: +7 495 000-00-00
+
+Студия Север`,
+    ],
+    no_show: [
+      'We expected you on Tuesday, November 24',
+      `Анна, we expected you on Tuesday, November 24, 2:30 PM, and you did not come. We hope that all is well.
+
+For another time, call +7 495 000-00-00
+
+Студия Север`,
+    ],
+    rebook: [
+      'Time to book again?',
+      `Анна, your last visit was on Tuesday, November 24. We would be glad to see you again.
+
+To book, call +7 495 000-00-00
+
+Advertising. Студия Север. To get no more of these, tell the administrator.`,
+    ],
     test: [
       'A test',
       `A test: this message was sent by Otklik. If you can read it, everything is set up right.
@@ -216,7 +291,10 @@ for (const locale of LOCALES) {
   for (const kind of TEXT_KINDS) {
     test(`${locale}: the text of ${kind} is exactly this`, () => {
       const [subject, text] = EXPECTED[locale][kind];
-      assert.deepEqual(texts.render(kind, locale, input(NOTICES[kind])), { subject, text });
+      assert.deepEqual(texts.render(kind, locale, input(NOTICES[kind], { visit: visitOf(kind) })), {
+        subject,
+        text,
+      });
     });
   }
 }
@@ -305,7 +383,7 @@ test('the server’s zone moves no wall clock', () => {
     const facts = { status: 'booked', startsLocal: '2026-03-29T02:30:00', staffId: 1, staffName: '', services: [] };
     const place = { client: { name: '' }, company: { title: '', address: '', phone: '' } };
     const notice = { kind: 'booked', before: null, after: facts };
-    console.log(createTexts(loadTemplates()).render('booked', 'ru', { notice, ...place }).subject);`;
+    console.log(createTexts(loadTemplates()).render('booked', 'ru', { notice, visit: null, ...place }).subject);`;
   // 2:30 on that night does not exist in Berlin.
   for (const TZ of ['UTC', 'Europe/Berlin', 'Asia/Kamchatka', 'America/Los_Angeles']) {
     const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
@@ -331,9 +409,12 @@ test('hostile values stay text: bounded, on their line, without invisible charac
           before: known.before && hostile(known.before),
           after: hostile(known.after),
         };
+        const seen = visitOf(kind);
+        const visit = seen && hostile(seen);
         const place = { title: value, address: value, phone: value };
         const { subject, text } = texts.render(kind, locale, {
           notice,
+          visit,
           client: { name: value },
           company: place,
         });

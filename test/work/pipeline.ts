@@ -15,6 +15,7 @@ import { createVault, type Vault } from '../../src/vault.ts';
 import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
 import { createProcessor, type Processor } from '../../src/work/process.ts';
 import { createReconciler, type ReconcileDeps, type Reconciler } from '../../src/work/reconcile.ts';
+import { createReplanner, type Replanner } from '../../src/work/replan.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 export type Pipeline = {
@@ -23,6 +24,7 @@ export type Pipeline = {
   readonly pool: Pool;
   readonly processor: Processor;
   readonly dispatcher: Dispatcher;
+  readonly replanner: Replanner;
   readonly sent: Outgoing[];
   /** The clock of everything but leases. */
   now: EpochMs;
@@ -94,6 +96,7 @@ export async function createPipeline(
   const pipeline: Pipeline = {
     ...{ url: database.url, vault, pool },
     ...{ processor: undefined as never, dispatcher: undefined as never },
+    replanner: createReplanner({ pool, log, metrics: createMetrics(), now: () => pipeline.now }),
     sent,
     now: Date.now(),
     answers: [],
@@ -136,6 +139,7 @@ export async function createPipeline(
     },
     async settle() {
       await pipeline.processor.drain();
+      await pipeline.replanner.drain();
       await pipeline.dispatcher.drain();
     },
     another: build,

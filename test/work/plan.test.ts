@@ -1,0 +1,276 @@
+/** What is said before and after a visit, through the real inbox, processor, planner and dispatcher. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import type { Channel } from '../../src/channels/channel.ts';
+import type { PolicyDocument } from '../../src/domain/policy.ts';
+import { wallOf } from '../../src/domain/time.ts';
+import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const ZONE = 'Europe/Moscow';
+/** Of the visit at 14:30 on Tuesday, 20 May 2031, that `recordBody` speaks of. */
+const VISIT = Date.parse('2031-05-20T11:30:00Z');
+const MADE = new Date(VISIT - 5 * DAY).toISOString();
+const REMINDED: PolicyDocument = { settle: { any: '0ms' }, reminders: { at: ['24h', '2h'] } };
+
+let pipeline: Pipeline;
+beforeEach(async () => {
+  pipeline = await createPipeline();
+  await pipeline.addCompany({ companyId: 1, policy: REMINDED });
+  pipeline.now = VISIT - 5 * DAY;
+});
+afterEach(() => pipeline.close());
+
+async function receive(...bodies: string[]): Promise<void> {
+  await pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+  await pipeline.settle();
+}
+const update = (data: Record<string, unknown>, id = 100) =>
+  recordBody({ id, status: 'update', at: pipeline.now + 1_000, data: { create_date: MADE, ...data } });
+const created = (id = 100, data: Record<string, unknown> = {}) => recordBody({ id, at: pipeline.now, data });
+/** Lets time pass until `until`, stopping wherever something is due. */
+async function pass(until: number): Promise<void> {
+  for (;;) {
+    const { rows } = await pipeline.pool.query<{ at: number | null }>(
+      `SELECT min(due_at) AS at FROM messages WHERE state = 'due' AND due_at > to_timestamp($1 / 1000.0)`,
+      [pipeline.now],
+    );
+    const at = rows[0]?.at ?? Number.POSITIVE_INFINITY;
+    pipeline.now = Math.min(until, at);
+    await pipeline.settle();
+    if (at >= until) return;
+  }
+}
+/** Of what was sent: what it is, and the salon's hour. */
+const planned = async () => {
+  const { rows } = await pipeline.pool.query<{ rule: string; at: number; records: number[] }>(
+    `SELECT rule, sent_at AS at, jsonb_path_query_array(visit, '$[*].recordId') AS records FROM messages
+     WHERE rule IS NOT NULL AND state = 'sent' ORDER BY sent_at, rule`,
+  );
+  return rows.map(
+    ({ rule, at, records }) => `${rule} ${wallOf(at, ZONE).slice(5, 16)} of ${records.join('+')}`,
+  );
+};
+const endings = async () => {
+  const { rows } = await pipeline.pool.query<{ state: string; error: string | null }>(
+    `SELECT state, error FROM messages WHERE rule IS NOT NULL ORDER BY planned_for, created_at, id`,
+  );
+  return rows.map(({ state, error }) => (error === null ? state : `${state}: ${error}`));
+};
+
+test('a visit is reminded of a day and two hours before, with what is true then', async () => {
+  await receive(created());
+  await pass(VISIT - 3 * HOUR);
+  await receive(update({ staff: { id: 6, name: 'Ирина' }, staff_id: 6 }));
+  await pass(VISIT + DAY);
+  assert.deepEqual(await planned(), ['24h 05-19T14:30 of 100', '2h 05-20T12:30 of 100']);
+  const [first, last] = pipeline.sent.filter(({ purpose }) => purpose === 'reminder');
+  assert.match(
+    first?.text ?? '',
+    /^Анна, напоминаем о вашей записи\.\n\nКогда: 20 мая, вторник, 14:30\nУслуги: Стрижка, Укладка\nМастер: Ольга/,
+  );
+  assert.match(last?.text ?? '', /Мастер: Ирина/);
+  assert.equal(last?.visit?.[0]?.staffName, 'Ирина');
+});
+
+test('a visit that moves, is called off and comes back is reminded of as it is in the end', async () => {
+  await receive(created());
+  await receive(update({ date: '2031-05-22 14:30:00' }));
+  await receive(update({ date: '2031-05-22 14:30:00', deleted: true }));
+  await pass(VISIT);
+  assert.deepEqual(await planned(), []);
+  await receive(update({ date: '2031-05-23 18:00:00', deleted: false }));
+  await pass(VISIT + 4 * DAY);
+  assert.deepEqual(await planned(), ['24h 05-22T18:00 of 100', '2h 05-23T16:00 of 100']);
+});
+
+test('two records of one visit, merged by two processes at once, are one reminder', async () => {
+  const other = pipeline.another();
+  const bodies = Array.from({ length: 20 }, (_, index) => {
+    const client = { id: 50 + Math.floor(index / 2), name: 'Анна', phone: '79160000001' };
+    const date = index % 2 === 0 ? '2031-05-20 14:30:00' : '2031-05-20 15:30:00';
+    return created(200 + index, { client, date });
+  });
+  await pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+  await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
+  await other.processor.stop();
+  await pipeline.settle();
+  await pass(VISIT + DAY);
+  const said = await planned();
+  assert.equal(said.length, 20, 'two for each of ten visits');
+  assert.ok(said.every(one => /of \d+\+\d+$/.test(one)));
+});
+
+test('another policy reaches visits that are booked already', async () => {
+  await receive(created());
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: ['20:00 the day before'] } });
+  await pass(VISIT + DAY);
+  assert.deepEqual(await planned(), ['20:00 the day before 05-19T20:00 of 100']);
+});
+
+test('another zone of the salon moves its reminders', async () => {
+  await receive(created());
+  const zone = JSON.stringify({
+    ...{ company_id: 1, resource: 'company', resource_id: 1, status: 'update' },
+    data: { id: 1, timezone_name: 'Asia/Yekaterinburg' },
+  });
+  await receive(zone);
+  await pass(VISIT);
+  assert.deepEqual(
+    await planned(),
+    ['24h 05-19T12:30 of 100', '2h 05-20T10:30 of 100'],
+    'by the clock of Moscow',
+  );
+});
+
+test('who refuses gets none, and who wants them again gets those to come', async () => {
+  const client = (sms_not: number, at: number) =>
+    JSON.stringify({
+      ...{ company_id: 1, resource: 'client', resource_id: 9, status: 'update' },
+      data: {
+        id: 9,
+        name: 'Анна',
+        phone: '79160000001',
+        sms_not,
+        last_change_date: new Date(at).toISOString(),
+      },
+    });
+  await receive(created());
+  pipeline.now += HOUR;
+  await receive(client(1, pipeline.now));
+  await pass(VISIT - 12 * HOUR);
+  assert.deepEqual(await planned(), []);
+  await receive(client(0, pipeline.now));
+  await pass(VISIT);
+  assert.deepEqual(await planned(), ['2h 05-20T12:30 of 100']);
+});
+
+test('a dispatcher that was down sends late what is of use yet, outside the quiet hours, and no more', async () => {
+  await receive(created());
+  pipeline.now = VISIT - 15 * HOUR;
+  await pipeline.settle();
+  assert.deepEqual(await planned(), [], 'at 23:30 the salon sleeps');
+  await pass(VISIT);
+  assert.deepEqual(await planned(), ['24h 05-20T09:00 of 100', '2h 05-20T12:30 of 100']);
+});
+
+test('down until the visit, nothing is said of it', async () => {
+  await receive(created());
+  pipeline.now = VISIT - 10 * MINUTE;
+  await pipeline.settle();
+  assert.deepEqual(await planned(), []);
+  assert.deepEqual(await endings(), [
+    'superseded: it is too late for it',
+    'superseded: it is too late for it',
+  ]);
+});
+
+test('a reminder whose sender died is repeated word for word, and stated as unknown once it is not true', async () => {
+  const hanging: Channel = {
+    name: 'console',
+    idempotent: true,
+    concurrency: 9,
+    send: () => new Promise(() => {}),
+  };
+  await receive(created(), created(101, { client: { id: 10, name: 'Ева', phone: '79160000002' } }));
+  await pipeline.dispatcher.drain();
+  pipeline.now = VISIT - DAY;
+  await pipeline.another({ channel: hanging }).dispatcher.runOnce();
+  await receive(update({ date: '2031-05-20 18:00:00' }, 101));
+  await pipeline.pool.query(
+    `UPDATE messages SET leased_until = now() - interval '1 second' WHERE state = 'sending'`,
+  );
+  await pipeline.settle();
+  const { rows } = await pipeline.pool.query(
+    `SELECT record_id AS id, state FROM messages WHERE rule = '24h' AND state <> 'due' ORDER BY 1`,
+  );
+  assert.deepEqual(rows, [
+    { id: 100, state: 'sent' },
+    { id: 101, state: 'unknown' },
+  ]);
+});
+
+test('retries keep their hour when the client’s plan is made again', async () => {
+  await receive(created());
+  pipeline.answers = [{ outcome: 'retry', reason: 'busy', retryAfterMs: 10 * MINUTE }];
+  pipeline.now = VISIT - DAY;
+  await pipeline.settle();
+  await receive(update({ seance_length: 5400 }));
+  assert.deepEqual(await planned(), []);
+  pipeline.now += 11 * MINUTE;
+  await pipeline.settle();
+  assert.deepEqual(await planned(), ['24h 05-19T14:41 of 100']);
+});
+
+test('a client gets no more a day than the policy allows', async () => {
+  await pipeline.setPolicy(1, {
+    ...REMINDED,
+    reminders: { at: ['3h', '2h', '1h'] },
+    limits: { perDay: 2 },
+  });
+  await receive(created());
+  await pass(VISIT);
+  assert.deepEqual(await planned(), ['3h 05-20T11:30 of 100', '2h 05-20T12:30 of 100']);
+  assert.ok((await endings()).includes('superseded: the limit of messages a day is reached'));
+});
+
+test('after the visit: a review where the client came, by the policy', async () => {
+  await pipeline.setPolicy(1, {
+    ...REMINDED,
+    reminders: { at: [] },
+    afterVisit: { review: '2h', noShow: '1h' },
+  });
+  const eva = { id: 10, name: 'Ева', phone: '79160000002' };
+  await receive(created(), created(101, { client: eva }));
+  pipeline.now = VISIT + 10 * MINUTE;
+  await receive(update({ attendance: 1 }), update({ attendance: -1, client: eva }, 101));
+  await pass(VISIT + 2 * DAY);
+  assert.deepEqual(await planned(), ['no_show 05-20T15:40 of 101', 'review 05-20T17:30 of 100']);
+});
+
+test('an invitation to book again is for those who agreed, and for none who has booked', async () => {
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: [] }, afterVisit: { rebook: '20d' } });
+  const client = (id: number, agreed: number) =>
+    ({ client: { id, name: 'Анна', phone: '79160000001', is_newsletter_allowed: agreed } }) as const;
+  await receive(created(1, client(21, 1)), created(2, client(22, 0)), created(3, client(23, 1)));
+  pipeline.now = VISIT + HOUR;
+  await receive(...[1, 2, 3].map(id => update({ attendance: 1, ...client(20 + id, id % 2) }, id)));
+  await receive(created(4, { ...client(23, 1), date: '2031-07-01 12:00:00' }));
+  await pass(VISIT + 25 * DAY);
+  assert.deepEqual(await planned(), ['rebook 06-09T15:30 of 1']);
+  assert.match(pipeline.sent.at(-1)?.text ?? '', /Реклама/);
+});
+
+test('a change that the policy tells nobody of counts as heard', async () => {
+  await pipeline.setPolicy(1, { settle: { any: '0ms' }, tell: { booked: { admin: [] } } });
+  await receive(created());
+  await receive(update({ date: '2031-05-21 10:00:00' }));
+  assert.deepEqual(
+    pipeline.sent.map(message => message.notice?.kind),
+    ['rescheduled'],
+  );
+  assert.equal(pipeline.sent[0]?.notice?.before?.startsLocal, '2031-05-20T14:30:00');
+});
+
+test('notices wait for the morning where the policy says so, but not past the visit', async () => {
+  await pipeline.setPolicy(1, { settle: { any: '0ms' }, quietHours: { notices: 'defer' } });
+  pipeline.now = Date.parse('2031-05-19T20:00:00Z');
+  await receive(created(1), created(2, { date: '2031-05-20 08:00:00' }));
+  assert.deepEqual(
+    pipeline.sent.map(message => message.recordId),
+    [2],
+  );
+  await pass(VISIT);
+  assert.deepEqual(
+    pipeline.sent.map(message => message.recordId),
+    [2, 1],
+  );
+});
