@@ -20,6 +20,9 @@ type Suite = { pattern: string; concurrency: number; timeoutMs: number };
 const TESTS: Suite = { pattern: 'test/**/*.test.ts', concurrency: 2, timeoutMs: 60_000 };
 const FAULTS: Suite = { pattern: 'test/faults/**/*.fault.ts', concurrency: 1, timeoutMs: 600_000 };
 
+// Some 200 processes read the same files: with them compiled once a start takes 0.66 s of a core in place of 1.1.
+const COMPILE_CACHE = join(import.meta.dirname, '../node_modules/.cache/node-compile-cache');
+
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: string[]): Promise<number> {
@@ -62,7 +65,7 @@ function runNode(suite: Suite, args: string[], serverUrl: string, interrupted: A
   const command = ['--test', '--test-reporter=spec', `--test-concurrency=${suite.concurrency}`];
   command.push(`--test-timeout=${suite.timeoutMs}`, ...flags);
   command.push(...(files.length > 0 ? files : [suite.pattern]));
-  const env = { ...process.env, OTKLIK_TEST_POSTGRES: serverUrl };
+  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, OTKLIK_TEST_POSTGRES: serverUrl };
   return new Promise((resolve, reject) => {
     if (interrupted.aborted) return resolve(128 + constants.signals.SIGINT);
     const child = spawn(process.execPath, command, { stdio: 'inherit', env });

@@ -89,6 +89,8 @@ const bodies: Record<string, unknown> = {
     userToken: 'canary-user-token-77',
   },
   'PUT /companies/{company}/clients/{client}/addresses/{channel}': { address: '123456789' },
+  'PUT /companies/{company}/policy': {},
+  'POST /policy/validate': {},
 };
 
 describe('the API', { concurrency: true }, () => {

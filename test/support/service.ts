@@ -243,6 +243,7 @@ function environment(databaseUrl: string, env: Environment): NodeJS.ProcessEnv {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
     TMPDIR: process.env.TMPDIR,
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
     DATA_DIR: tmpdir(),
     ...(databaseUrl === '' ? {} : { DATABASE_URL: databaseUrl }),
     OTKLIK_KEY,
