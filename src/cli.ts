@@ -367,6 +367,11 @@ program
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')
+  .option(
+    '--public-url [url]',
+    'the way from outside too: name, TLS, proxy, key, an event; PUBLIC_URL unless given',
+  )
+  .option('--company <id>', 'the company that the event is sent for; the first unless given', whole)
   .addOption(json())
   .action(runCommand(doctor));
 

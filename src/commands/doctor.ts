@@ -15,9 +15,9 @@ import { brokenTexts } from '../texts.ts';
 import { VERSION } from '../version.ts';
 import { HOW_TO_READ } from '../work/sweep.ts';
 import { describeDrift } from './drift.ts';
+import { type Finding, fault, note, ok } from './finding.ts';
+import { outsideFindings } from './outside.ts';
 import { type Context, print, withStore } from './run.ts';
-
-type Finding = { readonly check: string; readonly state: 'ok' | 'note' | 'fault'; readonly says: string };
 
 const OLDEST_SERVER = 150_000;
 /** Signatures tolerate five minutes; leases and notices want far less. */
@@ -29,17 +29,20 @@ const DRIFT_SHOWN = 10;
 const FEWEST_CHANGES = 20;
 const LEAST_COVERAGE_PERCENT = 90;
 
-const ok = (check: string, says: string): Finding => ({ check, state: 'ok', says });
-const note = (check: string, says: string): Finding => ({ check, state: 'note', says });
-const fault = (check: string, says: string): Finding => ({ check, state: 'fault', says });
+type Options = { readonly json?: boolean; readonly publicUrl?: string | true; readonly company?: number };
 
-export async function doctor(context: Context, options: { json?: boolean }): Promise<void> {
+export async function doctor(context: Context, options: Options): Promise<void> {
+  const { publicUrl } = options;
+  const outside = publicUrl === true ? context.config.PUBLIC_URL : publicUrl;
+  if (publicUrl === true && outside === undefined)
+    throw new PlainError('PUBLIC_URL is not set: say the URL after --public-url');
   const findings = [
     ok('version', `otklik ${VERSION}, Node ${process.versions.node}`),
     ...(await storeFindings(context)),
     ...(await portFindings(context.config)),
     ...channelFindings(context.config),
     marketplaceFinding(context.config),
+    ...(outside === undefined ? [] : await outsideFindings(context, outside, options.company)),
   ];
   const healthy = findings.every(finding => finding.state !== 'fault');
   const sign = { ok: '✓', note: '•', fault: '✗' };

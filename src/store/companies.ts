@@ -293,6 +293,18 @@ export async function putKey(db: Db, companyId: number, keyHash: Buffer): Promis
   await db.query('INSERT INTO company_keys (company_id, key_hash) VALUES ($1, $2)', [companyId, keyHash]);
 }
 
+/**
+ * Adds a key that ends by itself. It counts as the oldest of its company, so that a rotation in that time takes this one
+ * away and leaves those that are in use.
+ */
+export async function lendKey(db: Db, companyId: number, keyHash: Buffer, lifeMs: number): Promise<void> {
+  await db.query(
+    `INSERT INTO company_keys (company_id, key_hash, created_at, expires_at)
+     VALUES ($1, $2, 'epoch', now() + $3 * interval '1 millisecond')`,
+    [companyId, keyHash, lifeMs],
+  );
+}
+
 /** The platform has this key: those before it live on for `graceMs` at most, for what is still under way to them. */
 export async function settleKey(db: Db, companyId: number, keyHash: Buffer, graceMs: number): Promise<void> {
   await db.query(
