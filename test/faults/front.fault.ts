@@ -1,0 +1,228 @@
+/**
+ * The public side as we ship it, for real: nginx with the site of `deploy/`, a certificate of a test's own authority,
+ * one receiver behind. What it lets through, what it refuses, what it writes down; and whether `doctor --public-url`
+ * names each thing that can be wrong with it.
+ */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Agent, request } from 'undici';
+import { z } from 'zod';
+import { type House, openHouse } from '../blackbox/harness.ts';
+import { event, record } from '../blackbox/salon.ts';
+import { type Authority, createAuthority } from '../support/authority.ts';
+import { type Nginx, startNginx } from '../support/nginx.ts';
+import { type Company, command, freePorts } from '../support/service.ts';
+import { startSink } from '../support/sink.ts';
+import { until } from '../support/until.ts';
+
+const BODY_LIMIT_BYTES = 256 * 1024;
+
+let house: House;
+let directory: string;
+let authority: Authority;
+let nginx: Nginx;
+let dispatcher: Agent;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'otklik-front-'));
+  authority = await createAuthority(directory);
+  const [front, nobody] = [await freePorts(), await freePorts()];
+  house = await openHouse({
+    TRUSTED_PROXIES: '127.0.0.1',
+    LOG_LEVEL: 'debug',
+  });
+  nginx = await startNginx({
+    directory,
+    ports: { http: front.admin, https: front.public },
+    // The second receiver of the site is not there, as where one process does everything.
+    receivers: [house.service.ports.public, nobody.public],
+    certificate: await authority.issue('localhost'),
+  });
+  dispatcher = new Agent({ connect: { ca: authority.pem }, allowH2: false });
+});
+after(async () => {
+  await dispatcher?.close();
+  await nginx?.stop();
+  await house?.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** A company's URL as the platform has it. */
+function outside({ url }: Company): string {
+  return url.replace(house.service.publicUrl, nginx.url);
+}
+
+async function send(url: string, body: string | Buffer, headers: Record<string, string> = {}) {
+  const answer = await request(url, {
+    ...{ method: 'POST', body, dispatcher },
+    headers: { 'content-type': 'application/json', ...headers },
+  });
+  return { status: answer.statusCode, headers: answer.headers, text: await answer.body.text() };
+}
+
+const findings = z.object({
+  healthy: z.boolean(),
+  findings: z.array(z.object({ check: z.string(), state: z.string(), says: z.string() })),
+});
+
+/** What `doctor` says of the way from outside, a line each. */
+async function doctor(url: string, env: Record<string, string> = {}, ...flags: string[]): Promise<string> {
+  const ran = await command(house.databaseUrl, ['doctor', '--json', '--public-url', url, ...flags], {
+    NODE_EXTRA_CA_CERTS: authority.file,
+    TRUSTED_PROXIES: '127.0.0.1',
+    ADMIN_PORT: String(house.service.ports.admin),
+    ...env,
+  });
+  assert.notEqual(ran.stdout, '', ran.stderr);
+  const { healthy, findings: found } = findings.parse(JSON.parse(ran.stdout));
+  const lines = found.map(({ check, state, says }) => `${state} ${check}: ${says}`);
+  assert.equal(ran.code, healthy ? 0 : 1);
+  assert.equal(healthy, !lines.some(line => line.startsWith('fault')));
+  return lines.join('\n');
+}
+
+test('doctor follows the way from outside to an event processed, signed where the company’s senders sign', async () => {
+  const company = await house.company({ signatureRequired: true });
+  const said = await doctor(nginx.url, {}, '--company', String(company.companyId));
+  assert.match(said, /note name: localhost is .*127\.0\.0\.1, which nobody outside can reach/);
+  assert.match(said, /ok certificate: good for another (89|90) days, TLSv1\.3/);
+  assert.match(said, /ok proxy: the receiver answers behind it/);
+  assert.match(said, /ok event: signed: answered in \d+ ms, in the inbox as [0-9a-f-]{36}/);
+  assert.match(said, /ok processing/);
+  const { rows } = await house.pool.query(
+    'SELECT count(*)::integer FROM company_keys WHERE company_id = $1',
+    [company.companyId],
+  );
+  assert.deepEqual(rows, [{ count: 1 }], 'the key it was sent with is gone');
+  const unsigned = await house.company();
+  assert.match(await doctor(nginx.url, {}, '--company', String(unsigned.companyId)), /ok event: unsigned/);
+});
+
+test('doctor names what is wrong with name, port, TLS, chain, term, proxy, receiver and database', async t => {
+  const elsewhere = await freePorts();
+  const cases: [string, RegExp, Record<string, string>?][] = [
+    ['http://localhost', /fault public URL: it begins with http/],
+    ['https://hooks.otklik.invalid', /fault name: .*add an A \(or AAAA\) record/],
+    [`https://localhost:${elsewhere.public}`, /fault TLS: nothing listens on .*is nginx running/],
+    [nginx.plainUrl.replace('http', 'https'), /fault TLS: .*does not speak TLS/],
+    [
+      nginx.url.replace('localhost', '127.0.0.1'),
+      /fault certificate: it is for another name than 127\.0\.0\.1/,
+    ],
+    [nginx.url, /fault certificate: the chain to an authority is not there/, { NODE_EXTRA_CA_CERTS: '' }],
+    [nginx.url, /note proxy: TRUSTED_PROXIES is not set/, { TRUSTED_PROXIES: '' }],
+  ];
+  for (const [url, expected, env] of cases) assert.match(await doctor(url, env), expected);
+
+  await t.test('a certificate that was not renewed, and one that has expired', async () => {
+    for (const [days, expected] of [
+      [10, /note certificate: good for another (9|10) days.*certbot renew --dry-run/],
+      [3, /fault certificate: good for another [23] days.*its renewal does not work/],
+      [-1, /fault certificate: it has expired/],
+      [90, /ok certificate/],
+    ] as const) {
+      await authority.issue('localhost', { days });
+      nginx.reload();
+      await until(async () => expected.test(await doctor(nginx.url)), { what: `doctor sees ${days} days` });
+    }
+  });
+  await t.test('another program behind the name, and a receiver that is gone', async () => {
+    const [stray, nobody] = [await freePorts(), await freePorts()];
+    const other = join(directory, 'other');
+    const certificate = await authority.issue('localhost');
+    const astray = await startNginx({
+      ...{ directory: other, certificate, ports: { http: stray.admin, https: stray.public } },
+      receivers: [house.service.ports.admin, house.service.ports.admin],
+    });
+    assert.match(await doctor(astray.url), /fault admin port: the proxy hands on to ADMIN_PORT/);
+    await astray.stop();
+    const alone = await startNginx({
+      ...{ directory: other, certificate, ports: { http: stray.admin, https: stray.public } },
+      receivers: [nobody.public, nobody.admin],
+    });
+    assert.match(
+      await doctor(alone.url),
+      /fault proxy: it answers 502, the receiver does not: is `serve` running/,
+    );
+    await alone.stop();
+  });
+});
+
+test('a body up to the receiver’s own limit passes, and no other', async () => {
+  const open = await house.company();
+  const [head, tail] = JSON.stringify(event(open.companyId, 'record', 1, 'create', { comment: '…' })).split(
+    '…',
+  );
+  const filled = (bytes: number) => `${head}${'x'.repeat(bytes - `${head}${tail}`.length)}${tail}`;
+  assert.equal((await send(outside(open), filled(BODY_LIMIT_BYTES))).status, 200);
+  assert.equal((await send(outside(open), filled(BODY_LIMIT_BYTES + 1))).status, 413);
+  assert.equal(
+    (
+      await send(outside(open), '{}', {
+        'x-long': 'x'.repeat(9000),
+      })
+    ).status,
+    400,
+  );
+});
+
+test('no key and no query is in a log of nginx or ours, whatever comes of the request', async () => {
+  const open = await house.company();
+  const { key } = open;
+  const path = `/webhooks/yclients/${key}`;
+  const [stray, nobody] = [await freePorts(), await freePorts()];
+  const alone = await startNginx({
+    directory: join(directory, 'alone'),
+    ports: { http: stray.admin, https: stray.public },
+    receivers: [nobody.public, nobody.admin],
+    certificate: await authority.issue('localhost'),
+  });
+  const answers = [
+    await send(outside(open), JSON.stringify(record(open.companyId, 1, 'create'))),
+    await send(`${nginx.url}/webhooks/yclients/events?key=${key}`, '{}'),
+    await send(`${nginx.url}/${key}`, '{}'),
+    await send(`${nginx.url}${path}?x=${key}`, 'x'.repeat(BODY_LIMIT_BYTES + 1)),
+    await send(`${nginx.plainUrl}${path}`, '{}'),
+    await send(`${alone.url}${path}`, '{}'),
+  ];
+  await alone.stop();
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 400, 404, 413, 404, 502],
+  );
+  await until(async () => (await nginx.accessLog()).includes('"status":"413"'), {
+    what: 'the log is written',
+  });
+  const access = (await nginx.accessLog()) + (await alone.accessLog());
+  const errors = (await nginx.errorLog()) + (await alone.errorLog());
+  assert.ok(!(access + errors + house.service.output()).includes(key), 'the key is in a log');
+  const lines = access
+    .trim()
+    .split('\n')
+    .map(line => z.looseObject({ path: z.string(), status: z.string() }).parse(JSON.parse(line)));
+  assert.ok(lines.length > 4);
+  assert.deepEqual(new Set(lines.map(one => one.path)), new Set(['/webhooks/…', '(other)']));
+});
+
+test('a receiver is told the sender’s own address and an id for the request, whatever the sender wrote', async () => {
+  const sink = await startSink();
+  const port = Number(new URL(sink.url).port);
+  const stray = await freePorts();
+  const told = await startNginx({
+    directory: join(directory, 'told'),
+    ports: { http: stray.admin, https: stray.public },
+    receivers: [port, port],
+    certificate: await authority.issue('localhost'),
+  });
+  const lies = { 'x-forwarded-for': '203.0.113.77', 'x-request-id': 'mine', 'x-forwarded-proto': 'gopher' };
+  await send(`${told.url}/webhooks/yclients/key`, '{}', lies);
+  await Promise.all([told.stop(), sink.close()]);
+  const headers = sink.deliveries[0]?.headers ?? {};
+  assert.deepEqual([headers['x-forwarded-for'], headers['x-forwarded-proto']], ['127.0.0.1', 'https']);
+  const line = z.looseObject({ request_id: z.string() }).parse(JSON.parse(await told.accessLog()));
+  assert.match(line.request_id, /^[0-9a-f]{32}$/);
+  assert.equal(headers['x-request-id'], line.request_id);
+});
