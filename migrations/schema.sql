@@ -40,6 +40,7 @@ CREATE TABLE api_budget (
   failures integer DEFAULT 0 NOT NULL,
   paused_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   paused_because text DEFAULT ''::text NOT NULL,
+  queued_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   CONSTRAINT api_budget_pkey PRIMARY KEY (scope)
 );
 

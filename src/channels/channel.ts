@@ -1,8 +1,19 @@
 /** A channel carries one message to one address. Each lives in its own file beside this one. */
 import type { Facts, Notice } from '../domain/notice.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
+import type { EpochMs } from '../domain/time.ts';
 
-export type ChannelName = 'console' | 'telegram' | 'email' | 'webhook';
+export const CHANNEL_NAMES = [
+  'console',
+  'telegram',
+  'max',
+  'whatsapp',
+  'sms',
+  'vk',
+  'email',
+  'webhook',
+] as const;
+export type ChannelName = (typeof CHANNEL_NAMES)[number];
 
 /** A button under a message, for channels that have them; the others leave it out. */
 export type Button = {
@@ -19,7 +30,7 @@ export type Outgoing = {
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
   readonly purpose: 'notice' | 'test' | PlannedPurpose;
-  /** Chat id, e-mail, URL; empty where the channel has one fixed destination. */
+  /** Chat id, phone, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;
   readonly text: string;
@@ -42,6 +53,8 @@ export type Outgoing = {
   readonly visit: readonly (Facts & { readonly recordId: number })[] | null;
   /** The company's own signing secret, where the channel signs (webhook). */
   readonly secret?: string;
+  /** From then on it need not arrive any more: the visit has begun. Absent for a message about no visit. */
+  readonly validUntil?: EpochMs;
   /** 1 for the first try. */
   readonly attempt: number;
 };
@@ -50,27 +63,57 @@ export type Outgoing = {
  * How one attempt ended.
  * - `sent`: the provider took it.
  * - `retry`: it certainly did not go out, and may later (429 with its Retry-After, 5xx before acceptance, refused connection).
- * - `rejected`: it never will. `address`: this address is wrong or blocked; `message`: this text; `channel`: our account or set-up.
+ * - `rejected`: it never will. `address`: this address is wrong or gone; `person`: they want nothing from us there;
+ *   `message`: this text; `channel`: our account or set-up.
  * - `unknown`: it may have gone out (timeout or reset after the request left).
  */
 export type SendResult =
   | { readonly outcome: 'sent'; readonly providerId?: string }
-  | { readonly outcome: 'retry'; readonly reason: string; readonly retryAfterMs?: number }
   | {
-      readonly outcome: 'rejected';
+      readonly outcome: 'retry';
       readonly reason: string;
-      readonly scope: 'address' | 'message' | 'channel';
+      readonly retryAfterMs?: number;
+      /** The provider says that this account sends too often: all its messages wait. */
+      readonly limited?: true;
     }
+  | { readonly outcome: 'rejected'; readonly reason: string; readonly scope: RejectedScope }
   | { readonly outcome: 'unknown'; readonly reason: string };
+
+export type RejectedScope = 'address' | 'person' | 'message' | 'channel';
+
+/** What a channel can and cannot, by its provider's documents; docs/channels.md shows the same. */
+export type Traits = {
+  /** What an address on it is. A phone is the person's own unless another was set for them. */
+  readonly address: 'none' | 'chat' | 'phone' | 'email' | 'url';
+  /** Whom it may write to: anybody, those who have written to us once, those who wrote within a day. */
+  readonly reaches: 'anybody' | 'those who wrote' | 'those who wrote within a day';
+  /** The longest text, in characters; a longer one is cut. */
+  readonly maxText: number;
+  readonly buttons: boolean;
+  /** A receipt that has not come by then counts as a message not delivered; null: the provider sends none. */
+  readonly receiptWithinMs: number | null;
+  /** At most one message in so many milliseconds, from this account and to one chat; null: no limit is kept. */
+  readonly pace: { readonly everyMs: number; readonly chatEveryMs: number } | null;
+};
 
 export type Channel = {
   readonly name: ChannelName;
+  /** Who carries it, where one channel can be carried by several. */
+  readonly provider?: string;
+  readonly traits: Traits;
   /** Whether the receiver drops a repeat of the same id, so that an unknown outcome may be tried again. */
   readonly idempotent: boolean;
+  /** For how long it remembers an id; absent: for good. */
+  readonly remembersMs?: number;
   /** How many sends may be under way at once. */
   readonly concurrency: number;
   /** Never throws; never logs or returns an address, a text or a secret in `reason`. Ends within its own timeout or when `signal` aborts. */
   send(message: Outgoing, signal: AbortSignal): Promise<SendResult>;
+  /** What a text to an address would cost; where it costs. The price is undefined when the provider does not tell. */
+  quote?(
+    message: Pick<Outgoing, 'address' | 'text'>,
+    signal: AbortSignal,
+  ): Promise<{ readonly parts: number; readonly price: number | undefined }>;
   /** Ends what is kept open between sends; absent where nothing is. */
   close?(): Promise<void>;
 };

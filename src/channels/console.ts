@@ -1,6 +1,6 @@
 /** The console channel: shows a message instead of sending it. For the demo, for development, for a first look. */
 import { plainLine, plainText } from '../domain/plain.ts';
-import type { Channel, Outgoing } from './channel.ts';
+import type { Channel, Outgoing, Traits } from './channel.ts';
 
 export type ConsoleConfig = {
   /** Takes one line, without its line break. */
@@ -9,9 +9,20 @@ export type ConsoleConfig = {
 
 const MAX_TEXT = 4000;
 
+/** Reaches whoever looks, as fast as it is written. */
+export const CONSOLE_TRAITS: Traits = {
+  address: 'none',
+  reaches: 'anybody',
+  maxText: MAX_TEXT,
+  buttons: false,
+  receiptWithinMs: null,
+  pace: null,
+};
+
 export function createConsole({ write }: ConsoleConfig): Channel {
   return {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     // A reader sees the id and knows a repeat.
     idempotent: true,
     concurrency: 1,

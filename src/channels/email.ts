@@ -10,7 +10,7 @@ import type { Readable } from 'node:stream';
 import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
 import { plainLine, plainText } from '../domain/plain.ts';
 import { codeOf } from '../outgoing.ts';
-import type { Channel, SendResult } from './channel.ts';
+import type { Channel, RejectedScope, SendResult } from './channel.ts';
 
 export type EmailConfig = {
   /** smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; options in a query are not read. */
@@ -46,6 +46,15 @@ export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConf
   });
   return {
     name: 'email',
+    traits: {
+      address: 'email',
+      reaches: 'anybody',
+      maxText: MAX_TEXT,
+      buttons: false,
+      receiptWithinMs: null,
+      // Servers set limits of their own and say so by 4yz; there is none that all share.
+      pace: null,
+    },
     idempotent: false,
     concurrency: CONNECTIONS,
     async send({ id, address, subject, text, links }, stop) {
@@ -183,6 +192,6 @@ function doubt(left: boolean, reason: string): SendResult {
   return { outcome: left ? 'unknown' : 'retry', reason };
 }
 
-function rejected(scope: 'address' | 'message' | 'channel', reason: string): SendResult {
+function rejected(scope: RejectedScope, reason: string): SendResult {
   return { outcome: 'rejected', scope, reason };
 }

@@ -1,6 +1,6 @@
 /**
- * One HTTP POST with a limit on everything, for the channels that speak HTTP. Its answer settles what a sender must
- * know afterwards: did the request leave, or may it be sent again without a doubt?
+ * One HTTP request, a POST unless it is said to be a GET, with a limit on everything, for the channels that speak HTTP.
+ * Its answer settles what a sender must know afterwards: did the request leave, or may it be sent again without a doubt?
  */
 import { Readable } from 'node:stream';
 import { type Dispatcher, request } from 'undici';
@@ -8,7 +8,9 @@ import { codeOf, rejectionOf } from '../outgoing.ts';
 
 export type Posting = {
   readonly url: string | URL;
+  readonly method?: 'POST' | 'GET';
   readonly headers: Readonly<Record<string, string>>;
+  /** Not sent with a GET. */
   readonly body: string;
   readonly dispatcher: Dispatcher;
   /** For the whole exchange: name, connection, request, answer. */
@@ -35,7 +37,7 @@ export type Posted =
     };
 
 export async function post(posting: Posting, signal: AbortSignal): Promise<Posted> {
-  const { url, headers, body, dispatcher, timeoutMs, maxAnswerBytes } = posting;
+  const { url, method = 'POST', headers, body, dispatcher, timeoutMs, maxAnswerBytes } = posting;
   const bytes = Buffer.from(body);
   const deadline = AbortSignal.timeout(timeoutMs);
   const ended = AbortSignal.any([signal, deadline]);
@@ -51,9 +53,10 @@ export async function post(posting: Posting, signal: AbortSignal): Promise<Poste
   try {
     ended.throwIfAborted();
     const answering = request(url, {
-      method: 'POST',
-      headers: { ...headers, 'content-length': String(bytes.length) },
-      body: stream,
+      method,
+      ...(method === 'GET'
+        ? { headers }
+        : { headers: { ...headers, 'content-length': String(bytes.length) }, body: stream }),
       dispatcher,
       signal: ended,
     });

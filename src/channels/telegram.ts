@@ -6,16 +6,16 @@
  * carry the URL, and with it the token; reasons are therefore made of codes and of the phrases listed here, only.
  */
 import { GrammyError } from 'grammy';
-import { boundedWaitMs, retryAfterMs } from '../outgoing.ts';
+import { boundedWaitMs } from '../outgoing.ts';
 import { type BotConfig, createBotApi } from './bot-api.ts';
 import type { Button, Channel, SendResult } from './channel.ts';
 import type { Posted } from './post.ts';
+import { clip, foreignAnswer, rejected, retry } from './provider.ts';
 
 export type TelegramConfig = BotConfig & { readonly timeoutMs?: number | undefined };
 
 /** The Bot API answers in well under a second; a proxy on a bad day in several. */
 const TIMEOUT_MS = 20_000;
-/** The Bot API allows about 30 messages a second over all chats. */
 const CONCURRENCY = 20;
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** UTF-16 units, as Telegram counts. */
@@ -23,12 +23,13 @@ const MAX_TEXT_UNITS = 4096;
 /** A chat id, or the public name of a channel. */
 const CHAT = /^(-?\d{1,20}|@[A-Za-z]\w{3,31})$/;
 
+/** They want nothing from this bot. */
+const BLOCKED = 'bot was blocked by the user';
 /** What Telegram says of an address that will not work again. */
 const DEAD_ADDRESS = [
   'chat not found',
   'user not found',
   'PEER_ID_INVALID',
-  'bot was blocked by the user',
   'user is deactivated',
   'bot was kicked',
   'bot is not a member',
@@ -40,19 +41,34 @@ const DEAD_ADDRESS = [
   'have no rights to send',
   'CHAT_WRITE_FORBIDDEN',
 ];
-const KNOWN_PHRASES = [...DEAD_ADDRESS, 'message is too long', 'message text is empty', 'Too Many Requests'];
+const KNOWN_PHRASES = [
+  BLOCKED,
+  ...DEAD_ADDRESS,
+  'message is too long',
+  'message text is empty',
+  'Too Many Requests',
+];
 
 export function createTelegram({ timeoutMs = TIMEOUT_MS, ...config }: TelegramConfig): Channel {
   const bot = createBotApi(config);
   return {
     name: 'telegram',
+    traits: {
+      address: 'chat',
+      reaches: 'those who wrote',
+      maxText: MAX_TEXT_UNITS,
+      buttons: true,
+      receiptWithinMs: null,
+      // core.telegram.org/bots/faq#my-bot-is-hitting-limits: about 30 a second over all chats, one a second into one.
+      pace: { everyMs: 40, chatEveryMs: 1000 },
+    },
     idempotent: false,
     concurrency: CONCURRENCY,
     async send({ address, text, buttons = [] }, signal) {
       if (!CHAT.test(address)) return { outcome: 'rejected', scope: 'address', reason: 'not a chat id' };
       const called = await bot.call(
         async api => {
-          const sent = await api.sendMessage(address, clip(text), {
+          const sent = await api.sendMessage(address, clip(text, MAX_TEXT_UNITS), {
             link_preview_options: { is_disabled: true },
             ...(buttons.length === 0 ? {} : { reply_markup: keyboardOf(buttons) }),
           });
@@ -74,18 +90,11 @@ export function keyboardOf(buttons: readonly Button[]): {
   return { inline_keyboard: buttons.map(({ label, press }) => [{ text: label, callback_data: press }]) };
 }
 
-function clip(text: string): string {
-  if (text.length <= MAX_TEXT_UNITS) return text;
-  return `${text.slice(0, MAX_TEXT_UNITS - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
-}
-
 /** What became of a call that failed. Its reason is made of codes and known phrases. */
 export function resultOfFailure(error: unknown, posted: Posted | undefined): SendResult {
   if (posted === undefined) return { outcome: 'retry', reason: 'the request could not be made' };
   if (!posted.answered) return { outcome: posted.left ? 'unknown' : 'retry', reason: posted.reason };
-  return error instanceof GrammyError
-    ? resultOfRefusal(error, posted.status)
-    : resultOfForeignAnswer(posted.status, posted.retryAfter);
+  return error instanceof GrammyError ? resultOfRefusal(error, posted.status) : resultOfForeignAnswer(posted);
 }
 
 /** The Bot API's own word: the message did not go out. core.telegram.org/bots/api#making-requests */
@@ -94,24 +103,18 @@ function resultOfRefusal({ description, parameters }: GrammyError, status: numbe
   const reason = phrase === undefined ? `Telegram ${status}` : `Telegram ${status}: ${phrase}`;
   if (status === 429) {
     const seconds = parameters?.retry_after;
-    if (typeof seconds !== 'number' || Number.isNaN(seconds)) return { outcome: 'retry', reason };
-    return { outcome: 'retry', reason, retryAfterMs: boundedWaitMs(seconds * 1000) };
+    const known = typeof seconds === 'number' && !Number.isNaN(seconds);
+    return retry(reason, known ? boundedWaitMs(seconds * 1000) : undefined, 'limited');
   }
-  if (status >= 500) return { outcome: 'retry', reason };
-  if (status === 401 || status === 404) return { outcome: 'rejected', scope: 'channel', reason };
+  if (status >= 500) return retry(reason);
+  if (status === 401 || status === 404) return rejected('channel', reason);
+  if (phrase === BLOCKED) return rejected('person', reason);
   const dead = status === 403 || (phrase !== undefined && DEAD_ADDRESS.includes(phrase));
-  return { outcome: 'rejected', scope: dead ? 'address' : 'message', reason };
+  return rejected(dead ? 'address' : 'message', reason);
 }
 
-/** Not the Bot API's JSON: a proxy, a gateway, or an answer that broke off. 502 and 504 may hide a message sent. */
-function resultOfForeignAnswer(status: number, retryAfter: string | undefined): SendResult {
-  const reason = `HTTP ${status}, and not from the Bot API`;
-  if (status === 429 || status === 503) {
-    const waitMs = /^\d+$/.test(retryAfter ?? '') ? retryAfterMs(retryAfter, 0) : undefined;
-    return waitMs === undefined
-      ? { outcome: 'retry', reason }
-      : { outcome: 'retry', reason, retryAfterMs: waitMs };
-  }
-  if (status >= 300 && status < 500) return { outcome: 'rejected', scope: 'channel', reason };
-  return { outcome: 'unknown', reason };
+/** Not the Bot API's JSON. Of its own 429 the wait is in the JSON, so a header is taken in seconds only. */
+function resultOfForeignAnswer({ status, retryAfter }: Extract<Posted, { answered: true }>): SendResult {
+  const waitMs = /^\d+$/.test(retryAfter ?? '') ? boundedWaitMs(Number(retryAfter) * 1000) : undefined;
+  return foreignAnswer(status, waitMs);
 }

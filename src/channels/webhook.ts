@@ -19,7 +19,7 @@ import { isIPv4 } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { Agent } from 'undici';
 import { retryAfterMs } from '../outgoing.ts';
-import type { Channel, Outgoing, SendResult } from './channel.ts';
+import type { Channel, Outgoing, RejectedScope, SendResult } from './channel.ts';
 import { guardedConnector, RefusedAddress } from './guard.ts';
 import { type Posted, post } from './post.ts';
 
@@ -41,6 +41,15 @@ export function createWebhook({ allowPrivate, timeoutMs, now = Date.now }: Webho
   const dispatcher = new Agent({ connect, allowH2: false });
   return {
     name: 'webhook',
+    traits: {
+      address: 'url',
+      reaches: 'anybody',
+      // What a template can come to at most; nothing is cut.
+      maxText: 4000,
+      buttons: false,
+      receiptWithinMs: null,
+      pace: null,
+    },
     idempotent: true,
     concurrency: CONCURRENCY,
     async send(message, signal) {
@@ -117,6 +126,6 @@ function resultOfStatus(status: number, waitMs: number | undefined): SendResult 
     : { outcome: 'retry', reason, retryAfterMs: waitMs };
 }
 
-function rejected(scope: 'address' | 'message' | 'channel', reason: string): SendResult {
+function rejected(scope: RejectedScope, reason: string): SendResult {
   return { outcome: 'rejected', scope, reason };
 }

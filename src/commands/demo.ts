@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Channel } from '../channels/channel.ts';
+import { CONSOLE_TRAITS } from '../channels/console.ts';
 import { addCompany } from '../companies.ts';
 import { readConfig } from '../config.ts';
 import { type DemoService, runDemo } from '../demo.ts';
@@ -122,6 +123,7 @@ function collector(): { channel: Channel; listen: (listener: (message: ToldMessa
   let tell: (message: ToldMessage) => void = () => {};
   const channel: Channel = {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     idempotent: true,
     concurrency: 64,
     async send({ recordId, notice, recipient, text }) {

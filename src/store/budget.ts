@@ -193,7 +193,7 @@ const BEHIND_PROBE = `CASE
  * An answer came. The breaker closes, and what waits behind a probe goes on at once. A pause that was asked for stays,
  * and so does one that began while this call was under way.
  */
-async function endFailures(db: Db, scope: string, now: Date | null): Promise<void> {
+export async function endFailures(db: Db, scope: string, now: Date | null): Promise<void> {
   await db.query({
     name: 'budget_end_failures',
     text: `UPDATE api_budget SET failures = 0,
@@ -209,7 +209,7 @@ async function endFailures(db: Db, scope: string, now: Date | null): Promise<voi
  * A 429, or an answer that says that the platform is down. Those of calls that left before a pause began say nothing
  * new while it lasts, and do not make it longer.
  */
-async function addFailure(
+export async function addFailure(
   db: Db,
   scope: string,
   failure: {
@@ -250,14 +250,14 @@ export type Budget = {
   readonly breakerOpen: boolean;
 };
 
-/** How the budgets stand, one for each address we call from and host we call; for `doctor` and `stats`. */
+/** How the budgets of calls stand, one for each address we call from and host we call; for `doctor` and `stats`. */
 export async function readBudget(db: Db): Promise<Budget[]> {
   const { rows } = await db.query<Budget>(
     `SELECT scope, greatest(next_slot_at, paused_until) AS "nextSlotAt",
        CASE WHEN paused_until > now() THEN paused_until END AS "pausedUntil",
        CASE WHEN paused_until > now() OR failures > 0 THEN paused_because ELSE '' END AS because,
        failures, failures >= ${BREAKER} AS "breakerOpen"
-     FROM api_budget ORDER BY scope`,
+     FROM api_budget WHERE scope NOT LIKE 'send/%' ORDER BY scope`,
   );
   return rows;
 }

@@ -154,12 +154,30 @@ const OPEN_COLUMNS = `company_id AS "companyId", id, record_id AS "recordId", pu
   uncertain, kind, channel, told_before AS before, told_after AS after, rule,
   planned_for AS "plannedFor", visit`;
 
-/** Locks candidates that are still due, or still abandoned; those another process holds are left out. */
-export async function lockDue(db: Db, now: EpochMs, keys: readonly MessageKey[]): Promise<OpenMessage[]> {
-  const { rows } = await db.query<OpenMessage>({
+/** A message that is due, or whose sender is gone. */
+export type DueMessage = OpenMessage & {
+  /** How long ago it was first tried, where that may have gone out; null where it certainly has not. */
+  readonly doubtMs: number | null;
+};
+
+/**
+ * Locks candidates that are still due, or still abandoned; those another process holds are left out. Of an attempt
+ * whose process vanished nothing is known but its lease.
+ */
+export async function lockDue(
+  db: Db,
+  { now, leaseMs }: { readonly now: EpochMs; readonly leaseMs: number },
+  keys: readonly MessageKey[],
+): Promise<DueMessage[]> {
+  const { rows } = await db.query<DueMessage>({
     name: 'lock_due',
     text: `
-      SELECT ${OPEN_COLUMNS} FROM messages
+      SELECT ${OPEN_COLUMNS}, CASE WHEN state = 'sending' THEN greatest(
+          extract(epoch FROM $1::timestamptz - (SELECT min(started_at) FROM attempts a
+            WHERE a.company_id = messages.company_id AND a.message_id = messages.id)),
+          CASE WHEN leased_by IS NOT NULL THEN extract(epoch FROM now() - leased_until) + $4::float8 / 1000 END
+        )::float8 * 1000 END AS "doubtMs"
+      FROM messages
       WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[]))
         AND ((state = 'due' AND due_at <= $1) OR (state = 'sending' AND leased_until < now()))
       ORDER BY due_at FOR UPDATE SKIP LOCKED`,
@@ -167,6 +185,7 @@ export async function lockDue(db: Db, now: EpochMs, keys: readonly MessageKey[])
       new Date(now).toISOString(),
       int4Array(keys.map(key => key.companyId)),
       uuidArray(keys.map(key => key.id)),
+      leaseMs,
     ],
   });
   return rows;

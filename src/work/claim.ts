@@ -8,12 +8,13 @@ import { writePress } from '../domain/answer.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
 import { clientIdOf, type Facts, type Notice } from '../domain/notice.ts';
+import { takeTurn } from '../domain/pace.ts';
 import { PHRASES } from '../domain/phrases.ts';
 import { CATEGORY_OF, type PlannedPurpose } from '../domain/plan.ts';
 import { tells } from '../domain/policy.ts';
 import { afterQuiet } from '../domain/quiet.ts';
 import type { Texts } from '../domain/text.ts';
-import type { EpochMs } from '../domain/time.ts';
+import { type EpochMs, instantOf } from '../domain/time.ts';
 import { factsOfVisit } from '../domain/visit.ts';
 import { bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
@@ -23,6 +24,7 @@ import {
   type Claim,
   type Contact,
   claimMessages,
+  type DueMessage,
   endMessages,
   findContacts,
   findDue,
@@ -34,6 +36,7 @@ import {
   recordAttempts,
   type SaidRecord,
 } from '../store/messages.ts';
+import { accountScope, chatScope, lockSlots, saveSlots } from '../store/pace.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
@@ -53,7 +56,15 @@ export type ClaimDeps = {
   readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
 };
 
-export type ReadyToSend = { readonly channel: Channel; readonly outgoing: Outgoing; readonly step: number };
+export type ReadyToSend = {
+  readonly channel: Channel;
+  readonly outgoing: Outgoing;
+  readonly step: number;
+  /** When it may leave, from now: its slot in the channel's rate. */
+  readonly inMs: number;
+  /** The channel was told lately that it sends too often: a success is worth being told. */
+  readonly recovering: boolean;
+};
 export type Claimed = { readonly send: readonly ReadyToSend[]; readonly ended: number };
 
 const CONFLICT_TRIES = 3;
@@ -130,7 +141,7 @@ async function claimBatch(
   if (candidates.length === 0) return { send: [], ended: 0 };
   const companyIds = [...new Set(candidates.map(candidate => candidate.companyId))];
   const [{ messages, bookings }, companies, contacts, sealed, own] = await Promise.all([
-    lockCandidates(db, now, candidates),
+    lockCandidates(db, { now, leaseMs }, candidates),
     findCompanies(db, companyIds),
     contactsOf(db, candidates),
     findNewestSecrets(db, companyIds, 'outbound'),
@@ -150,7 +161,10 @@ async function claimBatch(
   const rendered = verdicts.flatMap(verdict =>
     verdict.do === 'hush' ? [] : [prepare(deps, scene, secrets, verdict)],
   );
-  const send = rendered.filter(item => 'outgoing' in item);
+  const { send, snoozed } = await takeTurns(
+    db,
+    rendered.filter(item => 'outgoing' in item),
+  );
   const ends = rendered.filter(item => 'state' in item);
 
   const abandoned = messages.filter(message => message.state === 'sending');
@@ -162,7 +176,7 @@ async function claimBatch(
       db,
       abandoned.map(message => lostAttempt(message, now)),
     ),
-    endMessages(db, ends.map(endOf), now),
+    endMessages(db, [...ends.map(endOf), ...snoozed], now),
     hushMessages(db, hushed.map(hushOf), now),
     followUp(
       db,
@@ -170,21 +184,64 @@ async function claimBatch(
       { bookings, companies, now },
     ),
   ]);
-  return { send, ended: ends.length + hushed.length };
+  return { send, ended: ends.length + hushed.length + snoozed.length };
+}
+
+/**
+ * Gives each message its slot in the rate of its channel, shared by all processes. What has to wait is put off, which
+ * is no attempt: nothing was tried. Locks come after those of bookings and messages.
+ */
+async function takeTurns(
+  db: Db,
+  prepared: readonly PreparedMessage[],
+): Promise<{ send: (PreparedMessage & ReadyToSend)[]; snoozed: MessageEnd[] }> {
+  const scopes = prepared.flatMap(({ channel: { name, traits }, outgoing }) =>
+    traits.pace === null ? [] : [accountScope(name), chatScope(name, outgoing.address)],
+  );
+  const locked = scopes.length === 0 ? [] : await lockSlots(db, scopes);
+  const rows = new Map(locked.map(row => [row.scope, row]));
+  const send: (PreparedMessage & ReadyToSend)[] = [];
+  const snoozed: MessageEnd[] = [];
+  for (const item of prepared) {
+    const { name, traits } = item.channel;
+    const account = rows.get(accountScope(name));
+    const chat = rows.get(chatScope(name, item.outgoing.address));
+    const turn =
+      traits.pace === null || account === undefined || chat === undefined
+        ? { granted: true, inMs: 0 }
+        : takeTurn(
+            { row: account, everyMs: traits.pace.everyMs },
+            { row: chat, everyMs: traits.pace.chatEveryMs },
+          );
+    const recovering = (account?.failures ?? 0) > 0;
+    if (turn.granted) send.push({ ...item, inMs: turn.inMs, recovering });
+    else snoozed.push(snoozeOf(item.message, name, turn.inMs));
+  }
+  await saveSlots(db, locked);
+  return { send, snoozed };
+}
+
+/** Back to where it was, until its turn comes. What may have gone out stays claimed in form. */
+function snoozeOf({ companyId, id, state }: OpenMessage, channel: ChannelName, inMs: number): MessageEnd {
+  return {
+    ...{ companyId, id, state, retryInMs: Math.ceil(inMs) },
+    error: `waits for its turn: ${channel} takes no more at once`,
+    ...{ providerId: null, subject: null, body: null },
+  };
 }
 
 /** Locks in the order bookings, messages; whatever another transaction holds is left for the next round. */
 async function lockCandidates(
   db: Db,
-  now: EpochMs,
+  clock: { readonly now: EpochMs; readonly leaseMs: number },
   candidates: readonly Candidate[],
-): Promise<{ messages: OpenMessage[]; bookings: Map<string, StoredBooking> }> {
+): Promise<{ messages: DueMessage[]; bookings: Map<string, StoredBooking> }> {
   const keys = candidates.flatMap(({ companyId, recordId }) =>
     recordId === null ? [] : [{ companyId, recordId }],
   );
   const [bookings, locked] = await Promise.all([
     lockBookings(db, keys, { skipLocked: true }),
-    lockDue(db, now, candidates),
+    lockDue(db, clock, candidates),
   ]);
   const messages = locked.filter(
     ({ companyId, recordId }) => recordId === null || bookings.has(bookingKey({ companyId, recordId })),
@@ -192,7 +249,7 @@ async function lockCandidates(
   return { messages, bookings };
 }
 
-function judge(scene: Scene, message: OpenMessage): Verdict {
+function judge(scene: Scene, message: DueMessage): Verdict {
   const end = (state: MessageEnd['state'], error: string | null): Verdict => ({
     do: 'end',
     message,
@@ -307,7 +364,7 @@ async function knownOf(
   return clients.length === 0 ? NOTHING_KNOWN : readKnown(db, companies, clients, now);
 }
 
-function judgeAbandoned(scene: Scene, company: Company, message: OpenMessage): Verdict {
+function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Verdict {
   const channel = message.channel === null ? undefined : scene.channels.get(message.channel);
   const giveUp: Verdict = {
     do: 'end',
@@ -329,7 +386,7 @@ function judgeAbandoned(scene: Scene, company: Company, message: OpenMessage): V
   const { zone } = company;
   if (
     !mayRepeat({
-      idempotent: channel.idempotent,
+      idempotent: channel.idempotent && (message.doubtMs ?? 0) <= (channel.remembersMs ?? Infinity),
       booking: stored.booking,
       recipient,
       after,
@@ -356,7 +413,7 @@ function route(scene: Scene, company: Company, message: OpenMessage, saying: Say
   const causes: string[] = [];
   for (const name of names) {
     const channel = [...scene.channels.values()].find(candidate => candidate.name === name);
-    const address = addressOn(name, company, contact, message);
+    const address = channel && addressOn(channel, company, contact, message);
     if (refused.has(name)) causes.push(`they want none on ${name}`);
     else if (channel === undefined) causes.push(`${name} is not configured`);
     else if (address === undefined) causes.push(`no address on ${name}`);
@@ -365,23 +422,29 @@ function route(scene: Scene, company: Company, message: OpenMessage, saying: Say
   return refuse(causes.join(', '));
 }
 
+/** A phone that could not be read as a number is kept as it came, and is nobody's address. */
+const E164 = /^\+[1-9]\d{6,14}$/;
+
 /** Undefined: cannot be reached there. Empty: the channel has one destination and needs no address. */
 function addressOn(
-  name: string,
+  { name, traits }: Channel,
   company: Company,
   contact: Contact | undefined,
   message: OpenMessage,
 ): string | undefined {
   if (message.purpose === 'test' && message.recipient !== '') return message.recipient;
-  switch (name) {
-    case 'console':
+  const set = contact?.addresses[name];
+  switch (traits.address) {
+    case 'none':
       return '';
-    case 'webhook':
+    case 'url':
       return company.webhookUrl ?? undefined;
     case 'email':
-      return contact?.addresses.email ?? (contact?.email || undefined);
-    default:
-      return contact?.addresses[name];
+      return set ?? (contact?.email || undefined);
+    case 'phone':
+      return set ?? (E164.test(contact?.phone ?? '') ? contact?.phone : undefined);
+    case 'chat':
+      return set;
   }
 }
 
@@ -391,7 +454,10 @@ type EndedMessage = {
   readonly error: string | null;
   readonly waitMs?: number;
 };
-type PreparedMessage = ReadyToSend & { readonly message: OpenMessage; readonly saying: Saying };
+type PreparedMessage = Pick<ReadyToSend, 'channel' | 'outgoing' | 'step'> & {
+  readonly message: OpenMessage;
+  readonly saying: Saying;
+};
 
 /** Renders what is to be sent. A text that cannot be rendered fails its own message, not the batch. */
 function prepare(
@@ -423,8 +489,9 @@ function prepare(
       email: contact?.email ?? '',
     },
     ...saying,
-    buttons: buttonsFor(scene, company, message, saying),
+    buttons: channel.traits.buttons ? buttonsFor(scene, company, message, saying) : [],
     ...linksFor(deps, company, message, saying),
+    ...validity(company, message, saying),
     ...(secret === undefined ? {} : { secret }),
     attempt: message.attempts + 1,
   };
@@ -458,6 +525,12 @@ function linksFor(
   const url = answerUrl(company.companyId, message.id);
   const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
   return { links: { ...(isAnswerable(company, message, saying) ? { answer } : {}), stop: `${url}/stop` } };
+}
+
+/** Once the visit has begun, nobody needs the news of it, or to be reminded. */
+function validity({ zone }: Company, { purpose }: OpenMessage, saying: Saying): { validUntil?: EpochMs } {
+  const facts = purpose === 'notice' || purpose === 'reminder' ? factsOf(saying) : null;
+  return facts === null ? {} : { validUntil: instantOf(facts.startsLocal, zone) };
 }
 
 function buttonsFor(

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelName, Outgoing, SendResult } from '../channels/channel.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { pauseSending, resumeSending } from '../store/pace.ts';
 import { type ClaimDeps, claimDue, type ReadyToSend } from './claim.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { createSettler } from './settle.ts';
@@ -56,7 +57,8 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     });
   }
 
-  async function send({ channel, outgoing, step }: ReadyToSend): Promise<void> {
+  async function send({ channel, outgoing, step, inMs, recovering }: ReadyToSend): Promise<void> {
+    if (inMs > 0) await new Promise(resolve => setTimeout(resolve, inMs));
     const leave = await gates.enter(channel);
     const startedAt = deps.now();
     const result = await sendSafely(channel, outgoing, abort.signal);
@@ -76,7 +78,21 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
       },
       'message attempted',
     );
+    await tellPace(channel, result, recovering);
     await settler.settle({ outgoing, step, channel, result, startedAt, finishedAt });
+  }
+
+  /** What a provider says of our rate concerns everybody who sends through it. Should it not be noted, it says it again. */
+  async function tellPace({ name, traits }: Channel, result: SendResult, recovering: boolean): Promise<void> {
+    if (traits.pace === null) return;
+    try {
+      if (result.outcome === 'retry' && result.limited) {
+        const pause = { askedMs: result.retryAfterMs ?? 0, stretch: 1 + deps.random() / 4 };
+        await pauseSending(deps.pool, name, pause);
+      } else if (result.outcome === 'sent' && recovering) await resumeSending(deps.pool, name);
+    } catch (error) {
+      deps.log.warn({ channel: name, err: error }, 'the rate of a channel could not be noted');
+    }
   }
 
   const loop = createLoop({

@@ -10,6 +10,7 @@ import type { Manifest } from '../../src/backup/manifest.ts';
 import { restoreBackup, type Verified, verifyBackup } from '../../src/backup/read.ts';
 import { writeBackup } from '../../src/backup/write.ts';
 import type { Channel } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import { inOneTransaction } from '../../src/store/copy.ts';
 import { applyMigrations, knownMigrations } from '../../src/store/migrate.ts';
 import { LEASED_TABLES } from '../../src/store/restore.ts';
@@ -318,6 +319,7 @@ async function openEnds(): Promise<void> {
   await source.settle();
   const hanging: Channel = {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     idempotent: true,
     concurrency: 9,
     send: () => new Promise(() => {}),

@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Outgoing, SendResult } from '../../src/channels/channel.ts';
 import { HOSTILE_TEXTS } from '../support/hostile-text.ts';
-import { BUSY_MS, type Counterpart, type Manner, NETWORKED, openConsole, outgoing } from './counterparts.ts';
+import { type Counterpart, type Manner, openConsole, outgoing, WELL_KNOWN } from './counterparts.ts';
+import { PROVIDERS } from './providers.ts';
 
 /** Long enough for a loopback exchange on a busy machine, short enough to wait for. */
 const HANG_TIMEOUT_MS = 1500;
 const never = new AbortController().signal;
 
-for (const { name, open } of NETWORKED) {
+for (const { name, open, takesId, busyMs } of [...WELL_KNOWN, ...PROVIDERS]) {
   const against = (
     what: string,
     manner: Manner,
@@ -22,10 +23,11 @@ for (const { name, open } of NETWORKED) {
     assert.equal(result.outcome, 'sent');
     assert.deepEqual(
       side.received.map(message => message.text),
-      [outgoing().text],
+      // Of an SMS each character is paid, so a blank line is left out.
+      [name.startsWith('sms') ? outgoing().text.replace('\n\n', '\n') : outgoing().text],
     );
     const { id } = side.received[0] ?? {};
-    assert.ok(name === 'telegram' || id === outgoing().id, 'a receiver that takes an id gets the message id');
+    assert.equal(id, takesId ? outgoing().id : undefined, 'a receiver that takes an id gets the message id');
   });
 
   against(
@@ -34,8 +36,7 @@ for (const { name, open } of NETWORKED) {
     async side => {
       const first = await send(side);
       assert.equal(first.outcome, 'retry');
-      // SMTP has no way to say how long.
-      assert.equal('retryAfterMs' in first && first.retryAfterMs, name === 'email' ? false : BUSY_MS);
+      assert.equal('retryAfterMs' in first && first.retryAfterMs, busyMs);
       assert.equal((await send(side, { attempt: 2 })).outcome, 'sent');
       assert.equal(side.received.length, 1);
     },
@@ -44,6 +45,24 @@ for (const { name, open } of NETWORKED) {
   against('an address that is gone is rejected as an address', 'gone', async side => {
     assert.equal(scopeOf(await send(side)), 'address');
   });
+
+  if (!['email', 'webhook'].includes(name)) {
+    against('somebody who wants nothing from us is told from an address that is gone', 'left', async side => {
+      const scope = scopeOf(await send(side));
+      const silent =
+        name === 'whatsapp by green-api' || name === 'whatsapp by wazzup' || name === 'sms by smsc';
+      assert.equal(scope, silent ? 'address' : 'person');
+    });
+
+    against('a page in place of an answer is unknown: it may hide a message sent', 'page', async side => {
+      assert.equal((await send(side)).outcome, 'unknown');
+    });
+
+    against('a 429 without a wait is a retry, and all of the account wait', 'flooded', async side => {
+      const { reason: _, ...result } = { reason: '', ...(await send(side)) };
+      assert.deepEqual(result, { outcome: 'retry', limited: true });
+    });
+  }
 
   against('a text that is not taken is rejected as a message', 'bad', async side => {
     assert.equal(scopeOf(await send(side)), 'message');

@@ -12,12 +12,24 @@ import { createChannels } from '../../src/channels/registry.ts';
 /**
  * - `accept`: takes every message.
  * - `busy`: not now the first time (and for how long, where the protocol can say so), takes the message then.
- * - `gone`: this address is no more. `bad`: not this text. `locked`: not from us. All repeat in their answer
- *   whatever they were given, secrets included.
+ * - `gone`: this address is no more. `left`: they want nothing from us (where nothing says so, `gone`). `bad`: not this
+ *   text. `locked`: not from us. All repeat in their answer whatever they were given, secrets included.
+ * - `page`: takes the message and answers 200 with a page, as a proxy would. `flooded`: 429 with a page and no wait.
  * - `hang`: takes the first message whole and never answers, then recovers. `reset`: takes it and breaks the connection.
  * - `absent`: nobody listens.
  */
-export type Manner = 'accept' | 'busy' | 'gone' | 'bad' | 'locked' | 'hang' | 'reset' | 'absent';
+export type Manner =
+  | 'accept'
+  | 'busy'
+  | 'gone'
+  | 'left'
+  | 'bad'
+  | 'locked'
+  | 'page'
+  | 'flooded'
+  | 'hang'
+  | 'reset'
+  | 'absent';
 
 export type Received = { readonly id: string | undefined; readonly text: string };
 
@@ -40,11 +52,21 @@ const BOT_TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
 const SMTP_PASSWORD = 'correct-horse-battery';
 const TIMEOUT_MS = 10_000;
 
-/** Every channel that speaks to a network. */
-export const NETWORKED: ReadonlyArray<{ name: Exclude<ChannelName, 'console'>; open: Open }> = [
-  { name: 'telegram', open: (...how) => openTelegram(...how) },
-  { name: 'email', open: (...how) => openEmail(...how) },
-  { name: 'webhook', open: (...how) => openWebhook(...how) },
+/** A channel, by one of its providers, and what sets it apart from the others. */
+export type Side = {
+  readonly name: string;
+  readonly open: Open;
+  /** Whether a message takes its id along. */
+  readonly takesId: boolean;
+  /** The wait that its `busy` comes to; false: it has no way to ask for one. */
+  readonly busyMs: number | false;
+};
+
+/** Those with a counterpart not written here; `providers.ts` has the others. */
+export const WELL_KNOWN: readonly Side[] = [
+  { name: 'telegram', open: (...how) => openTelegram(...how), takesId: false, busyMs: BUSY_MS },
+  { name: 'email', open: (...how) => openEmail(...how), takesId: true, busyMs: false },
+  { name: 'webhook', open: (...how) => openWebhook(...how), takesId: true, busyMs: BUSY_MS },
 ];
 
 export function outgoing(changes: Partial<Outgoing> = {}): Outgoing {
@@ -73,7 +95,7 @@ export function outgoing(changes: Partial<Outgoing> = {}): Outgoing {
 }
 
 /** One channel out of the registry, as the project makes it. */
-function channelOf(
+export function channelOf(
   t: Ending,
   name: ChannelName,
   config: Partial<Parameters<typeof createChannels>[0]>,
@@ -91,7 +113,7 @@ export function openConsole(t: Ending): { channel: Channel; lines: string[] } {
 }
 
 /** Messages as they arrive, and how many of them have. */
-function mailbox() {
+export function mailbox() {
   const received: Received[] = [];
   const { promise: arrived, resolve } = Promise.withResolvers<void>();
   const put = (message: Received) => {
@@ -141,7 +163,8 @@ export async function httpServer(t: Ending, handle: Handler): Promise<{ readonly
 }
 
 const BOT_API_REFUSALS: Readonly<Record<string, readonly [number, string]>> = {
-  gone: [403, 'Forbidden: bot was blocked by the user'],
+  gone: [400, 'Bad Request: chat not found'],
+  left: [403, 'Forbidden: bot was blocked by the user'],
   bad: [400, 'Bad Request: message is too long'],
   locked: [401, 'Unauthorized'],
 };
@@ -171,6 +194,8 @@ async function openTelegram(t: Ending, manner: Manner, timeoutMs = TIMEOUT_MS): 
     put({ id: undefined, text });
     const [code, description] = BOT_API_REFUSALS[manner] ?? [];
     if (code !== undefined) return refuse(code, `${description} ${request.url} ${body}`);
+    if (manner === 'page') return response.end('<html>nginx</html>');
+    if (manner === 'flooded') return response.writeHead(429).end('<html>slow down</html>');
     if (manner === 'hang' && calls === 1) return undefined;
     if (manner === 'reset') return request.socket.resetAndDestroy();
     return response.end(
@@ -181,7 +206,7 @@ async function openTelegram(t: Ending, manner: Manner, timeoutMs = TIMEOUT_MS): 
   return { ...common, channel, received, arrived };
 }
 
-const NOTHING = { received: [], arrived: Promise.resolve() };
+export const NOTHING = { received: [], arrived: Promise.resolve() };
 
 type Common = Pick<Counterpart, 'address' | 'secrets'>;
 

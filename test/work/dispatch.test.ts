@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { Channel, Outgoing } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import { stopCompany } from '../../src/store/companies.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
@@ -101,6 +102,7 @@ test('a change while a message is being sent is told by the next one', async () 
   let move: Promise<void> | undefined;
   const slow: Channel = {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     idempotent: true,
     concurrency: 1,
     async send(message) {
@@ -175,6 +177,7 @@ test('a timeout is never repeated where the receiver cannot tell, and says so', 
   const { dispatcher } = pipeline.another({
     channel: {
       name: 'console',
+      traits: CONSOLE_TRAITS,
       idempotent: false,
       concurrency: 1,
       async send(message) {
@@ -210,6 +213,7 @@ for (const idempotent of [true, false]) {
     const taken: Outgoing[] = [];
     const hanging: Channel = {
       name: 'console',
+      traits: CONSOLE_TRAITS,
       idempotent,
       concurrency: 1,
       send: message => {
@@ -253,6 +257,7 @@ test('a channel is given no more at once than it takes', async () => {
   let most = 0;
   const narrow: Channel = {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     idempotent: true,
     concurrency: 3,
     async send(message) {

@@ -1,5 +1,6 @@
 /** The real inbox, processor and dispatcher on a database of their own, with a clock that the test moves. */
 import type { Channel, ChannelName, Outgoing, SendResult } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { createTexts } from '../../src/domain/text.ts';
 import type { EpochMs } from '../../src/domain/time.ts';
@@ -68,6 +69,7 @@ export async function createPipeline(
   const sent: Outgoing[] = [];
   const channel: Channel = {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     idempotent: options.idempotent ?? true,
     concurrency: 64,
     async send(message) {

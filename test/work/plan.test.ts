@@ -1,6 +1,7 @@
 /** What is said before and after a visit, through the real inbox, processor, planner and dispatcher. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { Channel } from '../../src/channels/channel.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
@@ -176,6 +177,7 @@ test('down until the visit, nothing is said of it', async () => {
 test('a reminder whose sender died is repeated word for word, and stated as unknown once it is not true', async () => {
   const hanging: Channel = {
     name: 'console',
+    traits: CONSOLE_TRAITS,
     idempotent: true,
     concurrency: 9,
     send: () => new Promise(() => {}),

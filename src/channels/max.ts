@@ -1,0 +1,76 @@
+/**
+ * The MAX channel: a plain text from the organisation's bot to a chat that has opened it.
+ *
+ * dev.max.ru/docs-api/methods/POST/messages: `POST /messages?chat_id=`, the token bare in `Authorization`, text of at
+ * most 4000 characters, no more than two messages a second into one chat, 30 requests a second in all
+ * (dev.max.ru/docs-api). Errors are JSON `{code, message}`; codes of their own for a dialog: `chat.denied` with
+ * `error.dialog.suspended` is somebody who has stopped the bot. No key that would make a repeat harmless, so an answer
+ * that did not come is `unknown`. Ours and not the official client: that one sends without a timeout.
+ */
+import type { Channel, SendResult } from './channel.ts';
+import {
+  type Answer,
+  createCaller,
+  createProviderChannel,
+  type ProviderConfig,
+  rejected,
+  retry,
+  rootOf,
+  textAt,
+} from './provider.ts';
+
+export type MaxConfig = ProviderConfig & { readonly token: string; readonly apiUrl?: string | undefined };
+
+export function createMax({ token, apiUrl, ...config }: MaxConfig): Channel {
+  const root = rootOf(apiUrl, 'https://platform-api2.max.ru');
+  return createProviderChannel(
+    {
+      name: 'max',
+      traits: {
+        address: 'chat',
+        reaches: 'those who wrote',
+        maxText: 4000,
+        // Its updates are not listened to yet: a button would lead nowhere.
+        buttons: false,
+        receiptWithinMs: null,
+        pace: { everyMs: 40, chatEveryMs: 500 },
+      },
+      idempotent: false,
+      concurrency: 20,
+      readAddress: address => (/^-?\d{1,20}$/.test(address) ? address : undefined),
+      write: (chat, text) => ({
+        url: `${root}/messages?chat_id=${chat}&disable_link_preview=true`,
+        headers: { authorization: token },
+        body: { text },
+      }),
+      read,
+    },
+    createCaller(config),
+  );
+}
+
+function read({ status, json, retryAfterMs }: Answer): SendResult | undefined {
+  const sent = textAt(json, 'message', 'body', 'mid');
+  if (status === 200 && sent !== undefined) return { outcome: 'sent', providerId: sent };
+  const code = textAt(json, 'code');
+  if (code === undefined) return undefined;
+  const reason = `MAX ${status}${/^[a-z.]{1,40}$/.test(code) ? ` ${code}` : ''}`;
+  const stopped = (textAt(json, 'message') ?? '').includes('error.dialog.suspended');
+  switch (status) {
+    case 400:
+      return rejected('message', reason);
+    case 401:
+      return rejected('channel', reason);
+    case 403:
+      if (code === 'verify.token') return rejected('channel', reason);
+      return rejected(stopped ? 'person' : 'address', reason);
+    case 404:
+      return rejected('address', reason);
+    case 429:
+      return retry(reason, retryAfterMs, 'limited');
+    case 503:
+      return retry(reason, retryAfterMs);
+    default:
+      return status >= 500 ? { outcome: 'unknown', reason } : rejected('message', reason);
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * The VK channel: a message from a community to somebody who allowed it to write.
+ *
+ * dev.vk.com/method/messages.send: `random_id` (a 32-bit integer) is remembered with the message for an hour, and a
+ * second call with it sends nothing, so a doubt may be tried again within that hour. Texts up to 9000 characters
+ * (VKCOM/vk-api-schema, messages/methods.json). A community's key may be used 20 times a second
+ * (dev.vk.com/api/api-requests). The HTTP status is 200 whatever happens: what counts is `error.error_code`, see
+ * VKCOM/vk-api-schema, errors.json. `error.request_params` repeats what was asked, so no word of it is ever told.
+ */
+import { createHash } from 'node:crypto';
+import type { Channel, SendResult } from './channel.ts';
+import {
+  type Answer,
+  createCaller,
+  createProviderChannel,
+  numberAt,
+  type ProviderConfig,
+  rejected,
+  retry,
+  rootOf,
+  textAt,
+} from './provider.ts';
+
+export type VkConfig = ProviderConfig & { readonly token: string; readonly apiUrl?: string | undefined };
+
+const VERSION = '5.199';
+/** VK says an hour; ten minutes are left for clocks and for a call on its way. */
+const REMEMBERS_MS = 50 * 60_000;
+
+export function createVk({ token, apiUrl, ...config }: VkConfig): Channel {
+  const root = rootOf(apiUrl, 'https://api.vk.com');
+  return createProviderChannel(
+    {
+      name: 'vk',
+      traits: {
+        address: 'chat',
+        reaches: 'those who wrote',
+        maxText: 9000,
+        buttons: false,
+        receiptWithinMs: null,
+        pace: { everyMs: 60, chatEveryMs: 500 },
+      },
+      idempotent: true,
+      remembersMs: REMEMBERS_MS,
+      concurrency: 20,
+      readAddress: address => (/^\d{1,10}$/.test(address) ? address : undefined),
+      write: (peer, text, { id }) => ({
+        url: `${root}/method/messages.send`,
+        body: new URLSearchParams({
+          ...{ access_token: token, v: VERSION, peer_id: peer, message: text },
+          random_id: String(randomId(id)),
+          dont_parse_links: '1',
+        }),
+      }),
+      read,
+    },
+    createCaller(config),
+  );
+}
+
+/** The same for every attempt of a message; never 0, which would switch the check off. */
+export function randomId(messageId: string): number {
+  const digest = createHash('sha256').update(messageId).digest();
+  return digest.readUInt32BE(0) & 0x7fffffff || 1;
+}
+
+const SCOPES: ReadonlyArray<readonly [Parameters<typeof rejected>[0], readonly number[]]> = [
+  // Blacklisted, never allowed to write, closed by privacy settings.
+  ['person', [900, 901, 902]],
+  ['address', [18, 113, 917, 927, 936, 945, 946, 950]],
+  ['message', [8, 910, 911, 914, 921, 940]],
+  ['channel', [2, 3, 4, 5, 7, 14, 15, 17, 20, 23, 24, 27, 28, 37, 38, 42, 203, 985]],
+];
+
+function read({ status, json, retryAfterMs }: Answer): SendResult | undefined {
+  const sent = numberAt(json, 'response');
+  if (sent !== undefined) return { outcome: 'sent', providerId: String(sent) };
+  const code = numberAt(json, 'error', 'error_code');
+  if (code === undefined) return undefined;
+  const reason = `VK error ${code}`;
+  // Too many calls a second, and the day's limit.
+  if (code === 6 || code === 29) return retry(reason, retryAfterMs, 'limited');
+  // «Flood control»: the same too often; «Section disabled».
+  if (code === 9 || code === 43) return retry(reason, retryAfterMs);
+  if (code === 100) {
+    const about = /\b(peer_id|user_id)\b/.test(textAt(json, 'error', 'error_msg') ?? '');
+    return rejected(about ? 'address' : 'message', reason);
+  }
+  const scope = SCOPES.find(([, codes]) => codes.includes(code))?.[0];
+  // 1 «Unknown error», 10 «Internal server error», 36 «Timeout» and what is not known: the repeat settles it.
+  return scope === undefined || status >= 500 ? { outcome: 'unknown', reason } : rejected(scope, reason);
+}
