@@ -103,7 +103,7 @@ function read({ status, json, retryAfterMs }: Answer): SendResult | undefined {
   switch (status) {
     case 400: {
       // «Validation failed. Details: 'chatId' …»
-      const about = (textAt(json, 'message') ?? '').includes('chatId');
+      const about = /Details: ["']?chatId/.test(textAt(json, 'message') ?? '');
       return rejected(about ? 'address' : 'message', reason);
     }
     case 401:

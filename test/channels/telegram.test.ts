@@ -16,7 +16,7 @@ test('what the Bot API says of a failure decides whether to try again, and what 
     [
       403,
       'Forbidden: bot was blocked by the user',
-      { outcome: 'rejected', scope: 'address', reason: 'Telegram 403: bot was blocked by the user' },
+      { outcome: 'rejected', scope: 'person', reason: 'Telegram 403: bot was blocked by the user' },
     ],
     [
       403,
@@ -36,7 +36,12 @@ test('what the Bot API says of a failure decides whether to try again, and what 
     [
       429,
       'Too Many Requests: retry after 99999',
-      { outcome: 'retry', reason: 'Telegram 429: Too Many Requests', retryAfterMs: 3_600_000 },
+      {
+        outcome: 'retry',
+        reason: 'Telegram 429: Too Many Requests',
+        retryAfterMs: 3_600_000,
+        limited: true,
+      },
     ],
   ];
   for (const [error_code, description, expected] of cases) {
@@ -67,7 +72,7 @@ test('an answer that is not the Bot API’s is judged by what it may hide', asyn
   assert.equal((await answered(t, 200, 'x'.repeat(1_000_000))).outcome, 'unknown');
   assert.deepEqual(await answered(t, 503, page, { 'retry-after': '3' }), {
     outcome: 'retry',
-    reason: 'HTTP 503, and not from the Bot API',
+    reason: 'HTTP 503, and not from the provider',
     retryAfterMs: 3000,
   });
 });

@@ -1,0 +1,175 @@
+/** The rate of a channel, kept by all processes together, in the real database. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import type { Channel, Outgoing, SendResult, Traits } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
+import { readPauses } from '../../src/store/pace.ts';
+import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+
+let pipeline: Pipeline;
+let sent: { readonly at: number; readonly message: Outgoing }[];
+let answers: SendResult[];
+
+beforeEach(async () => {
+  pipeline = await createPipeline();
+  await pipeline.addCompany({ companyId: 1 });
+  sent = [];
+  answers = [];
+});
+afterEach(() => pipeline.close());
+
+function paced(pace: Traits['pace'], changes: Partial<Channel> = {}): Channel {
+  return {
+    name: 'console',
+    traits: { ...CONSOLE_TRAITS, pace },
+    idempotent: true,
+    concurrency: 64,
+    async send(message) {
+      sent.push({ at: performance.now(), message });
+      return answers.shift() ?? { outcome: 'sent' };
+    },
+    ...changes,
+  };
+}
+
+async function receive(count: number): Promise<void> {
+  const bodies = Array.from({ length: count }, (_, index) => recordBody({ id: 1_000 + index }));
+  await pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+  await pipeline.processor.drain();
+}
+
+async function messages(): Promise<
+  { state: string; attempts: number; error: string | null; inMs: number }[]
+> {
+  const { rows } = await pipeline.pool.query(
+    `SELECT state, attempts, error, extract(epoch FROM due_at - $1::timestamptz)::float8 * 1000 AS "inMs"
+     FROM messages ORDER BY due_at, id`,
+    [new Date(pipeline.now).toISOString()],
+  );
+  return rows;
+}
+
+test('two processes together keep the distance, and what waits has used no attempt', async () => {
+  // The console has one destination, so its chat is as wide as the account.
+  const channel = paced({ everyMs: 100, chatEveryMs: 100 });
+  const both = [pipeline.another({ channel }).dispatcher, pipeline.another({ channel }).dispatcher];
+  await receive(14);
+  await Promise.all(both.map(dispatcher => dispatcher.drain()));
+  assert.ok(sent.length >= 10 && sent.length <= 12, `${sent.length} within a second`);
+  for (const [index, { at }] of sent.entries()) {
+    const before = sent[index - 2]?.at ?? Number.NEGATIVE_INFINITY;
+    assert.ok(at - before > 100, 'three never leave within one distance, whatever the timers do');
+  }
+  const waiting = (await messages()).filter(({ state }) => state === 'due');
+  assert.equal(waiting.length, 14 - sent.length);
+  for (const { attempts, error } of waiting) {
+    assert.equal(attempts, 0);
+    assert.equal(error, 'waits for its turn: console takes no more at once');
+  }
+  const moments = waiting.map(({ inMs }) => inMs);
+  assert.ok(
+    moments.every((moment, index) => index === 0 || moment - (moments[index - 1] ?? 0) > 50),
+    `each at its own place: ${moments}`,
+  );
+});
+
+test('what waited for its turn is sent when it comes, once', async () => {
+  const { dispatcher } = pipeline.another({ channel: paced({ everyMs: 700, chatEveryMs: 0 }) });
+  await receive(3);
+  await dispatcher.drain();
+  assert.equal(sent.length, 2);
+  const [last] = (await messages()).filter(({ state }) => state === 'due');
+  assert.ok(last !== undefined && last.inMs > 0);
+  pipeline.now += 5_000;
+  await pipeline.pool.query("UPDATE api_budget SET next_slot_at = '-infinity'");
+  await dispatcher.drain();
+  assert.equal(new Set(sent.map(({ message }) => message.id)).size, 3);
+  assert.deepEqual(
+    (await messages()).map(({ state, attempts }) => ({ state, attempts })),
+    Array.from({ length: 3 }, () => ({ state: 'sent', attempts: 1 })),
+  );
+});
+
+test('a provider that says «too often» is left in peace by every process, and sent to again after it', async () => {
+  const channel = paced({ everyMs: 1, chatEveryMs: 0 });
+  const [first, second] = [pipeline.another({ channel }), pipeline.another({ channel })];
+  answers = [{ outcome: 'retry', reason: '429', retryAfterMs: 30_000, limited: true }];
+  await receive(1);
+  await first?.dispatcher.drain();
+  assert.equal(sent.length, 1);
+  await receive(5);
+  await second?.dispatcher.drain();
+  assert.equal(sent.length, 1, 'the other process has heard of it');
+  const [pause] = await readPauses(pipeline.pool);
+  assert.equal(pause?.channel, 'console');
+  const waiting = (await messages()).filter(({ attempts }) => attempts === 0);
+  assert.equal(waiting.length, 4, 'none of them was tried');
+  assert.ok(waiting.every(({ inMs }) => inMs > 25_000 && inMs < 40_000));
+  await pipeline.pool.query("UPDATE api_budget SET paused_until = '-infinity'");
+  pipeline.now += 60_000;
+  await second?.dispatcher.drain();
+  assert.deepEqual(new Set((await messages()).map(({ state }) => state)), new Set(['sent']));
+  const { rows } = await pipeline.pool.query("SELECT failures FROM api_budget WHERE scope = 'send/console'");
+  assert.deepEqual(rows, [{ failures: 0 }], 'the next pause begins short again');
+});
+
+test('the rows of chats name nobody', async () => {
+  const { dispatcher } = pipeline.another({ channel: paced({ everyMs: 1, chatEveryMs: 0 }) });
+  await receive(1);
+  await dispatcher.drain();
+  const { rows } = await pipeline.pool.query(
+    "SELECT scope FROM api_budget WHERE scope LIKE 'send/%' ORDER BY 1",
+  );
+  assert.equal(rows.length, 2);
+  assert.match(rows[1]?.scope, /^send\/console\/[0-9a-f]{4}$/);
+});
+
+for (const { remembersMs, sentTwice } of [
+  { remembersMs: 3_600_000, sentTwice: true },
+  { remembersMs: 60_000, sentTwice: false },
+]) {
+  test(`a doubt of two minutes is ${sentTwice ? 'repeated' : 'stated'} where ids are remembered ${remembersMs / 60_000} min`, async () => {
+    const { dispatcher } = pipeline.another({ channel: paced(null, { remembersMs }) });
+    answers = [{ outcome: 'unknown', reason: 'timeout' }];
+    await receive(1);
+    await dispatcher.drain();
+    pipeline.now += 120_000;
+    await pipeline.pool.query("UPDATE messages SET leased_until = now() - interval '1 second'");
+    await dispatcher.drain();
+    assert.equal(sent.length, sentTwice ? 2 : 1);
+    assert.deepEqual(
+      (await messages()).map(({ state }) => state),
+      [sentTwice ? 'sent' : 'unknown'],
+    );
+  });
+}
+
+test('a phone is an address where it could be read as one, unless another was set', async () => {
+  const channel = paced(null);
+  const traits: Traits = { ...channel.traits, address: 'phone' };
+  const { dispatcher } = pipeline.another({ channel: { ...channel, traits } });
+  const clients = [
+    { id: 9, name: 'Анна', phone: '79160000001' },
+    { id: 10, name: 'Борис', phone: 'спросить у Анны' },
+  ];
+  for (const client of clients) {
+    const body = recordBody({ id: client.id, data: { client } });
+    await pipeline.receive(1, [{ body, receivedAt: pipeline.now }]);
+  }
+  await pipeline.processor.drain();
+  await dispatcher.drain();
+  assert.deepEqual(
+    sent.map(({ message }) => message.address),
+    ['+79160000001'],
+  );
+  assert.equal(
+    sent[0]?.message.validUntil,
+    Date.parse('2031-05-20T11:30:00Z'),
+    'of use until the visit begins',
+  );
+  const { rows } = await pipeline.pool.query("SELECT error FROM messages WHERE state = 'failed'");
+  assert.deepEqual(rows, [{ error: 'no address on console' }]);
+});
