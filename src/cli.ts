@@ -1,5 +1,7 @@
 /** The commands. Each is a few lines here and a function in `commands/`; `--json` prints one JSON value everywhere. */
+
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { CHANNEL_NAMES } from './channels/channel.ts';
 import { backup, restore } from './commands/backup.ts';
 import {
   addressSet,
@@ -107,7 +109,7 @@ company
   )
   .addOption(new Option('--locale <locale>', 'language of the messages').choices(['ru', 'en']).default('ru'))
   .option('--settle <time>', 'how long to wait for the next change before telling the client', duration)
-  .option('--route <list>', 'channels in order of preference: console, telegram, email, webhook', 'console')
+  .option('--route <list>', `channels in order of preference: ${CHANNEL_NAMES.join(', ')}`, 'console')
   .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
   .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
   .option('--require-signature', 'accept only signed webhooks (the platform signs nothing)')
@@ -261,7 +263,7 @@ program
   )
   .option('--company <id>', 'send a test message by this company', whole)
   .option('--channel <channel>', 'through this channel instead of the first of its route')
-  .option('--to <address>', 'to this address (chat id, e-mail)')
+  .option('--to <address>', 'to this address (chat id, phone, e-mail)')
   .addOption(json())
   .action(runCommand(sendTest));
 

@@ -92,6 +92,68 @@ const schema = z.object({
   TELEGRAM_API_ROOT: url
     .optional()
     .describe('A proxy or a local Bot API server instead of api.telegram.org.'),
+  MAX_TOKEN: token
+    .optional()
+    .describe(
+      'Turns the max channel on. From business.max.ru: Чат-боты → ⋮ → Настройки; bots are for Russian organisations.',
+    ),
+  MAX_API_URL: url.optional().describe('In place of https://platform-api2.max.ru.'),
+  WHATSAPP_PROVIDER: z
+    .enum(['cloud', 'green-api', 'wazzup'])
+    .optional()
+    .describe('Turns the whatsapp channel on, and says who carries it.'),
+  WHATSAPP_TOKEN: token
+    .optional()
+    .describe(
+      'cloud: a system user’s token with whatsapp_business_messaging; green-api: apiTokenInstance; wazzup: the API key.',
+    ),
+  WHATSAPP_ACCOUNT: z
+    .string()
+    .regex(/^[\w-]{1,64}$/, 'must be the id alone')
+    .optional()
+    .describe(
+      'cloud: the id of the phone number (not the number); green-api: idInstance; wazzup: channelId.',
+    ),
+  WHATSAPP_API_URL: url
+    .optional()
+    .describe(
+      'green-api: the apiUrl of your instance, required; cloud and wazzup: another address, e.g. of a proxy.',
+    ),
+  WHATSAPP_TEMPLATE: z
+    .string()
+    .regex(/^[a-z0-9_]{1,512}:[A-Za-z_]{2,10}$/, 'must be a name and a language, e.g. visit_news:ru')
+    .transform(value => {
+      const [name = '', language = ''] = value.split(':');
+      return { name, language };
+    })
+    .optional()
+    .describe('cloud: an approved template with one variable, for people who have not written within a day.'),
+  SMS_PROVIDER: z
+    .enum(['sms.ru', 'smsc'])
+    .optional()
+    .describe('Turns the sms channel on, and says who carries it.'),
+  SMS_TOKEN: token.optional().describe('sms.ru: api_id, on its first page; smsc: an API key (apikey).'),
+  SMS_SENDER: z
+    .string()
+    .regex(/^[\w .-]{1,15}$/, 'must be at most 15 letters and digits')
+    .optional()
+    .describe('A sender’s name agreed with the provider; unset: the account’s own.'),
+  SMS_MAX_PARTS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(8)
+    .default(4)
+    .describe(
+      'SMS that one message may be cut into; each is paid. Cyrillic: 70 characters alone, 67 each of several.',
+    ),
+  SMS_API_URL: url.optional().describe('In place of https://sms.ru or https://smsc.ru.'),
+  VK_TOKEN: token
+    .optional()
+    .describe(
+      'Turns the vk channel on: a community’s key with the right to messages, Управление → Работа с API → Ключи доступа.',
+    ),
+  VK_API_URL: url.optional().describe('In place of https://api.vk.com.'),
   SMTP_URL: z
     .url({ protocol: /^smtps?$/, error: 'must look like smtp://user:password@host:587' })
     .optional()
@@ -144,10 +206,33 @@ export function readConfig(environment: Environment): Config {
     );
     throw new PlainError(`the configuration is not valid:\n${faults.join('\n')}`);
   }
-  if (parsed.data.SMTP_URL !== undefined && parsed.data.EMAIL_FROM === '') {
-    throw new PlainError('the configuration is not valid:\n  EMAIL_FROM: must be set when SMTP_URL is');
-  }
+  const lacks = lacking(parsed.data);
+  if (lacks.length > 0)
+    throw new PlainError(`the configuration is not valid:\n${lacks.map(lack => `  ${lack}`).join('\n')}`);
   return parsed.data;
+}
+
+/** Settings that others need. */
+function lacking(config: Config): string[] {
+  const { SMTP_URL, EMAIL_FROM, SMS_PROVIDER, WHATSAPP_PROVIDER } = config;
+  const needs: ReadonlyArray<readonly [keyof Config, boolean, string]> = [
+    ['EMAIL_FROM', SMTP_URL !== undefined && EMAIL_FROM === '', 'SMTP_URL is'],
+    ['SMS_TOKEN', SMS_PROVIDER !== undefined && config.SMS_TOKEN === undefined, 'SMS_PROVIDER is'],
+    ...(['WHATSAPP_TOKEN', 'WHATSAPP_ACCOUNT'] as const).map(
+      name =>
+        [
+          name,
+          WHATSAPP_PROVIDER !== undefined && config[name] === undefined,
+          'WHATSAPP_PROVIDER is',
+        ] as const,
+    ),
+    [
+      'WHATSAPP_API_URL',
+      WHATSAPP_PROVIDER === 'green-api' && config.WHATSAPP_API_URL === undefined,
+      'WHATSAPP_PROVIDER is green-api',
+    ],
+  ];
+  return needs.filter(([, lacks]) => lacks).map(([name, , when]) => `${name}: must be set when ${when}`);
 }
 
 /** What connecting by the marketplace needs besides the partner token and is not set, in words for the operator. */

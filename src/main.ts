@@ -3,10 +3,10 @@ import { hash, randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { type ApiAccess, createApiAccess } from './api-access.ts';
 import type { Channel } from './channels/channel.ts';
-import { type ChannelsConfig, closeChannels, createChannels } from './channels/registry.ts';
-import type { TelegramConfig } from './channels/telegram.ts';
+import { closeChannels, createChannels } from './channels/registry.ts';
 import { createTelegramEar } from './channels/telegram-ear.ts';
 import { type Config, isReachable, marketplaceLacks, type Role } from './config.ts';
+import { channelsConfig, telegramOf } from './configured-channels.ts';
 import { createConnector, createStopper } from './connect.ts';
 import { writeLink } from './domain/answer.ts';
 import { createTexts } from './domain/text.ts';
@@ -297,24 +297,6 @@ function keepOf(config: Config): Keep {
     messagesDays: KEEP_MESSAGES_DAYS,
     bookingsDays: KEEP_BOOKINGS_DAYS,
   };
-}
-
-function channelsConfig(config: Config): ChannelsConfig {
-  const { SMTP_URL } = config;
-  const telegram = telegramOf(config);
-  return {
-    console: { write: line => process.stdout.write(`${line}\n`) },
-    webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: 10_000 },
-    ...(telegram === undefined ? {} : { telegram }),
-    ...(SMTP_URL === undefined ? {} : { email: { smtpUrl: SMTP_URL, from: config.EMAIL_FROM } }),
-  };
-}
-
-function telegramOf({
-  TELEGRAM_TOKEN: token,
-  TELEGRAM_API_ROOT: apiRoot,
-}: Config): TelegramConfig | undefined {
-  return token === undefined ? undefined : { token, apiRoot };
 }
 
 /** Where a message can be answered by a browser, once we can be reached from outside. */

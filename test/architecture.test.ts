@@ -29,6 +29,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   http: [
     'http',
     'domain',
+    'channels/channel.ts',
     'store',
     'ingest',
     'companies.ts',

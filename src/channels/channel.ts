@@ -15,6 +15,16 @@ export const CHANNEL_NAMES = [
 ] as const;
 export type ChannelName = (typeof CHANNEL_NAMES)[number];
 
+/** Those on which an address can be set for a client. */
+export const ADDRESSED = [
+  'telegram',
+  'max',
+  'whatsapp',
+  'sms',
+  'vk',
+  'email',
+] as const satisfies readonly ChannelName[];
+
 /** A button under a message, for channels that have them; the others leave it out. */
 export type Button = {
   readonly label: string;

@@ -59,7 +59,7 @@ export function createVk({ token, apiUrl, ...config }: VkConfig): Channel {
 }
 
 /** The same for every attempt of a message; never 0, which would switch the check off. */
-export function randomId(messageId: string): number {
+function randomId(messageId: string): number {
   const digest = createHash('sha256').update(messageId).digest();
   return digest.readUInt32BE(0) & 0x7fffffff || 1;
 }

@@ -1,5 +1,6 @@
 /** `company …` and `address`. */
 import { text } from 'node:stream/consumers';
+import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
 import {
   addCompany,
   dropCompany,
@@ -11,6 +12,7 @@ import {
   setUserToken,
 } from '../companies.ts';
 import type { Config } from '../config.ts';
+import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
 import { companyBody, given, newCompany, readingBody } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
@@ -89,14 +91,14 @@ function checkRoute(config: Config, route: readonly string[], options: AddOption
   if (route.includes('webhook') && options.webhookUrl === undefined) {
     throw new PlainError('the route names webhook: say where to with --webhook-url');
   }
-  const unset = [
-    ...(route.includes('telegram') && config.TELEGRAM_TOKEN === undefined
-      ? ['telegram needs TELEGRAM_TOKEN']
-      : []),
-    ...(route.includes('email') && config.SMTP_URL === undefined
-      ? ['email needs SMTP_URL and EMAIL_FROM']
-      : []),
-  ];
+  const configured = new Set(
+    Object.entries(channelsConfig(config))
+      .filter(([, given]) => given)
+      .map(([name]) => name),
+  );
+  const unset = CHANNEL_NAMES.filter(name => route.includes(name) && !configured.has(name)).map(
+    name => `${name} needs ${TURNED_ON_BY[name]}`,
+  );
   if (unset.length > 0)
     process.stderr.write(`otklik: note: ${unset.join('; ')} in the environment of \`serve\`\n`);
 }
@@ -248,8 +250,8 @@ export async function addressSet(
 ): Promise<void> {
   const companyId = parseId(company, 'company');
   const clientId = parseId(client, 'client');
-  if (!['telegram', 'email'].includes(channel)) {
-    throw new PlainError(`addresses are kept for telegram and email, not for "${channel}"`);
+  if (!ADDRESSED.some(name => name === channel)) {
+    throw new PlainError(`addresses are kept for ${ADDRESSED.join(', ')}, not for "${channel}"`);
   }
   await withStore(context, async ({ pool }) => {
     await transaction(pool, async db => {

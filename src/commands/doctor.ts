@@ -1,6 +1,8 @@
 /** `doctor`: checks what usually goes wrong, and says what to do. Exit code 1 when something is. */
 import { createServer } from 'node:net';
+import { closeChannels, createChannels } from '../channels/registry.ts';
 import { type Config, marketplaceLacks } from '../config.ts';
+import { channelsConfig } from '../configured-channels.ts';
 import { createTexts } from '../domain/text.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
@@ -8,6 +10,8 @@ import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
 import { pendingMigrations } from '../store/migrate.ts';
+import { readPauses } from '../store/pace.ts';
+import type { Pool } from '../store/pool.ts';
 import { readSetting } from '../store/settings.ts';
 import { readServer, readStats } from '../store/views.ts';
 import { loadTemplates } from '../templates.ts';
@@ -40,7 +44,7 @@ export async function doctor(context: Context, options: Options): Promise<void> 
     ok('version', `otklik ${VERSION}, Node ${process.versions.node}`),
     ...(await storeFindings(context)),
     ...(await portFindings(context.config)),
-    ...channelFindings(context.config),
+    ...(await channelFindings(context.config)),
     marketplaceFinding(context.config),
     ...(outside === undefined ? [] : await outsideFindings(context, outside, options.company)),
   ];
@@ -110,6 +114,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise
       ? [note('drift', `${drift.length - DRIFT_SHOWN} more: \`drift list\``)]
       : []),
     ...reconciliationFindings(coverage),
+    ...(await pauseFindings(pool)),
   ];
 }
 
@@ -201,14 +206,25 @@ function isFree(host: string, port: number): Promise<boolean> {
   });
 }
 
-function channelFindings(config: Config): Finding[] {
-  const configured = [
-    'console',
-    'webhook',
-    ...(config.TELEGRAM_TOKEN === undefined ? [] : ['telegram']),
-    ...(config.SMTP_URL === undefined ? [] : ['email']),
-  ];
-  return [ok('channels', configured.join(', '))];
+async function channelFindings(config: Config): Promise<Finding[]> {
+  try {
+    const channels = createChannels(channelsConfig(config));
+    await closeChannels(channels);
+    const named = [...channels.values()].map(({ name, provider }) =>
+      provider === undefined ? name : `${name} by ${provider}`,
+    );
+    return [ok('channels', named.join(', '))];
+  } catch (error) {
+    return [fault('channels', error instanceof Error ? error.message : 'cannot be set up')];
+  }
+}
+
+/** Channels whose provider said that we send too often. */
+async function pauseFindings(pool: Pool): Promise<Finding[]> {
+  const pauses = await readPauses(pool);
+  return pauses.map(({ channel, untilMs }) =>
+    note('channels', `${channel} waits until ${new Date(untilMs).toISOString()}: its provider asked for it`),
+  );
 }
 
 function marketplaceFinding(config: Config): Finding {

@@ -1,6 +1,8 @@
 /** `send-test`: a test event through the receiver, or a test message through a channel, watched to its end. */
 
+import { closeChannels, createChannels } from '../channels/registry.ts';
 import { requireCompany } from '../companies.ts';
+import { channelsConfig } from '../configured-channels.ts';
 import { newId } from '../ids.ts';
 import { PlainError } from '../log.ts';
 import { findKey } from '../store/companies.ts';
@@ -102,8 +104,32 @@ async function testChannel(context: Context, companyId: number, options: Options
         `the test message was not sent through ${channel}: ${message.state}, ${message.error ?? 'no reason given'}`,
       );
     }
-    print(options, message, `A test message was sent through ${channel}.`);
+    const cost = await costOf(context, channel, { address: options.to ?? '', text: message.text ?? '' });
+    const text = `A test message was sent through ${channel}.`;
+    print(options, { ...message, ...cost }, cost === undefined ? text : `${text} ${describeCost(cost)}`);
   });
+}
+
+type Cost = { readonly parts: number; readonly price: number | undefined };
+
+/** What this text costs where texts cost; undefined elsewhere. */
+async function costOf(
+  { config }: Context,
+  name: string,
+  message: { readonly address: string; readonly text: string },
+): Promise<Cost | undefined> {
+  const channels = createChannels(channelsConfig(config));
+  try {
+    const channel = [...channels.values()].find(candidate => candidate.name === name);
+    return await channel?.quote?.(message, AbortSignal.timeout(POST_TIMEOUT_MS));
+  } finally {
+    await closeChannels(channels);
+  }
+}
+
+function describeCost({ parts, price }: Cost): string {
+  const sms = `It is ${parts} SMS`;
+  return price === undefined ? `${sms}; the provider does not tell the price.` : `${sms}, ${price} in all.`;
 }
 
 /** Waits until `look` finds something, for `WAIT_MS` at most. */

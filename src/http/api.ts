@@ -3,6 +3,7 @@
  * Names and shapes are a contract that others script against.
  */
 import { z } from 'zod';
+import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
 import { addCompany, dropCompany, requireCompany, rotateKey, setCompany } from '../companies.ts';
 import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
 import { isZone } from '../domain/time.ts';
@@ -76,7 +77,7 @@ const messagesQuery = z.object({
 const idParams = z.object({ id: uuid });
 const bookingParams = z.object({ company: companyId, record: bigId });
 const companyParams = z.object({ company: companyId });
-const addressParams = z.object({ company: companyId, client: bigId, channel: z.enum(['telegram', 'email']) });
+const addressParams = z.object({ company: companyId, client: bigId, channel: z.enum(ADDRESSED) });
 const addressBody = z.object({ address: z.string().min(1).max(320) });
 
 /** How a company's changes are read; each may be left out. */
@@ -118,10 +119,7 @@ export const companyBody = z.object({
   /** Short for `settle.any` of the policy. */
   settleMs: z.number().int().min(0).max(600_000).optional(),
   policy: policyField.optional(),
-  route: z
-    .array(z.enum(['console', 'telegram', 'email', 'webhook']))
-    .min(1)
-    .default(['console']),
+  route: z.array(z.enum(CHANNEL_NAMES)).min(1).default(['console']),
   webhookUrl: z
     .url({ protocol: /^https?$/ })
     .nullable()

@@ -1,8 +1,8 @@
 /** What is said before and after a visit, through the real inbox, processor, planner and dispatcher. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { Channel } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
