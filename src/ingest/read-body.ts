@@ -111,33 +111,26 @@ function eventType({ resource, status }: Envelope): string {
   return `${resource}.${PAST[status] ?? status}`.slice(0, 50);
 }
 
-/** A \u escape of NUL or of a surrogate: JSONB refuses the first, and the second where it stands alone. */
-const DOUBTFUL_ESCAPE = /\\u(?:0000|d[89a-f])/i;
-/** PostgreSQL's numbers end at 131,072 digits before the point and 16,383 after it. Inside a text it is no number. */
-const HUGE_NUMBER = /(?<!\d)\d{9999}|\de[+-]?\d{4}/i;
-const TEXT_OR_HUGE_NUMBER = new RegExp(`"(?:[^"\\\\]|\\\\.)*"|${HUGE_NUMBER.source}`, 'gi');
 /** NaN and Infinity outside of strings, as some senders write them. */
 const NOT_A_NUMBER = /"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g;
 
 /** The value, and JSON text of it that JSONB accepts: the very buffer `raw` where it is that already. */
 function parse(raw: Buffer): { value: unknown; text: Buffer } | Unreadable {
   if (raw.length === 0) return { unreadable: 'the body is empty' };
-  if (depthOf(raw) > DEPTH_LIMIT)
-    return { unreadable: `the body is nested deeper than ${DEPTH_LIMIT} levels` };
+  const { depth, doubtful } = scan(raw);
+  if (depth > DEPTH_LIMIT) return { unreadable: `the body is nested deeper than ${DEPTH_LIMIT} levels` };
+  if (!doubtful && isUtf8(raw)) {
+    // Read as Latin-1, which takes 7 µs in place of 12: of one event only fields in ASCII are looked at.
+    const parsed = parseJson(raw.toString('latin1'));
+    if (parsed !== undefined && !Array.isArray(parsed.value)) return { value: parsed.value, text: raw };
+  }
   const source = raw.toString('utf8');
-  const strict = parseJson(source);
-  if (strict !== undefined && isUtf8(raw) && !DOUBTFUL_ESCAPE.test(source) && !hasHugeNumber(source))
-    return { value: strict.value, text: raw };
   const tolerant =
-    strict ?? parseJson(source.replace(NOT_A_NUMBER, found => (found.startsWith('"') ? found : 'null')));
+    parseJson(source) ??
+    parseJson(source.replace(NOT_A_NUMBER, found => (found.startsWith('"') ? found : 'null')));
   if (tolerant === undefined) return { unreadable: 'the body is not JSON' };
   const value = cleanAll(tolerant.value);
   return { value, text: Buffer.from(JSON.stringify(value)) };
-}
-
-function hasHugeNumber(source: string): boolean {
-  if (!HUGE_NUMBER.test(source)) return false;
-  return source.match(TEXT_OR_HUGE_NUMBER)?.some(found => !found.startsWith('"')) ?? false;
 }
 
 function parseJson(text: string): { value: unknown } | undefined {
@@ -156,23 +149,67 @@ function cleanAll(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [clean(key), cleanAll(inner)]));
 }
 
+/**
+ * PostgreSQL's numbers end at 131,072 digits before the point and 16,383 after it. None is larger that has fewer digits
+ * in a row, and in its exponent, than this.
+ */
+const DIGITS = 9_999;
+const EXPONENT_DIGITS = 3;
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const OPENING = new Set([0x5b, 0x7b]);
-const CLOSING = new Set([0x5d, 0x7d]);
+const PLUS = 0x2b;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const EIGHT = 0x38;
+const NINE = 0x39;
+const BRACKET = 0x5b;
+const BRACKET_END = 0x5d;
+const BRACE = 0x7b;
+const BRACE_END = 0x7d;
+/** Small letters, and the bit that makes a letter small. */
+const SMALL = 0x20;
+const D = 0x64;
+const E = 0x65;
+const U = 0x75;
 
-/** How deep brackets nest, strings passed over; for malformed text an upper bound is enough. */
-function depthOf(raw: Buffer): number {
+/**
+ * How deep brackets nest, strings passed over, and whether something may stand there that JSONB refuses though it is
+ * JSON; of malformed text, upper bounds. One walk over the bytes, strings in a loop of their own: 1.7 µs of 1.5 KB,
+ * where a flag for strings took 5.5, and sets and regular expressions 25.
+ */
+function scan(raw: Buffer): { depth: number; doubtful: boolean } {
   let depth = 0;
   let deepest = 0;
-  let quoted = false;
+  let digits = 0;
+  let digitsLimit = DIGITS;
+  let doubtful = false;
   for (let index = 0; index < raw.length; index += 1) {
     const byte = raw[index] ?? 0;
-    if (quoted && byte === BACKSLASH) index += 1;
-    else if (byte === QUOTE) quoted = !quoted;
-    else if (quoted) continue;
-    else if (OPENING.has(byte)) deepest = Math.max(deepest, ++depth);
-    else if (CLOSING.has(byte)) depth -= 1;
+    if (byte === QUOTE) {
+      for (index += 1; index < raw.length && raw[index] !== QUOTE; index += 1) {
+        if (raw[index] !== BACKSLASH) continue;
+        index += 1;
+        if (raw[index] === U && isDoubtfulEscape(raw, index + 1)) doubtful = true;
+      }
+    } else if (byte >= ZERO && byte <= NINE) {
+      digits += 1;
+      if (digits > digitsLimit) doubtful = true;
+    } else {
+      digits = 0;
+      if ((byte | SMALL) === E) digitsLimit = EXPONENT_DIGITS;
+      else if (byte !== PLUS && byte !== MINUS) digitsLimit = DIGITS;
+      if (byte === BRACE || byte === BRACKET) deepest = Math.max(deepest, ++depth);
+      else if (byte === BRACE_END || byte === BRACKET_END) depth -= 1;
+    }
   }
-  return deepest;
+  return { depth: deepest, doubtful };
+}
+
+/** Four digits of a \u escape that stand for NUL or for a surrogate: JSONB refuses the first, and the second alone. */
+function isDoubtfulEscape(raw: Buffer, at: number): boolean {
+  const first = raw[at] ?? 0;
+  const second = raw[at + 1] ?? 0;
+  if ((first | SMALL) === D) return second >= EIGHT;
+  return first === ZERO && second === ZERO && raw[at + 2] === ZERO && raw[at + 3] === ZERO;
 }
