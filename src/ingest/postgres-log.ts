@@ -4,7 +4,7 @@
  */
 import { createGroupCommit } from '../store/group-commit.ts';
 import { findIds, insertEvents, type NewEvent } from '../store/inbox.ts';
-import { inTime, type Pool, troubleOf } from '../store/pool.ts';
+import { type Pool, troubleOf } from '../store/pool.ts';
 import { type Appended, type IngestLog, Unstorable } from './ingest-log.ts';
 
 /** One flush at a time. Two side by side halved the batches and took a third more of PostgreSQL's time. */
@@ -15,8 +15,6 @@ const WAITING = 4_096;
 const APPEND_LIMIT_MS = 4_500;
 const CONFLICT_TRIES = 5;
 
-const tooLate = () => new Error('timeout: the database did not take the event in time');
-
 export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended: () => void }): IngestLog {
   const group = createGroupCommit<NewEvent, Appended | Unstorable>({
     flush: async batch => {
@@ -26,11 +24,12 @@ export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended
     },
     batchLimit: BATCH,
     waitingLimit: WAITING,
+    // The event may still be stored later; the copy that its sender then sends is the same event.
+    limitMs: APPEND_LIMIT_MS,
   });
   return {
     async append(event) {
-      // The event may still be stored later; the copy that its sender then sends is the same event.
-      const result = await inTime(group.add(event), APPEND_LIMIT_MS, tooLate);
+      const result = await group.add(event);
       if (result instanceof Unstorable) throw result;
       return result;
     },
@@ -66,10 +65,10 @@ async function insert(pool: Pool, batch: readonly NewEvent[]): Promise<Appended[
   const first = new Map<string, NewEvent>();
   for (const event of batch) if (!first.has(event.eventId)) first.set(event.eventId, event);
   const inserted = await insertEvents(pool, [...first.values()]);
-  const known = [...first.values()].filter(event => !inserted.has(event.id)).map(event => event.eventId);
-  const ids = known.length === 0 ? new Map<string, string>() : await findIds(pool, known);
+  if (inserted === batch.length) return batch.map(({ id }) => ({ id, duplicate: false }));
+  const ids = inserted === first.size ? undefined : await findIds(pool, [...first.keys()]);
   return batch.map(event => {
-    const id = ids.get(event.eventId) ?? first.get(event.eventId)?.id ?? event.id;
+    const id = ids?.get(event.eventId) ?? first.get(event.eventId)?.id ?? event.id;
     return { id, duplicate: id !== event.id };
   });
 }

@@ -29,19 +29,19 @@ export type NewEvent = {
 };
 
 /**
- * Stores events in the order given and returns the ids of those that were new. An event whose `event_id` is known
- * is left out; one that another transaction is just inserting is waited for.
+ * Stores events in the order given and returns how many were new. An event whose `event_id` is known is left out; one
+ * that another transaction is just inserting is waited for. Which were new is seldom asked: it is the ids that
+ * `findIds` knows.
  */
-export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string }>({
+export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise<number> {
+  const { rowCount } = await db.query({
     name: 'insert_events',
     text: `
       INSERT INTO webhook_events
         (id, event_id, event_type, company_id, resource, resource_id, status, source, body, raw, state)
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::int8[], $7::text[],
         $8::text[], $9::json[], $10::bytea[], $11::text[])
-      ON CONFLICT (event_id) DO NOTHING
-      RETURNING id`,
+      ON CONFLICT (event_id) DO NOTHING`,
     values: [
       uuidArray(events.map(event => event.id)),
       textArray(events.map(event => event.eventId)),
@@ -56,10 +56,10 @@ export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise
       textArray(events.map(event => event.state)),
     ],
   });
-  return new Set(rows.map(row => row.id));
+  return rowCount ?? 0;
 }
 
-/** The ids under which already known events are kept, by `event_id`. */
+/** The ids under which events are kept, by `event_id`. */
 export async function findIds(db: Db, eventIds: readonly string[]): Promise<Map<string, string>> {
   const { rows } = await db.query<{ event_id: string; id: string }>({
     name: 'find_ids',

@@ -45,6 +45,26 @@ test('a failed flush fails its own items and the next goes on', async () => {
   assert.deepEqual(two, { status: 'fulfilled', value: 2 });
 });
 
+test('what waits too long is given up, in the flush and behind it, and the next goes on', async t => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const first = gate();
+  const group = createGroupCommit<number, number>({
+    flush: async batch => {
+      await first.opened;
+      return batch;
+    },
+    batchLimit: 1,
+    waitingLimit: 10,
+    limitMs: 0,
+  });
+  const late = Promise.allSettled([group.add(1), group.add(2)]);
+  t.mock.timers.tick(250);
+  for (const { status } of await late) assert.equal(status, 'rejected');
+  first.open();
+  assert.equal(await group.add(3), 3);
+  await group.idle();
+});
+
 test('beyond the limit it refuses at once', async () => {
   const first = gate();
   const group = createGroupCommit<number, number>({

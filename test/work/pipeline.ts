@@ -128,11 +128,11 @@ export async function createPipeline(
         return read.map(event => ({ event, receivedAt }));
       });
       const unique = new Map(events.map(entry => [entry.event.eventId, entry]));
-      const fresh = await insertEvents(
+      const moments = [...unique.values()];
+      await insertEvents(
         pool,
-        [...unique.values()].map(({ event }) => event),
+        moments.map(({ event }) => event),
       );
-      const moments = [...unique.values()].filter(({ event }) => fresh.has(event.id));
       await pool.query(
         `UPDATE webhook_events e SET created_at = to_timestamp(r.at / 1000.0)
          FROM unnest($1::uuid[], $2::float8[]) AS r (id, at) WHERE e.id = r.id`,
