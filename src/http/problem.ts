@@ -1,6 +1,6 @@
 /** Problem details (RFC 9457): what a caller sees when something is refused. */
 
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply } from 'fastify';
 
 export type Problem = {
@@ -15,6 +15,17 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
   return reply.code(problem.status).type(MEDIA_TYPE).send(write(problem));
 }
 
+/** The same on Node's own response, for a request that was taken over from Fastify. */
+export function writeProblem(response: ServerResponse, problem: Problem): void {
+  if (problem.retryAfterSeconds !== undefined) response.setHeader('retry-after', problem.retryAfterSeconds);
+  // The rest of a body that is too large is not waited for.
+  if (problem.status === TOO_LARGE.status) response.setHeader('connection', 'close');
+  const body = write(problem);
+  response
+    .writeHead(problem.status, { 'content-type': MEDIA_TYPE, 'content-length': Buffer.byteLength(body) })
+    .end(body);
+}
+
 const MEDIA_TYPE = 'application/problem+json';
 
 function write({ status, title, detail }: Problem): string {
@@ -23,6 +34,24 @@ function write({ status, title, detail }: Problem): string {
 
 /** The one answer to everything that is not there, or not for this caller. */
 export const NOT_FOUND: Problem = { status: 404, title: 'Not found', detail: 'There is nothing here.' };
+
+export const TOO_LARGE: Problem = {
+  status: 413,
+  title: 'Body too large',
+  detail: 'The body is larger than this endpoint accepts.',
+};
+
+export const UNSUPPORTED: Problem = {
+  status: 415,
+  title: 'Unsupported media type',
+  detail: 'Send application/json, not compressed.',
+};
+
+export const FAILED: Problem = {
+  status: 500,
+  title: 'Internal error',
+  detail: 'The error is in our log.',
+};
 
 /** Routes and Fastify's own refusals (limits, content types) as problems; anything unforeseen as a 500 that says nothing. */
 export function useProblems(
@@ -49,7 +78,7 @@ export function useProblems(
     }
     onRefused('error');
     onError(error);
-    return sendProblem(reply, { status: 500, title: 'Internal error', detail: 'The error is in our log.' });
+    return sendProblem(reply, FAILED);
   });
 }
 
@@ -105,22 +134,8 @@ const IDLE_SWEEP_MS = 50;
 
 /** What Fastify refuses by itself, by its error code. */
 const REFUSALS: Record<string, { cause: string; problem: Problem }> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: {
-    cause: 'too_large',
-    problem: {
-      status: 413,
-      title: 'Body too large',
-      detail: 'The body is larger than this endpoint accepts.',
-    },
-  },
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
-    cause: 'media_type',
-    problem: {
-      status: 415,
-      title: 'Unsupported media type',
-      detail: 'Send application/json, not compressed.',
-    },
-  },
+  FST_ERR_CTP_BODY_TOO_LARGE: { cause: 'too_large', problem: TOO_LARGE },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: { cause: 'media_type', problem: UNSUPPORTED },
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: {
     cause: 'bad_request',
     problem: { status: 400, title: 'Bad request', detail: 'The body is not as long as Content-Length says.' },
