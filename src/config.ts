@@ -40,6 +40,12 @@ const schema = z.object({
     .default('127.0.0.1')
     .describe('Address both ports listen on; a proxy with TLS stands in front.'),
   PUBLIC_PORT: port.default(8080).describe('Port of the webhook receiver, the only one to expose.'),
+  PUBLIC_PORT_SHARED: z
+    .stringbool()
+    .default(false)
+    .describe(
+      'Lets several processes of one user receive on PUBLIC_PORT (Linux), each with an ADMIN_PORT of its own.',
+    ),
   ADMIN_PORT: port.default(8081).describe('Port of the API, health and metrics. Never expose it bare.'),
   PUBLIC_URL: url.optional().describe('How the receiver is reached from outside, for the URLs we print.'),
   ROLES: list

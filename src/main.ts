@@ -208,17 +208,21 @@ async function listen(
   setting: 'PUBLIC_PORT' | 'ADMIN_PORT',
 ): Promise<void> {
   const port = config[setting];
+  // The kernel shares connections out among those who listen so. Asked for, since a process left over would take its
+  // part of them unnoticed.
+  const reusePort = setting === 'PUBLIC_PORT' && config.PUBLIC_PORT_SHARED;
+  const place = { host: config.HOST, port, ...(reusePort ? { reusePort } : {}) };
   try {
-    await app.listen({ host: config.HOST, port });
+    await app.listen(place);
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    const place = `${config.HOST}:${port}`;
+    const where = `${config.HOST}:${port}`;
     if (code === 'EADDRINUSE') {
-      throw new PlainError(`${place} is taken: is \`serve\` running already? Otherwise set ${setting}`, {
+      throw new PlainError(`${where} is taken: is \`serve\` running already? Otherwise set ${setting}`, {
         cause,
       });
     }
-    throw new PlainError(`cannot listen on ${place} (${code}): check HOST and ${setting}`, { cause });
+    throw new PlainError(`cannot listen on ${where} (${code}): check HOST and ${setting}`, { cause });
   }
 }
 

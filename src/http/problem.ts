@@ -15,15 +15,17 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
   return reply.code(problem.status).type(MEDIA_TYPE).send(write(problem));
 }
 
-/** The same on Node's own response, for a request that was taken over from Fastify. */
+/** The same, byte for byte, on Node's own response, for a request that was taken over from Fastify. */
 export function writeProblem(response: ServerResponse, problem: Problem): void {
   if (problem.retryAfterSeconds !== undefined) response.setHeader('retry-after', problem.retryAfterSeconds);
   // The rest of a body that is too large is not waited for.
   if (problem.status === TOO_LARGE.status) response.setHeader('connection', 'close');
   const body = write(problem);
-  response
-    .writeHead(problem.status, { 'content-type': MEDIA_TYPE, 'content-length': Buffer.byteLength(body) })
-    .end(body);
+  const headers = {
+    'content-type': `${MEDIA_TYPE}; charset=utf-8`,
+    'content-length': Buffer.byteLength(body),
+  };
+  response.writeHead(problem.status, headers).end(body);
 }
 
 const MEDIA_TYPE = 'application/problem+json';

@@ -10,6 +10,7 @@ import {
   type Answer,
   type Company,
   command,
+  freePorts,
   json,
   OTKLIK_KEY,
   post,
@@ -34,6 +35,13 @@ after(() => house.close());
 /** Another process on the same database, that takes events and leaves their processing to the house's own. */
 function receiver(databaseUrl: string, env: Readonly<Record<string, string>> = {}): Promise<Service> {
   return startService(databaseUrl, { env: { ROLES: 'receive,web', ...env } });
+}
+
+/** Events that a process took itself. */
+async function received({ adminUrl }: Service): Promise<number> {
+  const { body } = await send(`${adminUrl}/metrics`, { method: 'GET' });
+  const counts = body.toString().matchAll(/^otklik_events_received_total\{.*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 type Row = {
@@ -914,6 +922,40 @@ describe('the receiver', { concurrency: 3 }, () => {
       }
       assert.ok(refused, 'forty from one address pass where ten are allowed');
       assertProblem(refused, 429);
+    });
+  });
+
+  describe('one port', { concurrency: true }, () => {
+    test('is shared by receivers that are told so, and a stop of one of them leaves the other', async t => {
+      const shared = { PUBLIC_PORT_SHARED: 'true' };
+      const first = await receiver(house.databaseUrl, shared);
+      const { admin } = await freePorts();
+      const ports = { public: first.ports.public, admin };
+      const second = await startService(house.databaseUrl, { env: { ROLES: 'receive', ...shared }, ports });
+      t.after(() => Promise.all([first.stop(), second.stop()]));
+      const company = await house.company();
+      const url = company.url.replace(house.service.publicUrl, first.publicUrl);
+      const sendAll = async (from: number, count: number) => {
+        const ids = Array.from({ length: count }, (_, index) => from + index);
+        const answers = ids.map(id =>
+          postPatiently(url, record(company.companyId, id, 'create'), { connection: 'close' }),
+        );
+        for (const { status } of await Promise.all(answers)) assert.equal(status, 200);
+      };
+      await sendAll(1, 60);
+      for (const service of [first, second]) assert.ok((await received(service)) > 0, service.adminUrl);
+      await first.stop();
+      await sendAll(61, 20);
+      assert.equal(await countOf(company.companyId), 80);
+    });
+
+    test('is not shared unasked: a second process says that the port is taken', async () => {
+      const { admin } = await freePorts();
+      const ports = { public: house.service.ports.public, admin };
+      await assert.rejects(
+        startService(house.databaseUrl, { env: { ROLES: 'receive', PUBLIC_PORT_SHARED: 'true' }, ports }),
+        /is taken: is `serve` running already/,
+      );
     });
   });
 
