@@ -1,40 +1,12 @@
-/** The commands. Each is a few lines here and a function in `commands/`; `--json` prints one JSON value everywhere. */
+/**
+ * The commands. Each is a few lines here and a function in `commands/`; `--json` prints one JSON value everywhere.
+ *
+ * A command's code is loaded when it runs: all of it at every start took 1.3 s of a processor, `--help` included.
+ */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CHANNEL_NAMES } from './channels/channel.ts';
-import { backup, restore } from './commands/backup.ts';
-import {
-  addressSet,
-  companyAdd,
-  companyList,
-  companyRemove,
-  companyResume,
-  companyRotateKey,
-  companyRotateSecret,
-  companySet,
-  companyUserToken,
-} from './commands/company.ts';
-import { demo } from './commands/demo.ts';
-import { doctor } from './commands/doctor.ts';
-import { driftClear, driftList } from './commands/drift.ts';
-import { erasePersonCommand } from './commands/erase.ts';
-import { hooksInstall, hooksRemove, hooksShow } from './commands/hooks.ts';
-import { companyInvite } from './commands/invite.ts';
-import { eventsList, eventsReplay, eventsShow, messagesList, messagesShow, stats } from './commands/look.ts';
-import { policySet, policyShow, policyValidate } from './commands/policy.ts';
-import { reconcileCommand } from './commands/reconcile.ts';
-import { rotateMasterKeyCommand } from './commands/rotate-master-key.ts';
-import { runCommand } from './commands/run.ts';
-import { sendTest } from './commands/send-test.ts';
-import { migrateCommand, serve } from './commands/serve.ts';
-import { simulate } from './commands/simulate.ts';
-import {
-  templatesList,
-  templatesReset,
-  templatesSet,
-  templatesShow,
-  templatesTest,
-} from './commands/templates.ts';
+import type { CommandFunction } from './commands/run.ts';
 import { VERSION } from './version.ts';
 
 const program = new Command('otklik')
@@ -57,7 +29,7 @@ const verify = () =>
 program
   .command('serve')
   .description('run the service: the roles named in ROLES, all of them unless set')
-  .action(runCommand(serve));
+  .action(run(() => import('./commands/serve.ts').then(module => module.serve)));
 
 program
   .command('demo')
@@ -72,7 +44,7 @@ program
       .default('yclients'),
   )
   .addOption(json())
-  .action(runCommand(demo));
+  .action(run(() => import('./commands/demo.ts').then(module => module.demo)));
 
 program
   .command('simulate')
@@ -96,7 +68,7 @@ program
     'none',
   )
   .addOption(json())
-  .action(runCommand(simulate));
+  .action(run(() => import('./commands/simulate.ts').then(module => module.simulate)));
 
 const company = program.command('company').description('the salons we work for');
 company
@@ -117,7 +89,7 @@ company
   .addOption(verify())
   .option('--user-token-stdin', 'read the platform’s user token of this company from standard input')
   .addOption(json())
-  .action(runCommand(companyAdd));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyAdd)));
 company
   .command('set <id>')
   .description('change how a company is read')
@@ -127,17 +99,17 @@ company
   .option('--poll <time>', 'how often the API is asked when polling, e.g. 60s', duration)
   .option('--user-token-stdin', 'read the platform’s user token of this company from standard input')
   .addOption(json())
-  .action(runCommand(companySet));
+  .action(run(() => import('./commands/company.ts').then(module => module.companySet)));
 company
   .command('list')
   .description('the companies there are')
   .addOption(json())
-  .action(runCommand(companyList));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyList)));
 company
   .command('rotate-key <id>')
   .description('a new webhook URL; the old one works for another 24 hours')
   .addOption(json())
-  .action(runCommand(companyRotateKey));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyRotateKey)));
 company
   .command('rotate-secret <id>')
   .description('a new signing secret; the old one holds for another 24 hours')
@@ -145,30 +117,30 @@ company
     new Option('--purpose <purpose>', 'whose signature').choices(['inbound', 'outbound']).default('outbound'),
   )
   .addOption(json())
-  .action(runCommand(companyRotateSecret));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyRotateSecret)));
 company
   .command('user-token <id>')
   .description('the user token of this company at the platform’s API; read from standard input')
   .option('--remove', 'go back to the one for all companies')
   .addOption(json())
-  .action(runCommand(companyUserToken));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyUserToken)));
 company
   .command('invite <id>')
   .description('the link and QR code by which its clients open the bot')
   .option('--svg <file>', 'write the QR code into this file, to be printed')
   .addOption(json())
-  .action(runCommand(companyInvite));
+  .action(run(() => import('./commands/invite.ts').then(module => module.companyInvite)));
 company
   .command('remove <id>')
   .description('stop a company: its URL dies, nobody is notified, the data stays')
   .addOption(json())
-  .action(runCommand(companyRemove));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyRemove)));
 
 company
   .command('resume <id>')
   .description('work again for a salon that the platform had stopped (freeze, uninstall)')
   .addOption(json())
-  .action(runCommand(companyResume));
+  .action(run(() => import('./commands/company.ts').then(module => module.companyResume)));
 
 const templates = program.command('templates').description('the texts that people read');
 const templateLocale = () => new Option('--locale <locale>', 'language of the text').choices(['ru', 'en']);
@@ -178,57 +150,57 @@ templates
   .option('--company <id>', 'as this company has them')
   .addOption(templateLocale())
   .addOption(json())
-  .action(runCommand(templatesList));
+  .action(run(() => import('./commands/templates.ts').then(module => module.templatesList)));
 templates
   .command('show <text>')
   .description('the template of a text, e.g. booked')
   .option('--company <id>', 'as this company has it')
   .addOption(templateLocale())
   .addOption(json())
-  .action(runCommand(templatesShow));
+  .action(run(() => import('./commands/templates.ts').then(module => module.templatesShow)));
 templates
   .command('set <company> <text> <file>')
   .description('a text of the company’s own, once it has rendered every sample; - reads standard input')
   .addOption(templateLocale())
   .addOption(json())
-  .action(runCommand(templatesSet));
+  .action(run(() => import('./commands/templates.ts').then(module => module.templatesSet)));
 templates
   .command('reset <company> <text>')
   .description('back to the text that comes with us')
   .addOption(templateLocale())
   .addOption(json())
-  .action(runCommand(templatesReset));
+  .action(run(() => import('./commands/templates.ts').then(module => module.templatesReset)));
 templates
   .command('test')
   .description('render every text with samples')
   .option('--company <id>', 'as this company has them')
   .addOption(templateLocale())
   .addOption(json())
-  .action(runCommand(templatesTest));
+  .action(run(() => import('./commands/templates.ts').then(module => module.templatesTest)));
 
 const policy = program.command('policy').description('what a salon wants said, to whom and when');
 policy
   .command('show <company>')
   .description('the policy as the salon wrote it, and in full')
   .addOption(json())
-  .action(runCommand(policyShow));
+  .action(run(() => import('./commands/policy.ts').then(module => module.policyShow)));
 policy
   .command('set <company> <file>')
   .description('a JSON document in the place of the policy; - reads standard input; {} is the default')
   .addOption(json())
-  .action(runCommand(policySet));
+  .action(run(() => import('./commands/policy.ts').then(module => module.policySet)));
 policy
   .command('validate <file>')
   .description('say what is wrong with a document; - reads standard input')
   .addOption(json())
-  .action(runCommand(policyValidate));
+  .action(run(() => import('./commands/policy.ts').then(module => module.policyValidate)));
 
 const hooks = program.command('hooks').description('our URL among the salon’s webhooks, by the API');
 hooks
   .command('show <company>')
   .description('the webhook settings of the salon, and which URL is ours')
   .addOption(json())
-  .action(runCommand(hooksShow));
+  .action(run(() => import('./commands/hooks.ts').then(module => module.hooksShow)));
 hooks
   .command('install <company>')
   .description('register our URL: read, merge, write, read back, verify; what is not ours stays as it is')
@@ -242,19 +214,19 @@ hooks
   .option('--dry-run', 'show what would change, write nothing')
   .option('--wait <time>', 'then wait for the first real event, e.g. 5m', duration, 0)
   .addOption(json())
-  .action(runCommand(hooksInstall));
+  .action(run(() => import('./commands/hooks.ts').then(module => module.hooksInstall)));
 hooks
   .command('remove <company>')
   .description('take our URL out, and nothing else')
   .option('--dry-run', 'show what would change, write nothing')
   .addOption(json())
-  .action(runCommand(hooksRemove));
+  .action(run(() => import('./commands/hooks.ts').then(module => module.hooksRemove)));
 
 program
   .command('address <company> <client> <channel> <address>')
   .description('where a client can be reached on a channel, e.g. `address 1 42 telegram 123456789`')
   .addOption(json())
-  .action(runCommand(addressSet));
+  .action(run(() => import('./commands/company.ts').then(module => module.addressSet)));
 
 program
   .command('send-test [url]')
@@ -265,7 +237,7 @@ program
   .option('--channel <channel>', 'through this channel instead of the first of its route')
   .option('--to <address>', 'to this address (chat id, phone, e-mail)')
   .addOption(json())
-  .action(runCommand(sendTest));
+  .action(run(() => import('./commands/send-test.ts').then(module => module.sendTest)));
 
 const events = program.command('events').description('what came in');
 events
@@ -285,17 +257,17 @@ events
   .option('--limit <number>', 'at most this many', whole, 20)
   .option('--cursor <id>', 'the page after this event')
   .addOption(json())
-  .action(runCommand(eventsList));
+  .action(run(() => import('./commands/look.ts').then(module => module.eventsList)));
 events
   .command('show <id>')
   .description('one event with its payload')
   .addOption(json())
-  .action(runCommand(eventsShow));
+  .action(run(() => import('./commands/look.ts').then(module => module.eventsShow)));
 events
   .command('replay <id>')
   .description('put an event back to be processed again; its effect still happens once')
   .addOption(json())
-  .action(runCommand(eventsReplay));
+  .action(run(() => import('./commands/look.ts').then(module => module.eventsReplay)));
 
 const messages = program.command('messages').description('what went out');
 messages
@@ -307,56 +279,60 @@ messages
   .option('--limit <number>', 'at most this many', whole, 20)
   .option('--cursor <id>', 'the page after this message')
   .addOption(json())
-  .action(runCommand(messagesList));
+  .action(run(() => import('./commands/look.ts').then(module => module.messagesList)));
 messages
   .command('show <id>')
   .description('one message and every attempt')
   .addOption(json())
-  .action(runCommand(messagesShow));
+  .action(run(() => import('./commands/look.ts').then(module => module.messagesShow)));
 
 const drift = program.command('drift').description('what the platform sends that we do not know');
 drift
   .command('list')
   .description('each place with its count and a redacted sample, latest first')
   .addOption(json())
-  .action(runCommand(driftList));
+  .action(run(() => import('./commands/drift.ts').then(module => module.driftList)));
 drift
   .command('clear')
   .description('forget the list, e.g. after an update; what still occurs comes back')
   .addOption(json())
-  .action(runCommand(driftClear));
+  .action(run(() => import('./commands/drift.ts').then(module => module.driftClear)));
 program
   .command('reconcile <company>')
   .description('compare a company with the platform now: what its webhooks left out goes into the inbox')
   .option('--full', 'the coming 14 days whole too, not only what was changed')
   .addOption(json())
-  .action(runCommand(reconcileCommand));
+  .action(run(() => import('./commands/reconcile.ts').then(module => module.reconcileCommand)));
 
-program.command('stats').description('counts by state').addOption(json()).action(runCommand(stats));
+program
+  .command('stats')
+  .description('counts by state')
+  .addOption(json())
+  .action(run(() => import('./commands/look.ts').then(module => module.stats)));
 program
   .command('migrate')
   .description('bring the database up to this version')
   .option('--insist', 'also where older processes do not survive it: those that run stop by themselves')
   .addOption(json())
-  .action(runCommand(migrateCommand));
+  .action(run(() => import('./commands/serve.ts').then(module => module.migrateCommand)));
 program
   .command('rotate-master-key')
   .description('seal stored secrets under OTKLIK_KEY that were sealed under OTKLIK_KEY_OLD')
   .addOption(json())
-  .action(runCommand(rotateMasterKeyCommand));
+  .action(run(() => import('./commands/rotate-master-key.ts').then(module => module.rotateMasterKeyCommand)));
 program
   .command('backup <directory>')
   .description('everything as of one moment, sealed, into a new directory; the service goes on')
   .option('--key-file <file>', 'seal with the passphrase in this file instead of OTKLIK_KEY')
   .addOption(json())
-  .action(runCommand(backup));
+  .action(run(() => import('./commands/backup.ts').then(module => module.backup)));
 program
   .command('restore <directory>')
   .description('a backup into an empty database, checked whole before anything is written')
   .option('--key-file <file>', 'the passphrase it was sealed with')
   .option('--resume', 'the service was stopped before the backup and never ran since: send what was due')
   .addOption(json())
-  .action(runCommand(restore));
+  .action(run(() => import('./commands/backup.ts').then(module => module.restore)));
 program
   .command('erase-person <company>')
   .description('remove a person’s data everywhere; what was sent and when is kept without them')
@@ -365,7 +341,7 @@ program
   .option('--dry-run', 'say what would be removed')
   .option('--readmit', 'the other way: let a client who was erased be known again')
   .addOption(json())
-  .action(runCommand(erasePersonCommand));
+  .action(run(() => import('./commands/erase.ts').then(module => module.erasePersonCommand)));
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')
@@ -375,9 +351,16 @@ program
   )
   .option('--company <id>', 'the company that the event is sent for; the first unless given', whole)
   .addOption(json())
-  .action(runCommand(doctor));
+  .action(run(() => import('./commands/doctor.ts').then(module => module.doctor)));
 
 await program.parseAsync();
+
+function run(load: () => Promise<CommandFunction>): (...args: unknown[]) => Promise<void> {
+  return async (...args) => {
+    const [{ runCommand }, command] = await Promise.all([import('./commands/run.ts'), load()]);
+    await runCommand(command)(...args);
+  };
+}
 
 /** `500ms`, `60s`, `5m`, `0`: to milliseconds. */
 function duration(text: string): number {

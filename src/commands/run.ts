@@ -6,7 +6,7 @@ import { EmbeddedError } from '../store/embedded/failure.ts';
 
 export type Context = { readonly config: Config; readonly log: Log };
 
-type CommandFunction = (context: Context, ...args: never[]) => Promise<void>;
+export type CommandFunction = (context: Context, ...args: never[]) => Promise<void>;
 
 /**
  * Turns a command's function into a commander action. A `PlainError` is shown as its message, exit code 1; anything
