@@ -1,5 +1,6 @@
 /**
- * Writes `docs/configuration.md` and `deploy/otklik.env` from the schema in `src/config.ts`.
+ * Writes `docs/configuration.md` and `deploy/otklik.env` from the schema in `src/config.ts`, `docs/logs.md` from the
+ * fields of `src/log.ts`, `docs/metrics.md` from the registry of `src/metrics.ts`.
  *
  *   npm run docs              writes the files
  *   npm run docs -- --check   exits 1 when a committed file says something else
@@ -7,12 +8,18 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeSettings } from '../src/config.ts';
+import { describeFields } from '../src/log.ts';
+import { describeMetrics } from '../src/metrics.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const FILES: Readonly<Record<string, () => string>> = {
+/** What a file should be, from what it is. */
+const FILES: Readonly<Record<string, (before: string) => string | Promise<string>>> = {
   'docs/configuration.md': configuration,
   'deploy/otklik.env': environmentFile,
+  'docs/logs.md': logs,
+  'docs/metrics.md': metrics,
 };
+const MARK = '<!-- From here on written by `npm run docs`, compared by CI. -->';
 const HEADER = `# Configuration
 
 Every setting is a variable of the environment; an empty one counts as unset. \`npm run otklik -- doctor\` checks them.
@@ -32,11 +39,12 @@ async function main(check: boolean): Promise<number> {
   let stale = 0;
   for (const [name, write] of Object.entries(FILES)) {
     const path = join(ROOT, name);
-    const text = write();
+    const before = await readFile(path, 'utf8').catch(() => '');
+    const text = await write(before);
     if (!check) {
       await writeFile(path, text);
-    } else if ((await readFile(path, 'utf8').catch(() => '')) !== text) {
-      process.stderr.write(`${name} is not what src/config.ts says; run "npm run docs".\n`);
+    } else if (before !== text) {
+      process.stderr.write(`${name} is not what src/ says; run "npm run docs".\n`);
       stale += 1;
     }
   }
@@ -63,6 +71,33 @@ function configuration(): string {
     setting.meaning,
   ]);
   return `${HEADER}\n${markdownTable(['setting', 'default', 'meaning'], rows)}\n`;
+}
+
+async function logs(before: string): Promise<string> {
+  const rows = describeFields().map(({ name, type, meaning }) => [`\`${name}\``, type, meaning]);
+  const own = [
+    ['`level`', 'number', '20 debug, 30 info, 40 warn, 50 error'],
+    ['`time`', 'text', 'ISO 8601, UTC'],
+    ['`msg`', 'text', 'which line it is; never a value'],
+  ];
+  return under(before, markdownTable(['field', 'type', 'meaning'], [...own, ...rows]));
+}
+
+async function metrics(before: string): Promise<string> {
+  const rows = (await describeMetrics()).map(({ name, type, labels, meaning }) => [
+    `\`${name}\``,
+    type,
+    labels.map(label => `\`${label}\``).join(' '),
+    meaning,
+  ]);
+  return under(before, markdownTable(['metric', 'type', 'labels', 'meaning'], rows));
+}
+
+/** What people wrote stays, down to the mark. */
+function under(before: string, table: string): string {
+  const at = before.indexOf(MARK);
+  if (at < 0) throw new Error(`the line "${MARK}" is missing, under which the table goes`);
+  return `${before.slice(0, at)}${MARK}\n\n${table}\n`;
 }
 
 function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {

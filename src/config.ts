@@ -21,6 +21,8 @@ const key = z
     bytes => bytes.length === 32,
     'must be 32 bytes, written as base64 or hex: try `openssl rand -base64 32`',
   );
+/** An escape is that of a character that a header may hold. */
+const OTLP_HEADER = /^[\w-]+=(?:%[2-7][0-9a-f]|[\x20-\x24\x26-\x7e])*$/i;
 /** Goes into a header between `Bearer` or `User` and a comma. */
 const token = z.string().regex(/^[\x21-\x2b\x2d-\x7e]{1,500}$/, 'must be the token alone, without blanks');
 const days = z.coerce.number().int().min(0).max(36_500);
@@ -61,7 +63,9 @@ const schema = z.object({
     .min(16, 'must be at least 16 characters')
     .optional()
     .describe('Bearer token of the API. Unset: generated and shown once.'),
-  TRUSTED_PROXIES: list.default([]).describe('CIDR ranges whose X-Forwarded-For is believed.'),
+  TRUSTED_PROXIES: list
+    .default([])
+    .describe('CIDR ranges whose X-Forwarded-For, X-Request-Id and traceparent are believed.'),
   RATE_PER_COMPANY: z.coerce
     .number()
     .int()
@@ -193,6 +197,19 @@ const schema = z.object({
     .describe(
       'Days after its visit that a booking is kept, with its history and people who have no other. 0: for ever.',
     ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: url
+    .optional()
+    .describe('Where traces go by OTLP over HTTP, as http://localhost:4318. Unset: none are kept.'),
+  OTEL_EXPORTER_OTLP_HEADERS: list
+    .pipe(z.array(z.string().regex(OTLP_HEADER, 'must be name=value, comma-separated, percent-encoded')))
+    .default([])
+    .describe('What the collector asks for, as authorization=Bearer%20…; percent-encoded.'),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe('Share of traces that are kept, 0 to 1; all of a trace or nothing.'),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

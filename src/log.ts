@@ -5,32 +5,64 @@
 import { type DestinationStream, pino } from 'pino';
 import { ApiError } from './yclients/api.ts';
 
-/** Everything a line may carry. Add a field only if it can never hold a person's data, a text of a body or a secret. */
-type Fields = {
-  readonly err?: unknown;
-  readonly loop?: string;
-  readonly role?: string;
-  readonly failures?: number;
-  readonly company_id?: number;
-  readonly event?: string;
-  readonly message?: string;
-  readonly channel?: string;
-  readonly outcome?: string;
-  readonly reason?: string;
-  readonly resource?: string;
-  readonly effect?: string;
-  readonly attempts?: number;
-  readonly count?: number;
-  readonly shards?: number;
-  readonly duration_ms?: number;
-  readonly status?: number;
-  readonly port?: number;
-  readonly pid?: number;
-  readonly path?: string;
-  readonly kind?: string;
-  readonly version?: string;
-  readonly request_id?: string;
+/**
+ * Every text a line may carry, with what it means; docs/logs.md is written from this. Add one only if it can never hold
+ * a person's data, a text of a body or a secret.
+ */
+const TEXTS = {
+  role: 'what this process does, or which of its listeners',
+  loop: 'the background service: process, dispatch, reconcile, listen, act, upkeep',
+  request_id:
+    'the id that the request had at the proxy, or ours; the same on every line that follows from it',
+  trace_id: 'the trace of it, where tracing is on',
+  event: 'id in the inbox: `events show`',
+  message: 'id in the outbox: `messages show`',
+  channel: 'the channel of a message',
+  purpose: 'what a message is for',
+  outcome: 'what the unit of work came to',
+  reason: 'why, in words of ours',
+  resource: 'what an event is about, as the platform calls it; of `rows pruned` the table',
+  effect: 'what an event came to: merged, same, stale, kept, test, erased',
+  kind: 'of a sweep: baseline, delta, full; of format drift: what is odd',
+  path: 'place in a body where its format drifts',
+  version: 'of this program',
+} as const;
+
+/** The same for numbers. */
+const NUMBERS = {
+  company_id: 'the platform’s number of the salon',
+  status: 'the answer’s HTTP status',
+  attempts: 'tries so far, this one included',
+  failures: 'failures in a row',
+  count: 'how many',
+  lag_ms: 'from an event received to its effect committed',
+  duration_ms: 'how long the unit of work took; of a sweep put off, how long it waits',
+  port: 'of a listener',
+  pid: 'of the embedded PostgreSQL',
+} as const;
+
+type Fields = { readonly err?: unknown } & { readonly [name in keyof typeof TEXTS]?: string } & {
+  readonly [name in keyof typeof NUMBERS]?: number;
 };
+
+/** What is said of an error in place of the error: see `describeError`. */
+const OF_ERRORS = {
+  error: 'the error’s class',
+  error_code: 'its code: an SQLSTATE, an errno',
+  error_at: 'the place in our code',
+  error_says: 'its words, where they are ours',
+} as const;
+
+/** Every field with its type and meaning, for docs/logs.md. */
+export function describeFields(): readonly {
+  readonly name: string;
+  readonly type: 'text' | 'number';
+  readonly meaning: string;
+}[] {
+  const rows = (type: 'text' | 'number', fields: Readonly<Record<string, string>>) =>
+    Object.entries(fields).map(([name, meaning]) => ({ name, type, meaning }));
+  return [...rows('text', TEXTS), ...rows('number', NUMBERS), ...rows('text', OF_ERRORS)];
+}
 
 export type Log = {
   info(fields: Fields, text: string): void;
@@ -39,43 +71,22 @@ export type Log = {
   debug(fields: Fields, text: string): void;
 };
 
-const ALLOWED = new Set<string>([
-  'loop',
-  'role',
-  'failures',
-  'company_id',
-  'event',
-  'message',
-  'channel',
-  'outcome',
-  'reason',
-  'resource',
-  'effect',
-  'attempts',
-  'count',
-  'shards',
-  'duration_ms',
-  'status',
-  'port',
-  'pid',
-  'path',
-  'kind',
-  'version',
-  'request_id',
-]);
+const ALLOWED = new Set(Object.keys({ ...TEXTS, ...NUMBERS }));
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
 export function createLog(level: LogLevel, destination: DestinationStream = pino.destination(2)): Log {
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
-  const at = (name: 'info' | 'warn' | 'error' | 'debug') => (fields: Fields, text: string) =>
-    logger[name](allowed(fields), text);
+  const at = (name: 'info' | 'warn' | 'error' | 'debug') => (fields: Fields, text: string) => {
+    if (logger.isLevelEnabled(name)) logger[name](allowed(fields), text);
+  };
   return { info: at('info'), warn: at('warn'), error: at('error'), debug: at('debug') };
 }
 
 function allowed(fields: Fields): Record<string, unknown> {
-  const kept = Object.entries(fields).filter(([name]) => ALLOWED.has(name));
-  return { ...Object.fromEntries(kept), ...(fields.err === undefined ? {} : describeError(fields.err)) };
+  const kept: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) if (ALLOWED.has(name)) kept[name] = value;
+  return fields.err === undefined ? kept : Object.assign(kept, describeError(fields.err));
 }
 
 /**

@@ -16,14 +16,16 @@ import { closeServer } from './http/problem.ts';
 import { createReceiver, type ReceiverDeps } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
-import { createMetrics, type Metrics, watchDepths, watchSweeps } from './metrics.ts';
+import { createMetrics, type Metrics, watchBudget, watchDepths, watchPools, watchSweeps } from './metrics.ts';
 import { type Opened, open } from './open.ts';
+import { readBudget } from './store/budget.ts';
 import { pendingMigrations } from './store/migrate.ts';
 import { createPool, inTime, type Pool } from './store/pool.ts';
 import { readSetting, settleSetting } from './store/settings.ts';
 import { readSweepDepths } from './store/sweeps.ts';
 import { readDepths } from './store/views.ts';
 import { loadTemplates } from './templates.ts';
+import { startTracing, type Tracing } from './tracing.ts';
 import type { Vault } from './vault.ts';
 import { VERSION } from './version.ts';
 import { type Actor, createActor } from './work/act.ts';
@@ -89,8 +91,12 @@ export async function startService(
   });
   const access = createApiAccess({
     ...{ pool, vault, config, now, random },
-    onCall: ({ outcome }) => metrics.apiCalls.inc({ outcome }),
+    onCall: ({ outcome, durationMs }) => {
+      metrics.apiCalls.inc({ outcome });
+      metrics.apiSeconds.observe(durationMs / 1000);
+    },
   });
+  const tracing = await tracingOf(config);
   const telegram = telegramOf(config);
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
@@ -104,10 +110,20 @@ export async function startService(
         texts: createTexts(loadTemplates()),
         answers: telegram !== undefined,
         answerUrl: answerUrlOf(config, vault),
+        tracing,
       })
     : undefined;
   const processor: Processor | undefined = has('process')
-    ? createProcessor({ pool: work, log, metrics, now, random, vault, onNotices: () => dispatcher?.wake() })
+    ? createProcessor({
+        pool: work,
+        log,
+        metrics,
+        now,
+        random,
+        vault,
+        tracing,
+        onNotices: () => dispatcher?.wake(),
+      })
     : undefined;
   const replanner: Replanner | undefined = has('process')
     ? createReplanner({ pool: work, log, metrics, now })
@@ -135,10 +151,12 @@ export async function startService(
     : undefined;
   const succession = onOutgrown && createSuccession({ pool, log, metrics, onOutgrown });
   const receiver = has('receive')
-    ? buildReceiver(config, { log, metrics, opened, access, onAppended: () => processor?.wake() })
+    ? buildReceiver(config, { log, metrics, opened, access, tracing, onAppended: () => processor?.wake() })
     : undefined;
   watchDepths(metrics, () => soon(readDepths(pool)));
   watchSweeps(metrics, () => soon(readSweepDepths(pool)));
+  watchBudget(metrics, () => soon(readBudget(pool)), now);
+  watchPools(metrics, { main: pool, work, ...(receiver === undefined ? {} : { receive: receiver.pool }) });
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
@@ -171,6 +189,7 @@ export async function startService(
       await access.close();
       await work.end();
       await opened.close();
+      await tracing?.close();
     };
     await within(STOP_LIMIT_MS, orderly(), () =>
       log.warn({}, 'the stop took too long; leases will take care of the rest'),
@@ -234,9 +253,17 @@ function buildReceiver(
     metrics,
     opened,
     access,
+    tracing,
     onAppended,
-  }: { log: Log; metrics: Metrics; opened: Opened; access: ApiAccess; onAppended: () => void },
-): { app: FastifyInstance; close(): Promise<void> } {
+  }: {
+    log: Log;
+    metrics: Metrics;
+    opened: Opened;
+    access: ApiAccess;
+    tracing: Tracing | undefined;
+    onAppended: () => void;
+  },
+): { app: FastifyInstance; pool: Pool; close(): Promise<void> } {
   const pool = createPool(opened.url, {
     max: INGEST_CONNECTIONS,
     name: 'otklik receive',
@@ -248,7 +275,7 @@ function buildReceiver(
   const app = createReceiver({
     ...(marketplace === undefined ? {} : { marketplace: marketplace.routes }),
     keys: createKeyRing({ pool, vault: opened.vault, now: Date.now }),
-    ...{ ingest, metrics, log },
+    ...{ ingest, metrics, log, tracing },
     now: Date.now,
     ...(answerUrlOf(config, opened.vault) === undefined
       ? {}
@@ -258,6 +285,7 @@ function buildReceiver(
   });
   return {
     app,
+    pool,
     async close() {
       await ingest.flushed();
       await pool.end();
@@ -292,6 +320,21 @@ function marketplaceOf(
     },
     close: marketplace.close,
   };
+}
+
+/** Loads OpenTelemetry only where there is somewhere to send traces to. */
+async function tracingOf(config: Config): Promise<Tracing | undefined> {
+  const endpoint = config.OTEL_EXPORTER_OTLP_ENDPOINT;
+  if (endpoint === undefined) return undefined;
+  const headers = config.OTEL_EXPORTER_OTLP_HEADERS.map(pair => {
+    const at = pair.indexOf('=');
+    return [pair.slice(0, at), decodeURIComponent(pair.slice(at + 1))] as const;
+  });
+  return startTracing({
+    endpoint,
+    headers: Object.fromEntries(headers),
+    ratio: config.OTEL_TRACES_SAMPLER_ARG,
+  });
 }
 
 function keepOf(config: Config): Keep {

@@ -1,5 +1,6 @@
 /** Prometheus metrics. Labels are closed sets: nothing that a sender chooses becomes a label. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { EpochMs } from './domain/time.ts';
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -64,17 +65,27 @@ export function createMetrics() {
     ]),
     rereads: counter('rereads_total', 'Doubtful records read again: read, retried, given_up', ['outcome']),
     apiCalls: counter('api_calls_total', 'Calls of the platform’s API, by outcome', ['outcome']),
+    apiSeconds: histogram(
+      'api_call_seconds',
+      'Duration of one call of the platform’s API, without its wait for the budget',
+    ),
     missed: counter(
       'webhooks_missed_total',
       'Changes that no webhook had brought when reconciliation found them',
     ),
     late: counter('webhooks_late_total', 'Of those, changes whose webhook came afterwards'),
     shardsHeld: new Gauge({ name: 'otklik_shards_held', help: 'Shards leased to this process', registers }),
-    messages: counter('messages_total', 'Messages that ended an attempt, or ended', [
+    eventLag: histogram('event_lag_seconds', 'From an event received to its effect committed'),
+    messages: counter('messages_total', 'Attempts at messages, by outcome: sent, retry, rejected, unknown', [
       'purpose',
       'channel',
       'outcome',
     ]),
+    ended: counter(
+      'messages_ended_total',
+      'Messages that came to an end, by its state; `dead` was given up',
+      ['purpose', 'channel', 'state'],
+    ),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
     heard: counter('answers_heard_total', 'What people sent to a bot, by what it was', ['channel', 'kind']),
     actions: counter('actions_total', 'What people asked for by an answer, by what a try came to', [
@@ -119,11 +130,18 @@ export function watchDepths(
     readonly due: number;
     readonly sending: number;
     readonly oldestSeconds: number;
+    readonly shards: { readonly [shard: string]: number };
   }>,
 ): void {
   const oldest = new Gauge({
     name: 'otklik_events_oldest_seconds',
     help: 'Age of the oldest event not yet processed',
+    registers: [registry],
+  });
+  const shards = new Gauge({
+    name: 'otklik_shard_events',
+    help: 'Pending events of each shard that has any',
+    labelNames: ['shard'],
     registers: [registry],
   });
   new Gauge({
@@ -135,10 +153,81 @@ export function watchDepths(
       // With the database away the other metrics are needed most: these are left out.
       const depths = await read().catch(() => undefined);
       this.reset();
+      shards.reset();
       if (depths === undefined) return;
-      const { oldestSeconds, ...rows } = depths;
+      const { oldestSeconds, shards: perShard, ...rows } = depths;
+      for (const [shard, count] of Object.entries(perShard)) shards.set({ shard }, count);
       oldest.set(oldestSeconds);
       for (const [state, count] of Object.entries(rows)) this.set({ state }, count);
     },
   });
+}
+
+/** The budgets of API calls that all processes share; of several addresses or platforms the worst. */
+export function watchBudget(
+  { registry }: Metrics,
+  read: () => Promise<readonly { readonly nextSlotAt: EpochMs; readonly pausedUntil: EpochMs | null }[]>,
+  now: () => EpochMs,
+): void {
+  const paused = new Gauge({
+    name: 'otklik_api_paused_seconds',
+    help: 'How long calls of the platform’s API are still paused; 0: they are not',
+    registers: [registry],
+  });
+  new Gauge({
+    name: 'otklik_api_wait_seconds',
+    help: 'How far ahead the budget of calls of the platform’s API is spent; 0: a call leaves at once',
+    registers: [registry],
+    async collect() {
+      const budgets = await read().catch(() => undefined);
+      if (budgets === undefined) return;
+      const ahead = (moments: readonly number[]) => Math.max(0, ...moments.map(at => (at - now()) / 1000));
+      this.set(ahead(budgets.map(budget => budget.nextSlotAt)));
+      paused.set(ahead(budgets.map(budget => budget.pausedUntil ?? 0)));
+    },
+  });
+}
+
+/** Connections to the database. With all in use and some waiting, the pool is what holds things up. */
+export function watchPools(
+  { registry }: Metrics,
+  pools: Readonly<
+    Record<string, { readonly totalCount: number; readonly idleCount: number; readonly waitingCount: number }>
+  >,
+): void {
+  new Gauge({
+    name: 'otklik_pool',
+    help: 'Connections to the database that are open and idle, and callers that wait for one',
+    labelNames: ['pool', 'state'],
+    registers: [registry],
+    collect() {
+      for (const [pool, { totalCount, idleCount, waitingCount }] of Object.entries(pools)) {
+        this.set({ pool, state: 'open' }, totalCount);
+        this.set({ pool, state: 'idle' }, idleCount);
+        this.set({ pool, state: 'waiting' }, waitingCount);
+      }
+    },
+  });
+}
+
+/** Every metric with its type, labels and meaning, for docs/metrics.md. */
+export async function describeMetrics(): Promise<
+  readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly labels: readonly string[];
+    readonly meaning: string;
+  }[]
+> {
+  const metrics = createMetrics();
+  const nothing = () => Promise.reject(new Error('there is no database'));
+  watchDepths(metrics, nothing);
+  watchSweeps(metrics, nothing);
+  watchBudget(metrics, nothing, () => 0);
+  watchPools(metrics, {});
+  const described = metrics.registry.getMetricsAsArray().map(metric => {
+    const { name, help, type, labelNames } = { labelNames: [], ...metric };
+    return { name, type: String(type), labels: labelNames, meaning: help };
+  });
+  return described.toSorted((one, other) => (one.name < other.name ? -1 : 1));
 }

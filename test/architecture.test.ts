@@ -24,6 +24,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'ids.ts',
     'log.ts',
     'metrics.ts',
+    'tracing.ts',
     'vault.ts',
   ],
   http: [
@@ -37,6 +38,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'ids.ts',
     'log.ts',
     'metrics.ts',
+    'tracing.ts',
     'vault.ts',
   ],
   simulator: ['simulator', 'domain/time.ts'],

@@ -2,6 +2,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
+import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { troubleOf } from '../store/pool.ts';
@@ -32,13 +33,18 @@ export function createAdmin(deps: AdminDeps): FastifyInstance {
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: false,
+    genReqId: newId,
     ...refuseAsProblems(() => {}),
   });
   // JSON only: the other parser that Fastify brings would hand a text to handlers that expect an object.
   app.removeContentTypeParser('text/plain');
   useProblems(app, {
     onRefused: () => {},
-    onError: error => deps.log.error({ role: 'web', err: error }, 'request failed'),
+    onError: (error, request_id) => deps.log.error({ role: 'web', request_id, err: error }, 'request failed'),
+  });
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    done();
   });
   app.get('/livez', async (_request, reply) => reply.send({ alive: true }));
   app.get('/readyz', async (_request, reply) => {
@@ -84,7 +90,7 @@ async function answer(
     const refusal = refusalOf(error);
     if (refusal !== undefined) return sendProblem(reply, refusal);
     if (troubleOf(error) !== 'unavailable') throw error;
-    deps.log.error({ role: 'web', err: error }, 'the database does not answer');
+    deps.log.error({ role: 'web', request_id: request.id, err: error }, 'the database does not answer');
     const detail = 'The database does not answer; try again later.';
     return sendProblem(reply, {
       status: 503,

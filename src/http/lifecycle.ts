@@ -38,7 +38,10 @@ export function addLifecycleRoute(
   app.post('/webhooks/yclients/lifecycle', async (request, reply) => {
     const refuse = ({ cause, ...problem }: Refusal) => {
       metrics.rejected.inc({ cause });
-      log.warn({ role: 'receive', reason: cause }, 'lifecycle event refused');
+      log.warn(
+        { role: 'receive', request_id: request.id, status: problem.status, reason: cause },
+        'lifecycle event refused',
+      );
       return sendProblem(reply, problem);
     };
     const spent = await limit.consume(request.ip).catch(() => undefined);
@@ -49,10 +52,16 @@ export function addLifecycleRoute(
     try {
       const state = await route.stop(salonId, event);
       if (state === 'unknown') return refuse(UNKNOWN_COMPANY);
-      log.info({ company_id: salonId, reason: event, outcome: state }, 'the salon switched us off');
+      log.info(
+        { role: 'receive', request_id: request.id, company_id: salonId, reason: event, outcome: state },
+        'the salon switched us off',
+      );
       return await reply.code(200).send({ company: salonId, event, duplicate: state === 'already' });
     } catch (error) {
-      log.error({ role: 'receive', company_id: salonId, err: error }, 'lifecycle event not kept');
+      log.error(
+        { role: 'receive', request_id: request.id, company_id: salonId, err: error },
+        'lifecycle event not kept',
+      );
       return refuse(UNAVAILABLE);
     }
   });

@@ -16,12 +16,13 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
 }
 
 /** The same, byte for byte, on Node's own response, for a request that was taken over from Fastify. */
-export function writeProblem(response: ServerResponse, problem: Problem): void {
+export function writeProblem(response: ServerResponse, problem: Problem, requestId: string): void {
   if (problem.retryAfterSeconds !== undefined) response.setHeader('retry-after', problem.retryAfterSeconds);
   // The rest of a body that is too large is not waited for.
   if (problem.status === TOO_LARGE.status) response.setHeader('connection', 'close');
   const body = write(problem);
   const headers = {
+    'x-request-id': requestId,
     'content-type': `${MEDIA_TYPE}; charset=utf-8`,
     'content-length': Buffer.byteLength(body),
   };
@@ -55,31 +56,37 @@ export const FAILED: Problem = {
   detail: 'The error is in our log.',
 };
 
+/** Told of each refusal that is not a route's own. */
+export type OnRefused = (refusal: {
+  readonly cause: string;
+  readonly status: number;
+  readonly requestId: string;
+}) => void;
+
 /** Routes and Fastify's own refusals (limits, content types) as problems; anything unforeseen as a 500 that says nothing. */
 export function useProblems(
   app: FastifyInstance,
-  { onRefused, onError }: { onRefused: (cause: string) => void; onError: (error: unknown) => void },
+  { onRefused, onError }: { onRefused: OnRefused; onError: (error: unknown, requestId: string) => void },
 ): void {
-  app.setNotFoundHandler((_request, reply) => {
-    onRefused('not_found');
+  app.setNotFoundHandler((request, reply) => {
+    onRefused({ cause: 'not_found', status: NOT_FOUND.status, requestId: request.id });
     return sendProblem(reply, NOT_FOUND);
   });
-  app.setErrorHandler((error: FastifyError, _request, reply) => {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
     const known = REFUSALS[error.code];
     if (known !== undefined) {
-      onRefused(known.cause);
+      onRefused({ cause: known.cause, status: known.problem.status, requestId: request.id });
       return sendProblem(reply, known.problem);
     }
     if (error.statusCode !== undefined && error.statusCode < 500) {
-      onRefused('bad_request');
+      onRefused({ cause: 'bad_request', status: error.statusCode, requestId: request.id });
       return sendProblem(reply, {
         status: error.statusCode,
         title: 'Bad request',
         detail: 'The request is malformed.',
       });
     }
-    onRefused('error');
-    onError(error);
+    onError(error, request.id);
     return sendProblem(reply, FAILED);
   });
 }

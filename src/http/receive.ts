@@ -10,9 +10,9 @@ import { type Appended, type IngestLog, Unstorable } from '../ingest/ingest-log.
 import { quarantined, type ReadOptions, readBody, type Unreadable } from '../ingest/read-body.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Company } from '../store/companies.ts';
 import { Overloaded } from '../store/group-commit.ts';
 import type { NewEvent } from '../store/inbox.ts';
+import { type Tracing, traceIdOf } from '../tracing.ts';
 import { type AnswerRoute, addAnswerRoutes } from './answer.ts';
 import { addConnectRoute, type ConnectRoute } from './connect.ts';
 import type { KeyHolder, KeyRing } from './keys.ts';
@@ -28,6 +28,7 @@ import {
   useProblems,
   writeProblem,
 } from './problem.ts';
+import { createTrust, requestIdOf, type Trust, traceparentOf } from './request-id.ts';
 import { faultOf } from './signature.ts';
 
 /** The largest real body seen is under 20 kB. */
@@ -48,6 +49,8 @@ const PATH_LENGTH = 500;
 /** Unknown keys from one address in a minute; beyond it the refusal is 429. Known keys are never touched by it. */
 const MISSES_PER_MINUTE = 60;
 const WINDOW_SECONDS = 10;
+/** No answer: in a trace only, as nginx writes it. */
+const HUNG_UP = 499;
 const JSON_TYPE = /^\s*application\/json\s*(?:;|$)/i;
 /** Of ids and flags only, so a character is a byte. */
 const JSON_ANSWER = { 'content-type': 'application/json; charset=utf-8' };
@@ -67,18 +70,21 @@ export type ReceiverDeps = {
   readonly trustedProxies: readonly string[];
   /** Where clients answer messages that have links; undefined: there are no such routes. */
   readonly answers?: AnswerRoute | undefined;
+  readonly tracing?: Tracing | undefined;
   /** Where salons connect and leave by the marketplace; undefined: there are no such routes. */
   readonly marketplace?: { readonly connect: ConnectRoute; readonly lifecycle: LifecycleRoute } | undefined;
 };
 
 export function createReceiver(deps: ReceiverDeps): FastifyInstance {
+  const trust = createTrust(deps.trustedProxies);
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
-    trustProxy: deps.trustedProxies.length > 0 ? [...deps.trustedProxies] : false,
+    trustProxy: deps.trustedProxies.length > 0 ? trust : false,
+    genReqId: requestIdOf(trust),
     exposeHeadRoutes: false,
     // While stopping, what still comes on open connections is served, not refused.
     return503OnClosing: false,
@@ -93,11 +99,12 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
   app.server.maxHeadersCount = HEADER_COUNT;
   app.server.maxConnections = CONNECTIONS;
   useProblems(app, {
-    onRefused: cause => deps.metrics.rejected.inc({ cause }),
-    onError: error => deps.log.error({ role: 'receive', err: error }, 'request failed'),
+    onRefused: refusal => noteRefusal(deps, refusal),
+    onError: (err, requestId) =>
+      noteRefusal(deps, { requestId, cause: 'error', status: 500, about: { err } }),
   });
   acceptOnlyPlainJson(app, deps);
-  addRoutes(app, deps);
+  addRoutes(app, deps, trust);
   if (deps.answers !== undefined) addAnswerRoutes(app, deps, deps.answers);
   if (deps.marketplace !== undefined) {
     addConnectRoute(app, deps, deps.marketplace.connect);
@@ -112,17 +119,17 @@ function acceptOnlyPlainJson(app: FastifyInstance, deps: ReceiverDeps): void {
     done(null, body),
   );
   app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
     const encoding = request.headers['content-encoding'];
     if (encoding === undefined || encoding === 'identity') return done();
-    const refusal = { ...UNSUPPORTED, detail: 'Send the body uncompressed.', cause: 'media_type' };
-    deps.metrics.rejected.inc({ cause: refusal.cause });
-    sendProblem(reply, refusal);
+    noteRefusal(deps, { requestId: request.id, cause: 'media_type', status: UNSUPPORTED.status });
+    sendProblem(reply, { ...UNSUPPORTED, detail: 'Send the body uncompressed.' });
   });
 }
 
 type KeyedRequest = FastifyRequest<{ Params: { key?: string }; Querystring: { key?: string | string[] } }>;
 
-function addRoutes(app: FastifyInstance, deps: ReceiverDeps): void {
+function addRoutes(app: FastifyInstance, deps: ReceiverDeps, trust: Trust): void {
   const guard = createGuard(deps);
   for (const url of ['/webhooks/yclients/events', '/webhooks/yclients/:key']) {
     app.route<{ Params: { key?: string }; Querystring: { key?: string | string[] } }>({
@@ -132,7 +139,8 @@ function addRoutes(app: FastifyInstance, deps: ReceiverDeps): void {
       // parser, hooks and serialiser took a fifth of what a request costs.
       onRequest: (request, reply) => {
         reply.hijack();
-        void take(deps, guard, request, reply.raw);
+        const parent = deps.tracing === undefined ? null : traceparentOf(trust, request.raw);
+        void take(deps, guard, request, reply.raw, parent);
       },
       handler: () => undefined,
     });
@@ -141,9 +149,9 @@ function addRoutes(app: FastifyInstance, deps: ReceiverDeps): void {
   app.route({
     method: ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
     url: '/webhooks/yclients/*',
-    handler: (_request, reply) => {
+    handler: (request, reply) => {
       reply.header('allow', 'POST');
-      deps.metrics.rejected.inc({ cause: 'method' });
+      noteRefusal(deps, { requestId: request.id, cause: 'method', status: 405 });
       const detail = 'Events are sent here by POST.';
       return sendProblem(reply, { status: 405, title: 'Method not allowed', detail });
     },
@@ -156,32 +164,111 @@ async function take(
   guard: Guard,
   request: KeyedRequest,
   response: ServerResponse,
+  parent: string | null,
 ): Promise<void> {
-  const taken = await admitAndReceive(deps, guard, request).catch((error: unknown): Refusal => {
-    deps.log.error({ role: 'receive', err: error }, 'request failed');
-    return { ...FAILED, cause: 'error' };
+  const startedAt = performance.now();
+  const { id: requestId } = request;
+  const span = deps.tracing?.start('receive', parent);
+  const way: Way = { requestId, traceparent: span?.traceparent ?? null };
+  const taken = await admitAndReceive(deps, guard, request, way).catch((error: unknown): Refusal => {
+    return { ...FAILED, cause: 'error', about: { err: error } };
   });
+  const status = taken === undefined ? HUNG_UP : 'status' in taken ? taken.status : 200;
+  span?.end({ 'otklik.request_id': requestId, 'http.response.status_code': status }, status >= 500);
   if (taken === undefined) return;
   if ('status' in taken) {
-    deps.metrics.rejected.inc({ cause: taken.cause });
-    writeProblem(response, taken);
+    noteRefusal(deps, { ...way, ...taken });
+    writeProblem(response, taken, requestId);
     return;
   }
-  const body = JSON.stringify(taken.length === 1 ? taken[0] : { events: taken });
-  response.writeHead(200, { ...JSON_ANSWER, 'content-length': body.length }).end(body);
+  const { appended, companyId } = taken;
+  const body = JSON.stringify(appended.length === 1 ? appended[0] : { events: appended });
+  const headers = { ...JSON_ANSWER, 'x-request-id': requestId, 'content-length': body.length };
+  response.writeHead(200, headers).end(body);
+  noteReceived(deps, { ...way, companyId, appended, durationMs: performance.now() - startedAt });
 }
+
+/** What a request is called, and the span it is received in; null: no traces are kept. */
+type Way = { readonly requestId: string; readonly traceparent: string | null };
+
+/** What may be said of a refused request. */
+type About = {
+  readonly company_id?: number;
+  readonly event?: string;
+  readonly reason?: string;
+  readonly err?: unknown;
+};
+
+/** One line a refusal: of strangers, who may be many, for debugging only; where a company's event was at stake, always. */
+function noteRefusal(
+  { metrics, log }: ReceiverDeps,
+  refusal: Partial<Way> & Pick<Refusal, 'cause' | 'status' | 'about'>,
+): void {
+  const { requestId, traceparent, cause, status, about = {} } = refusal;
+  metrics.rejected.inc({ cause });
+  const level = status >= 500 ? 'error' : about.company_id === undefined ? 'debug' : 'warn';
+  log[level](
+    {
+      role: 'receive',
+      ...(requestId === undefined ? {} : { request_id: requestId }),
+      ...(traceparent ? { trace_id: traceIdOf(traceparent) } : {}),
+      outcome: 'refused',
+      reason: cause,
+      status,
+      ...about,
+    },
+    'request refused',
+  );
+}
+
+function noteReceived(
+  { log }: ReceiverDeps,
+  {
+    requestId,
+    traceparent,
+    companyId,
+    appended,
+    durationMs,
+  }: Way & {
+    readonly companyId: number;
+    readonly appended: readonly Appended[];
+    readonly durationMs: number;
+  },
+): void {
+  for (const { id, duplicate } of appended) {
+    log.info(
+      {
+        role: 'receive',
+        request_id: requestId,
+        ...(traceparent === null ? {} : { trace_id: traceIdOf(traceparent) }),
+        company_id: companyId,
+        event: id,
+        outcome: duplicate ? 'duplicate' : 'stored',
+        status: 200,
+        duration_ms: Math.round(durationMs),
+      },
+      'event received',
+    );
+  }
+}
+
+type Taken = { readonly companyId: number; readonly appended: readonly Appended[] };
 
 /** Undefined: the sender is gone, and with it the need for an answer. */
 async function admitAndReceive(
   deps: ReceiverDeps,
   guard: Guard,
   request: KeyedRequest,
-): Promise<readonly Appended[] | Refusal | undefined> {
+  way: Way,
+): Promise<Taken | Refusal | undefined> {
   const holder = await guard.admit(request);
   if ('status' in holder) return holder;
+  const { companyId } = holder.company;
   const raw = await readBytes(request.raw);
-  if (raw === undefined || 'status' in raw) return raw;
-  return receive(deps, request, raw, holder);
+  if (raw === undefined) return undefined;
+  const result = 'status' in raw ? raw : await receive(deps, request, raw, holder, way);
+  if (!('status' in result)) return { companyId, appended: result };
+  return { ...result, about: { company_id: companyId, ...result.about } };
 }
 
 /** The bytes of a body, at most BODY_LIMIT_BYTES, counted and not believed. Undefined when the sender hung up. */
@@ -203,7 +290,7 @@ function readBytes(request: IncomingMessage): Promise<Buffer | Refusal | undefin
   });
 }
 
-type Refusal = Problem & { readonly cause: string };
+type Refusal = Problem & { readonly cause: string; readonly about?: About };
 
 function tooMany(cause: string, retryAfterSeconds: number): Refusal {
   const detail = 'Slow down, and send again after the time that Retry-After names.';
@@ -220,7 +307,7 @@ const UNAVAILABLE: Problem = {
 type Guard = { admit(request: KeyedRequest): Promise<KeyHolder | Refusal> };
 
 /** Rate limits and the key: whether a request may go on to its body. */
-function createGuard({ keys, limits, log }: ReceiverDeps): Guard {
+function createGuard({ keys, limits }: ReceiverDeps): Guard {
   const perAddress = limiter(limits.perAddress * WINDOW_SECONDS, WINDOW_SECONDS);
   const perCompany = limiter(limits.perCompany * WINDOW_SECONDS, WINDOW_SECONDS);
   const misses = limiter(MISSES_PER_MINUTE, 60);
@@ -237,10 +324,11 @@ function createGuard({ keys, limits, log }: ReceiverDeps): Guard {
           return wait > 0 ? tooMany('unknown_key_rate', wait) : { ...NOT_FOUND, cause: 'unknown_key' };
         }
         const waitForCompany = await spend(perCompany, holder.company.companyId);
-        return waitForCompany > 0 ? tooMany('company_rate', waitForCompany) : holder;
+        if (waitForCompany === 0) return holder;
+        const about = { company_id: holder.company.companyId };
+        return { ...tooMany('company_rate', waitForCompany), about };
       } catch (error) {
-        log.error({ role: 'receive', err: error }, 'keys cannot be read');
-        return { ...UNAVAILABLE, cause: 'store_down' };
+        return { ...UNAVAILABLE, cause: 'store_down', about: { err: error } };
       }
     },
   };
@@ -266,6 +354,7 @@ async function receive(
   request: KeyedRequest,
   raw: Buffer,
   holder: KeyHolder,
+  way: Way,
 ): Promise<readonly Appended[] | Refusal> {
   const { company } = holder;
   const { ingest, metrics, now } = deps;
@@ -273,7 +362,8 @@ async function receive(
   try {
     const signed = checkSignature(deps, request, raw, holder);
     if ('status' in signed) return signed;
-    const options: ReadOptions = { companyId: company.companyId, receivedAt, source: 'webhook', ...signed };
+    const { companyId } = company;
+    const options: ReadOptions = { companyId, receivedAt, source: 'webhook', ...way, ...signed };
     const events = readBody(raw, options);
     if ('unreadable' in events) return await quarantine(deps, raw, options, events.unreadable);
     const end = metrics.appendSeconds.startTimer();
@@ -286,14 +376,9 @@ async function receive(
     });
     return appended;
   } catch (error) {
-    return unavailable(deps, company, error);
+    const cause = error instanceof Overloaded ? 'overloaded' : 'store_down';
+    return { ...UNAVAILABLE, cause, about: { err: error } };
   }
-}
-
-function unavailable({ log }: ReceiverDeps, company: Company, error: unknown): Refusal {
-  if (error instanceof Overloaded) return { ...UNAVAILABLE, cause: 'overloaded' };
-  log.error({ company_id: company.companyId, err: error }, 'event not kept');
-  return { ...UNAVAILABLE, cause: 'store_down' };
 }
 
 /** What became of each event, or the news that these values can never be stored. */
@@ -346,11 +431,11 @@ async function quarantine(
   if (isLifecycle(raw)) return LIFECYCLE_MISPLACED;
   const { id } = await deps.ingest.append(quarantined(raw, options));
   deps.metrics.quarantined.inc();
-  deps.log.warn({ company_id: options.companyId, event: id, reason }, 'unreadable body kept in quarantine');
   return {
     status: 400,
     title: 'Unreadable event',
     detail: `The body was kept as ${id} but cannot be read as an event: ${reason}.`,
     cause: 'unreadable',
+    about: { event: id, reason },
   };
 }

@@ -27,6 +27,10 @@ export type ReadOptions = {
   readonly source: EventSource;
   /** The sender's id, when it came authenticated. */
   readonly authenticId?: string;
+  /** As the request is called; absent for what came by none. */
+  readonly requestId?: string;
+  /** The span that received it, where traces are kept. */
+  readonly traceparent?: string | null;
   /** Makes of equal bytes another event: whoever reads a body from the API has found it, however it came before. */
   readonly findId?: string;
 };
@@ -53,7 +57,8 @@ export function readBody(raw: Buffer, options: ReadOptions): readonly NewEvent[]
 }
 
 /** A row that keeps bytes nobody can read as an event. */
-export function quarantined(raw: Buffer, { companyId, receivedAt }: ReadOptions): NewEvent {
+export function quarantined(raw: Buffer, options: ReadOptions): NewEvent {
+  const { companyId, receivedAt } = options;
   const minute = Math.floor(receivedAt / UNVERSIONED_MS);
   return {
     id: newId(),
@@ -67,6 +72,8 @@ export function quarantined(raw: Buffer, { companyId, receivedAt }: ReadOptions)
     payload: Buffer.from('{}'),
     raw,
     state: 'quarantined',
+    requestId: options.requestId ?? null,
+    traceparent: options.traceparent ?? null,
   };
 }
 
@@ -90,6 +97,8 @@ function readEvent(value: unknown, bytes: Buffer, text: Buffer, options: ReadOpt
     payload: text,
     raw: text === bytes ? null : bytes,
     state: 'pending',
+    requestId: options.requestId ?? null,
+    traceparent: options.traceparent ?? null,
   };
 }
 

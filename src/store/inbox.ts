@@ -26,6 +26,10 @@ export type NewEvent = {
   /** The bytes as they came, where `payload` is not the same. */
   readonly raw: Buffer | null;
   readonly state: 'pending' | 'quarantined';
+  /** As the request was called that brought it; null: it came by none. */
+  readonly requestId: string | null;
+  /** W3C: the span that received it; null: no traces are kept. */
+  readonly traceparent: string | null;
 };
 
 /**
@@ -38,9 +42,10 @@ export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise
     name: 'insert_events',
     text: `
       INSERT INTO webhook_events
-        (id, event_id, event_type, company_id, resource, resource_id, status, source, body, raw, state)
+        (id, event_id, event_type, company_id, resource, resource_id, status, source, body, raw, state,
+         request_id, traceparent)
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::int8[], $7::text[],
-        $8::text[], $9::json[], $10::bytea[], $11::text[])
+        $8::text[], $9::json[], $10::bytea[], $11::text[], $12::text[], $13::text[])
       ON CONFLICT (event_id) DO NOTHING`,
     values: [
       uuidArray(events.map(event => event.id)),
@@ -54,6 +59,8 @@ export async function insertEvents(db: Db, events: readonly NewEvent[]): Promise
       jsonArray(events.map(event => event.payload)),
       byteaArray(events.map(event => event.raw)),
       textArray(events.map(event => event.state)),
+      textArray(events.map(event => event.requestId)),
+      textArray(events.map(event => event.traceparent)),
     ],
   });
   return rowCount ?? 0;
@@ -83,6 +90,9 @@ export type PendingEvent = {
   readonly payload: { readonly data?: unknown; readonly read_at?: unknown };
   readonly attempts: number;
   readonly receivedAt: EpochMs;
+  /** Its own id where it came by no request. */
+  readonly requestId: string;
+  readonly traceparent: string | null;
 };
 
 /**
@@ -100,7 +110,7 @@ export async function fetchPending(
       SELECT e.* FROM unnest($1::smallint[]) WITH ORDINALITY AS s (shard, place)
       CROSS JOIN LATERAL (
         SELECT id, seq, w.shard, company_id AS "companyId", resource, resource_id AS "resourceId", status, source,
-          body AS payload, attempts, created_at AS "receivedAt"
+          body AS payload, attempts, created_at AS "receivedAt", coalesce(request_id, id::text) AS "requestId", traceparent
         FROM webhook_events w
         WHERE w.shard = s.shard AND w.state = 'pending' AND NOT EXISTS (
           SELECT FROM webhook_events b
@@ -114,18 +124,26 @@ export async function fetchPending(
   return rows;
 }
 
-/** Marks events done, with what each came to. Returns how many were still pending. */
+/**
+ * Marks events done, with what each came to, and the span it was done in where there is one. Returns how many were still
+ * pending.
+ */
 export async function completeEvents(
   db: Db,
-  done: readonly { readonly id: string; readonly effect: string }[],
+  done: readonly { readonly id: string; readonly effect: string; readonly traceparent: string | null }[],
 ): Promise<number> {
   const { rowCount } = await db.query({
     name: 'complete_events',
     text: `
-      UPDATE webhook_events e SET state = 'done', processed_at = now(), effect = d.effect, error = NULL
-      FROM unnest($1::uuid[], $2::text[]) AS d (id, effect)
+      UPDATE webhook_events e SET state = 'done', processed_at = now(), effect = d.effect, error = NULL,
+        traceparent = coalesce(d.traceparent, e.traceparent)
+      FROM unnest($1::uuid[], $2::text[], $3::text[]) AS d (id, effect, traceparent)
       WHERE e.id = d.id AND e.state = 'pending'`,
-    values: [uuidArray(done.map(event => event.id)), textArray(done.map(event => event.effect))],
+    values: [
+      uuidArray(done.map(event => event.id)),
+      textArray(done.map(event => event.effect)),
+      textArray(done.map(event => event.traceparent)),
+    ],
   });
   return rowCount ?? 0;
 }

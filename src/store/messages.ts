@@ -292,6 +292,9 @@ export type Claim = MessageKey & {
   readonly before: Facts | null;
   readonly after: Facts | null;
   readonly visit: readonly SaidRecord[] | null;
+  /** What made it say this, where that is known. */
+  readonly requestId: string | null;
+  readonly traceparent: string | null;
 };
 
 /** Claims messages for sending: what they say is fixed, one attempt begins, the lease runs. */
@@ -307,12 +310,19 @@ export async function claimMessages(
     text: `
       UPDATE messages m SET state = 'sending', kind = r.kind, channel = r.channel, told_before = r.before,
         told_after = r.after, visit = coalesce(r.visit, m.visit), attempts = m.attempts + 1, leased_by = $2,
-        leased_until = now() + $3 * interval '1 millisecond', uncertain = r.uncertain
+        leased_until = now() + $3 * interval '1 millisecond', uncertain = r.uncertain,
+        request_id = coalesce(r.request_id, m.request_id), traceparent = coalesce(r.traceparent, m.traceparent)
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, kind text, channel text, uncertain boolean,
-        before jsonb, after jsonb, visit jsonb)
+        before jsonb, after jsonb, visit jsonb, request_id text, traceparent text)
       WHERE m.company_id = r.company_id AND m.id = r.id`,
     values: [
-      JSON.stringify(claims.map(({ companyId, ...rest }) => ({ ...rest, company_id: companyId }))),
+      JSON.stringify(
+        claims.map(({ companyId, requestId, ...rest }) => ({
+          ...rest,
+          company_id: companyId,
+          request_id: requestId,
+        })),
+      ),
       owner,
       leaseMs,
     ],

@@ -29,13 +29,15 @@ export type EventRow = {
   readonly error: string | null;
   readonly receivedAt: string;
   readonly processedAt: string | null;
+  /** What to look for in the logs: the request that brought it, else its own id. */
+  readonly requestId: string;
 };
 
 const iso = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 const EVENT_COLUMNS = `id, event_type AS "eventType", company_id AS "companyId", resource, resource_id AS "resourceId",
   status, source, state, effect, attempts, error, ${iso('created_at')} AS "receivedAt",
-  ${iso('processed_at')} AS "processedAt"`;
+  ${iso('processed_at')} AS "processedAt", coalesce(request_id, id::text) AS "requestId"`;
 
 export async function listEvents(db: Db, filter: EventFilter): Promise<Page<EventRow>> {
   const { rows } = await db.query<EventRow>(
@@ -138,12 +140,14 @@ export type MessageRow = {
   readonly rule: string | null;
   readonly plannedFor: string | null;
   readonly visit: unknown;
+  /** The request whose event made it say what it says; null until it is taken up, and for tests. */
+  readonly requestId: string | null;
 };
 
 const MESSAGE_COLUMNS = `id, company_id AS "companyId", record_id AS "recordId", purpose, kind, recipient, step, state,
   channel, attempts, error, ${iso('due_at')} AS "dueAt", ${iso('created_at')} AS "createdAt",
   ${iso('sent_at')} AS "sentAt", body AS text, told_before AS before, told_after AS after, rule,
-  ${iso('planned_for')} AS "plannedFor", visit`;
+  ${iso('planned_for')} AS "plannedFor", visit, request_id AS "requestId"`;
 
 export async function listMessages(db: Db, filter: MessageFilter): Promise<Page<MessageRow>> {
   const { rows } = await db.query<MessageRow>(
@@ -218,6 +222,8 @@ export type Depths = {
   readonly due: number;
   readonly sending: number;
   readonly oldestSeconds: number;
+  /** Pending events of the shards that have any. */
+  readonly shards: { readonly [shard: string]: number };
 };
 
 export async function readDepths(db: Db): Promise<Depths> {
@@ -229,7 +235,9 @@ export async function readDepths(db: Db): Promise<Depths> {
        (SELECT count(*) FROM messages WHERE state = 'due' AND due_at <= now()) AS due,
        (SELECT count(*) FROM messages WHERE state = 'sending') AS sending,
        coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM webhook_events
-         WHERE state = 'pending'), 0)::float8 AS "oldestSeconds"`,
+         WHERE state = 'pending'), 0)::float8 AS "oldestSeconds",
+       (SELECT coalesce(jsonb_object_agg(shard, n), '{}') FROM (
+         SELECT shard, count(*) AS n FROM webhook_events WHERE state = 'pending' GROUP BY shard) s) AS shards`,
   );
   const [depths] = rows;
   if (depths === undefined) throw new Error('depths gave no row');

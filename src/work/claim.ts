@@ -16,7 +16,7 @@ import { afterQuiet } from '../domain/quiet.ts';
 import type { Texts } from '../domain/text.ts';
 import { type EpochMs, instantOf } from '../domain/time.ts';
 import { factsOfVisit } from '../domain/visit.ts';
-import { bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
+import { type BookingKey, bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
 import {
   type Attempt,
@@ -36,6 +36,7 @@ import {
   recordAttempts,
   type SaidRecord,
 } from '../store/messages.ts';
+import { findOrigins, type Origin } from '../store/origins.ts';
 import { accountScope, chatScope, lockSlots, saveSlots } from '../store/pace.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
@@ -65,10 +66,26 @@ export type ReadyToSend = {
   /** The channel was told lately that it sends too often: a success is worth being told. */
   readonly recovering: boolean;
 };
-export type Claimed = { readonly send: readonly ReadyToSend[]; readonly ended: number };
+/** A message that ends without being sent. */
+export type Unsent = {
+  readonly message: OpenMessage;
+  readonly state: MessageEnd['state'];
+  readonly error: string | null;
+  /** For `due`: it only waits on, until it is looked at again. */
+  readonly waitMs?: number;
+};
+export type Claimed = {
+  readonly send: readonly ReadyToSend[];
+  readonly unsent: readonly Unsent[];
+  /** How many were put off until their channel's rate lets them leave. */
+  readonly snoozed: number;
+  /** Whence what is said of a booking came; undefined of a test, and when its event is pruned. */
+  originOf(about: { readonly companyId: number; readonly recordId: number | null }): Origin | undefined;
+};
 
 const CONFLICT_TRIES = 3;
 const NOTHING_KNOWN: Known = { bookings: new Map(), planned: new Map() };
+const NOTHING_CLAIMED: Claimed = { send: [], unsent: [], snoozed: 0, originOf: () => undefined };
 
 /** Claims up to `limit` messages for `owner`. */
 export async function claimDue(
@@ -138,15 +155,18 @@ async function claimBatch(
 ): Promise<Claimed> {
   const now = deps.now();
   const candidates = await findDue(db, now, limit);
-  if (candidates.length === 0) return { send: [], ended: 0 };
+  if (candidates.length === 0) return NOTHING_CLAIMED;
   const companyIds = [...new Set(candidates.map(candidate => candidate.companyId))];
-  const [{ messages, bookings }, companies, contacts, sealed, own] = await Promise.all([
+  const [{ messages, bookings }, companies, contacts, sealed, own, origins] = await Promise.all([
     lockCandidates(db, { now, leaseMs }, candidates),
     findCompanies(db, companyIds),
     contactsOf(db, candidates),
     findNewestSecrets(db, companyIds, 'outbound'),
     findTemplates(db, companyIds),
+    findOrigins(db, bookingsOf(candidates)),
   ]);
+  const originOf: Claimed['originOf'] = ({ companyId, recordId }) =>
+    recordId === null ? undefined : origins.get(bookingKey({ companyId, recordId }));
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const known = await knownOf(db, companies, messages, now);
@@ -171,7 +191,12 @@ async function claimBatch(
   const unknown = ends.filter(end => end.state === 'unknown').map(({ message }) => message);
   const silent = hushed.map(({ message, notice }) => ({ ...message, after: notice.after }));
   await Promise.all([
-    claimMessages(db, owner, leaseMs, send.map(claimOf)),
+    claimMessages(
+      db,
+      owner,
+      leaseMs,
+      send.map(prepared => claimOf(prepared, originOf(prepared.message))),
+    ),
     recordAttempts(
       db,
       abandoned.map(message => lostAttempt(message, now)),
@@ -184,7 +209,7 @@ async function claimBatch(
       { bookings, companies, now },
     ),
   ]);
-  return { send, ended: ends.length + hushed.length + snoozed.length };
+  return { send, unsent: [...ends, ...hushed], snoozed: snoozed.length, originOf };
 }
 
 /**
@@ -236,17 +261,20 @@ async function lockCandidates(
   clock: { readonly now: EpochMs; readonly leaseMs: number },
   candidates: readonly Candidate[],
 ): Promise<{ messages: DueMessage[]; bookings: Map<string, StoredBooking> }> {
-  const keys = candidates.flatMap(({ companyId, recordId }) =>
-    recordId === null ? [] : [{ companyId, recordId }],
-  );
   const [bookings, locked] = await Promise.all([
-    lockBookings(db, keys, { skipLocked: true }),
+    lockBookings(db, bookingsOf(candidates), { skipLocked: true }),
     lockDue(db, clock, candidates),
   ]);
   const messages = locked.filter(
     ({ companyId, recordId }) => recordId === null || bookings.has(bookingKey({ companyId, recordId })),
   );
   return { messages, bookings };
+}
+
+function bookingsOf(candidates: readonly Candidate[]): BookingKey[] {
+  return candidates.flatMap(({ companyId, recordId }) =>
+    recordId === null ? [] : [{ companyId, recordId }],
+  );
 }
 
 function judge(scene: Scene, message: DueMessage): Verdict {
@@ -448,12 +476,6 @@ function addressOn(
   }
 }
 
-type EndedMessage = {
-  readonly message: OpenMessage;
-  readonly state: MessageEnd['state'];
-  readonly error: string | null;
-  readonly waitMs?: number;
-};
 type PreparedMessage = Pick<ReadyToSend, 'channel' | 'outgoing' | 'step'> & {
   readonly message: OpenMessage;
   readonly saying: Saying;
@@ -465,7 +487,7 @@ function prepare(
   scene: Scene,
   secrets: ReadonlyMap<number, string>,
   verdict: Exclude<Verdict, { do: 'hush' }>,
-): EndedMessage | PreparedMessage {
+): Unsent | PreparedMessage {
   const { message } = verdict;
   if (verdict.do === 'end') return verdict;
   const { saying, channel, address } = verdict;
@@ -572,7 +594,7 @@ function renderSafely(
   }
 }
 
-function claimOf({ message, saying, channel }: PreparedMessage): Claim {
+function claimOf({ message, saying, channel }: PreparedMessage, origin: Origin | undefined): Claim {
   const { notice, visit } = saying;
   return {
     companyId: message.companyId,
@@ -583,6 +605,8 @@ function claimOf({ message, saying, channel }: PreparedMessage): Claim {
     after: factsOf(saying),
     visit,
     uncertain: message.uncertain || message.state === 'sending',
+    requestId: origin?.requestId ?? null,
+    traceparent: origin?.traceparent ?? null,
   };
 }
 
@@ -591,7 +615,7 @@ function hushOf(verdict: Extract<Verdict, { do: 'hush' }>): Hush {
   return { companyId: message.companyId, id: message.id, state, error, ...notice };
 }
 
-function endOf({ message, state, error, waitMs }: EndedMessage): MessageEnd {
+function endOf({ message, state, error, waitMs }: Unsent): MessageEnd {
   const { companyId, id } = message;
   return {
     companyId,

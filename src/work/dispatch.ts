@@ -6,8 +6,10 @@ import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelName, Outgoing, SendResult } from '../channels/channel.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Origin } from '../store/origins.ts';
 import { pauseSending, resumeSending } from '../store/pace.ts';
-import { type ClaimDeps, claimDue, type ReadyToSend } from './claim.ts';
+import { type Tracing, traceIdOf } from '../tracing.ts';
+import { type ClaimDeps, claimDue, type ReadyToSend, type Unsent } from './claim.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { createSettler } from './settle.ts';
 
@@ -25,6 +27,7 @@ export type DispatchDeps = ClaimDeps & {
   readonly random: () => number;
   /** How long a claim lasts without its process; 120 s unless given. */
   readonly leaseMs?: number;
+  readonly tracing?: Tracing | undefined;
 };
 
 export type Dispatcher = Loop & {
@@ -45,8 +48,9 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     const room = Math.min(CLAIM_BATCH, MAX_IN_FLIGHT - inFlight.size);
     if (room <= 0) return 0;
     const claimed = await claimDue(deps, claims, room);
-    for (const ready of claimed.send) track(send(ready));
-    return claimed.send.length + claimed.ended;
+    for (const unsent of claimed.unsent) reportUnsent(deps, unsent, claimed.originOf(unsent.message));
+    for (const ready of claimed.send) track(send(ready, claimed.originOf(ready.outgoing)));
+    return claimed.send.length + claimed.unsent.length + claimed.snoozed;
   }
 
   function track(sending: Promise<void>): void {
@@ -57,9 +61,13 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     });
   }
 
-  async function send({ channel, outgoing, step, inMs, recovering }: ReadyToSend): Promise<void> {
+  async function send(
+    { channel, outgoing, step, inMs, recovering }: ReadyToSend,
+    origin: Origin | undefined,
+  ): Promise<void> {
     if (inMs > 0) await new Promise(resolve => setTimeout(resolve, inMs));
     const leave = await gates.enter(channel);
+    const span = deps.tracing?.start('dispatch', origin?.traceparent ?? null);
     const startedAt = deps.now();
     const result = await sendSafely(channel, outgoing, abort.signal);
     const finishedAt = deps.now();
@@ -68,8 +76,12 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     deps.metrics.messages.inc({ purpose: outgoing.purpose, channel: channel.name, outcome: result.outcome });
     deps.log.info(
       {
-        message: outgoing.id,
+        loop: 'dispatch',
+        ...(origin === undefined ? {} : { request_id: origin.requestId }),
+        ...(span === undefined ? {} : { trace_id: traceIdOf(span.traceparent) }),
         company_id: outgoing.companyId,
+        message: outgoing.id,
+        purpose: outgoing.purpose,
         channel: channel.name,
         outcome: result.outcome,
         attempts: outgoing.attempt,
@@ -77,6 +89,18 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
         ...('reason' in result ? { reason: result.reason } : {}),
       },
       'message attempted',
+    );
+    span?.end(
+      {
+        ...(origin === undefined ? {} : { 'otklik.request_id': origin.requestId }),
+        'otklik.company_id': outgoing.companyId,
+        'otklik.message': outgoing.id,
+        'otklik.purpose': outgoing.purpose,
+        'otklik.channel': channel.name,
+        'otklik.outcome': result.outcome,
+        'otklik.attempt': outgoing.attempt,
+      },
+      result.outcome !== 'sent',
     );
     await tellPace(channel, result, recovering);
     await settler.settle({ outgoing, step, channel, result, startedAt, finishedAt });
@@ -114,6 +138,30 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
       settler.stop();
     },
   };
+}
+
+/** A message that ends before it is sent; one that only waits on has not ended. */
+function reportUnsent(
+  { log, metrics }: DispatchDeps,
+  { message, state, error }: Unsent,
+  origin: Origin | undefined,
+): void {
+  if (state === 'due') return;
+  const { purpose, channel } = message;
+  metrics.ended.inc({ purpose, channel: channel ?? 'none', state });
+  log.info(
+    {
+      loop: 'dispatch',
+      ...(origin === undefined ? {} : { request_id: origin.requestId }),
+      company_id: message.companyId,
+      message: message.id,
+      purpose,
+      outcome: state,
+      attempts: message.attempts,
+      ...(error === null ? {} : { reason: error }),
+    },
+    'message ended unsent',
+  );
 }
 
 /** Lets no more sends into a channel at once than it can take; the others wait their turn. */

@@ -36,12 +36,14 @@ import {
   retireWorker,
   takeShards,
 } from '../store/shards.ts';
+import type { Tracing } from '../tracing.ts';
 import type { Vault } from '../vault.ts';
 import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { forgetErased } from './forget.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { planClients } from './plan.ts';
+import { beginTrail, type Trail } from './trail.ts';
 
 const SHARDS = 64;
 /** Events in one transaction. */
@@ -73,6 +75,7 @@ export type ProcessDeps = {
   readonly random: () => number;
   /** Recognises clients who were erased. */
   readonly vault: Pick<Vault, 'hashClient'>;
+  readonly tracing?: Tracing | undefined;
   /** Notices were opened: the dispatcher may have work. */
   readonly onNotices: () => void;
 };
@@ -174,14 +177,16 @@ async function processBatch(
   events: readonly PendingEvent[],
 ): Promise<number> {
   const startedAt = performance.now();
+  const trail = beginTrail(deps, events);
   try {
-    const effects = await commitWithRetries(deps, owner, events);
+    const effects = await commitWithRetries(deps, owner, events, trail);
     report(deps, effects, performance.now() - startedAt);
+    trail.committed(effects.done);
     return effects.done.length;
   } catch (error) {
     const trouble = troubleOf(error);
     if (trouble === 'unavailable' || trouble === 'conflict') throw error;
-    return isolate(deps, owner, events, error);
+    return isolate(deps, owner, events, error, trail);
   }
 }
 
@@ -190,6 +195,7 @@ async function isolate(
   owner: string,
   events: readonly PendingEvent[],
   error: unknown,
+  trail: Trail,
 ): Promise<number> {
   const groups = groupByResource(events);
   const [only, ...others] = groups;
@@ -202,6 +208,7 @@ async function isolate(
   const [head, ...rest] = only;
   if (head === undefined) return 0;
   if (rest.length === 0) {
+    trail.failed(head.id);
     await setAside(deps, head, error);
     return 1;
   }
@@ -214,6 +221,8 @@ async function setAside(deps: ProcessDeps, event: PendingEvent, error: unknown):
   const { error: name, error_code, error_at } = describeError(error);
   const reason = [name, error_code, error_at].filter(Boolean).join(' ');
   const fields = {
+    loop: 'process',
+    request_id: event.requestId,
     event: event.id,
     company_id: event.companyId,
     resource: event.resource,
@@ -240,12 +249,15 @@ async function commitWithRetries(
   deps: ProcessDeps,
   owner: string,
   events: readonly PendingEvent[],
+  trail: Trail,
 ): Promise<Outcome> {
   for (let tries = 1; ; tries += 1) {
     try {
       // Not durable by itself: after a crash the events are pending again and come to the same. Whatever follows from
       // them (a message claimed) is committed durably later, and takes this along.
-      return await transaction(deps.pool, db => commitBatch(deps, db, owner, events), { durable: false });
+      return await transaction(deps.pool, db => commitBatch(deps, db, owner, events, trail), {
+        durable: false,
+      });
     } catch (error) {
       if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
     }
@@ -257,6 +269,7 @@ async function commitBatch(
   db: Db,
   owner: string,
   fetched: readonly PendingEvent[],
+  trail: Trail,
 ): Promise<Outcome> {
   const now = deps.now();
   const keys = fetched
@@ -272,7 +285,7 @@ async function commitBatch(
   const events = fetched.filter(event => ours.has(event.shard));
   const { events: left, scrubbed } = forgetErased(deps.vault, erased, events);
   const effects = fold(left, { bookings, companies, now });
-  const movedOver = await write(db, effects, now);
+  const movedOver = await write(db, effects, now, trail);
   await planClients(db, companies, [...effects.clients.values()], now);
   if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
   const ended = scrubbed.filter(event => event.resource !== 'record');
@@ -286,7 +299,7 @@ function erasedEffect({ id, resource }: PendingEvent): Effects['done'][number] {
 /** What a batch came to, and the companies that moved from polling to webhooks by it. */
 type Outcome = Effects & { readonly movedOver: readonly number[] };
 
-async function write(db: Db, effects: Effects, now: EpochMs): Promise<readonly number[]> {
+async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Promise<readonly number[]> {
   const written = Promise.all([
     saveBookings(db, effects.bookings),
     appendChanges(db, effects.changes),
@@ -310,7 +323,10 @@ async function write(db: Db, effects: Effects, now: EpochMs): Promise<readonly n
     releaseNotices(db, effects.settled),
   ]);
   const [completed] = await Promise.all([
-    completeEvents(db, effects.done),
+    completeEvents(
+      db,
+      effects.done.map(event => ({ ...event, traceparent: trail.traceparentOf(event.id) })),
+    ),
     addCounts(db, [...effects.counts.values()], now),
     written,
   ]);

@@ -10,6 +10,7 @@ import { settleMsOf } from '../domain/policy.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
 import { bookingKey, lockBookings, type StoredBooking, saveTold } from '../store/bookings.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
 import { createGroupCommit } from '../store/group-commit.ts';
@@ -47,10 +48,13 @@ export type Sent = {
 export type SettleDeps = {
   readonly pool: Pool;
   readonly log: Log;
+  readonly metrics: Metrics;
   readonly now: () => EpochMs;
   readonly random: () => number;
   readonly owner: string;
 };
+
+type Ended = { readonly purpose: string; readonly channel: string; readonly state: string };
 
 export type Settler = {
   /** Resolves when the outcome is committed, however long the database is away, or when the settler is stopped. */
@@ -62,7 +66,8 @@ export function createSettler(deps: SettleDeps): Settler {
   let stopped = false;
   const group = createGroupCommit<Sent, void>({
     flush: async batch => {
-      await transaction(deps.pool, db => settleBatch(deps, db, batch));
+      const ends = await transaction(deps.pool, db => settleBatch(deps, db, batch));
+      for (const end of ends) deps.metrics.ended.inc(end);
       return batch.map(() => undefined);
     },
     batchLimit: SETTLE_BATCH,
@@ -93,7 +98,8 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, milliseconds));
 }
 
-async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Promise<void> {
+/** Settles and returns what ended, as the metric counts it. */
+async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Promise<readonly Ended[]> {
   const now = deps.now();
   const keys = batch.flatMap(({ outgoing: { companyId, recordId } }) =>
     recordId === null ? [] : [{ companyId, recordId }],
@@ -125,6 +131,11 @@ async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Pr
       { bookings, companies, now },
     ),
   ]);
+  return final.map(({ message, end }) => ({
+    purpose: message.purpose,
+    channel: message.channel ?? 'none',
+    state: end.state,
+  }));
 }
 
 function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): Attempt {
