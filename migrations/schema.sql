@@ -34,6 +34,29 @@ CREATE TABLE addresses (
   CONSTRAINT addresses_address_check CHECK ((address <> ''::text))
 );
 
+CREATE TABLE alert_watch (
+  id boolean DEFAULT true NOT NULL,
+  owner uuid NOT NULL,
+  leased_until timestamp with time zone NOT NULL,
+  CONSTRAINT alert_watch_pkey PRIMARY KEY (id),
+  CONSTRAINT alert_watch_id_check CHECK (id)
+);
+
+CREATE TABLE alerts (
+  kind text NOT NULL,
+  subject text NOT NULL,
+  label text DEFAULT ''::text NOT NULL,
+  detail text DEFAULT ''::text NOT NULL,
+  value double precision NOT NULL,
+  since timestamp with time zone NOT NULL,
+  raised_at timestamp with time zone,
+  told_at timestamp with time zone,
+  better_since timestamp with time zone,
+  CONSTRAINT alerts_pkey PRIMARY KEY (kind, subject),
+  CONSTRAINT alerts_check CHECK (((raised_at IS NULL) = (told_at IS NULL))),
+  CONSTRAINT alerts_check1 CHECK (((better_since IS NULL) OR (raised_at IS NOT NULL)))
+);
+
 CREATE TABLE api_budget (
   scope text NOT NULL,
   next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
@@ -54,6 +77,7 @@ CREATE TABLE attempts (
   outcome text NOT NULL,
   reason text DEFAULT ''::text NOT NULL,
   provider_id text,
+  scope text,
   CONSTRAINT attempts_pkey PRIMARY KEY (company_id, message_id, number),
   CONSTRAINT attempts_company_id_message_id_fkey FOREIGN KEY (company_id, message_id) REFERENCES messages(company_id, id) ON DELETE CASCADE,
   CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'retry'::text, 'rejected'::text, 'unknown'::text])))
@@ -286,10 +310,11 @@ CREATE TABLE messages (
   request_id text,
   traceparent text,
   CONSTRAINT messages_pkey PRIMARY KEY (company_id, id),
+  CONSTRAINT messages_alert_check CHECK ((((purpose = 'alert'::text) = (company_id = 0)) AND ((purpose <> 'alert'::text) OR ((channel IS NOT NULL) AND (body IS NOT NULL))))),
   CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
   CONSTRAINT messages_check1 CHECK (((purpose <> 'notice'::text) OR (record_id IS NOT NULL))),
-  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text])) = (rule IS NULL)) AND ((rule IS NULL) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
-  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
+  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text])) = (rule IS NULL)) AND ((rule IS NULL) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
+  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
   CONSTRAINT messages_state_check CHECK ((state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'failed'::text, 'dead'::text, 'unknown'::text, 'superseded'::text, 'expired'::text, 'cancelled'::text]))),
   CONSTRAINT messages_step_check CHECK ((step > 0))
 );
@@ -329,6 +354,13 @@ CREATE TABLE policies (
   CONSTRAINT policies_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
   CONSTRAINT policies_document_check CHECK ((jsonb_typeof(document) = 'object'::text)),
   CONSTRAINT policies_version_check CHECK ((version > 0))
+);
+
+CREATE TABLE rejects (
+  minute timestamp with time zone NOT NULL,
+  cause text NOT NULL,
+  count integer NOT NULL,
+  CONSTRAINT rejects_pkey PRIMARY KEY (minute, cause)
 );
 
 CREATE TABLE replans (
@@ -442,14 +474,17 @@ CREATE TABLE workers (
 CREATE INDEX actions_of_message ON public.actions USING btree (company_id, message_id);
 CREATE UNIQUE INDEX actions_once ON public.actions USING btree (company_id, record_id, kind) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX actions_open ON public.actions USING btree (due_at) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
+CREATE INDEX attempts_finished_at ON public.attempts USING brin (finished_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
 CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, starts_at);
 CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id);
 CREATE INDEX chats_of_chat ON public.chats USING btree (channel, chat);
 CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHERE (phone IS NOT NULL);
+CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, channel) WHERE (purpose = 'alert'::text);
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
+CREATE INDEX messages_dead ON public.messages USING btree (updated_at) WHERE (state = 'dead'::text);
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
 CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient) WHERE (rule IS NOT NULL);
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);

@@ -342,6 +342,17 @@ program
   .option('--readmit', 'the other way: let a client who was erased be known again')
   .addOption(json())
   .action(run(() => import('./commands/erase.ts').then(module => module.erasePersonCommand)));
+const alerts = program.command('alerts').description('what is wrong now, and who is told');
+alerts
+  .command('list', { isDefault: true })
+  .description('alerts that are open, the oldest first')
+  .addOption(json())
+  .action(run(() => import('./commands/alerts.ts').then(module => module.alertsList)));
+alerts
+  .command('test')
+  .description('send a test along every road to the operator, and say what happened')
+  .addOption(json())
+  .action(run(() => import('./commands/alerts.ts').then(module => module.alertsTest)));
 program
   .command('doctor')
   .description('check database, schema, ports, clock, keys and channels, and say what to do')

@@ -2,6 +2,7 @@
  * Configuration: the only reader of the environment. Every setting is here with its default, its unit and its reason.
  */
 import { z } from 'zod';
+import { readHours } from './domain/working-time.ts';
 import { PlainError } from './log.ts';
 
 export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'listen', 'upkeep', 'web'] as const;
@@ -26,6 +27,8 @@ const OTLP_HEADER = /^[\w-]+=(?:%[2-7][0-9a-f]|[\x20-\x24\x26-\x7e])*$/i;
 /** Goes into a header between `Bearer` or `User` and a comma. */
 const token = z.string().regex(/^[\x21-\x2b\x2d-\x7e]{1,500}$/, 'must be the token alone, without blanks');
 const days = z.coerce.number().int().min(0).max(36_500);
+/** A limit from which an alert is raised; 0 switches the alert off. */
+const limit = z.coerce.number().min(0).max(1_000_000);
 const url = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
 const schema = z.object({
@@ -210,6 +213,52 @@ const schema = z.object({
     .max(1)
     .default(1)
     .describe('Share of traces that are kept, 0 to 1; all of a trace or nothing.'),
+  ALERT_TELEGRAM_CHAT: z
+    .string()
+    .regex(/^(-?\d{1,20}|@\w{5,32})$/, 'must be a chat id or @channel')
+    .optional()
+    .describe('Chat that is told of trouble, by the bot of TELEGRAM_TOKEN.'),
+  ALERT_EMAIL: z.email('must be one e-mail address').optional().describe('Mailbox that is told of trouble.'),
+  ALERT_WEBHOOK_URL: url
+    .optional()
+    .describe('URL that is told of trouble, in the form of the webhook channel.'),
+  ALERT_WEBHOOK_SECRET: z
+    .string()
+    .regex(/^whsec_[A-Za-z0-9+/]{32,100}={0,2}$/, 'must look like whsec_<base64>')
+    .optional()
+    .describe('What these are signed with: `echo whsec_$(openssl rand -base64 32)`.'),
+  ALERT_LOCALE: z.enum(['ru', 'en']).default('ru').describe('Language of alerts.'),
+  ALERT_SILENT_HOURS: limit
+    .default(12)
+    .describe('Working hours of a company without a webhook. 0, here and below: no such alert.'),
+  ALERT_WORKING_HOURS: z
+    .string()
+    .refine(text => readHours(text) !== undefined, 'must look like 9-21')
+    .default('9-21')
+    .describe('Hours of the day that count as working, in each company’s own zone.'),
+  ALERT_BACKLOG_SECONDS: limit.default(120).describe('Age of the oldest event or message that waits.'),
+  ALERT_DEAD_LETTERS: limit.default(1).describe('Events given up, or messages given up within a day.'),
+  ALERT_MISSED_PERCENT: limit
+    .default(10)
+    .describe('Share of a company’s changes in 24 hours that no webhook had brought.'),
+  ALERT_REJECTS: limit.default(100).describe('Requests refused within an hour for one cause.'),
+  ALERT_MARKETPLACE_REJECTS: limit
+    .default(5)
+    .describe('The same at the marketplace’s routes, where each is a salon that wants in or out.'),
+  ALERT_CERTIFICATE_DAYS: limit.default(14).describe('Days before the certificate of PUBLIC_URL expires.'),
+  ALERT_API_MINUTES: limit
+    .default(15)
+    .describe(
+      'Minutes for which a company’s API cannot be read: a token that ended, a right that is lacking.',
+    ),
+  ALERT_DISK_PERCENT: limit.default(10).describe('Free space of the disk of DATA_DIR.'),
+  ALERT_DATABASE_SECONDS: limit
+    .default(60)
+    .describe('Seconds for which the database does not answer; told without it.'),
+  ALERT_PROVIDER_PERCENT: limit
+    .default(50)
+    .describe('Share of tries in 15 minutes that failed at a channel’s provider.'),
+  ALERT_DRIFT: limit.default(1).describe('Places of one kind where the format drifted within a day.'),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
@@ -240,6 +289,17 @@ function lacking(config: Config): string[] {
   const { SMTP_URL, EMAIL_FROM, SMS_PROVIDER, WHATSAPP_PROVIDER } = config;
   const needs: ReadonlyArray<readonly [keyof Config, boolean, string]> = [
     ['EMAIL_FROM', SMTP_URL !== undefined && EMAIL_FROM === '', 'SMTP_URL is'],
+    [
+      'TELEGRAM_TOKEN',
+      config.ALERT_TELEGRAM_CHAT !== undefined && config.TELEGRAM_TOKEN === undefined,
+      'ALERT_TELEGRAM_CHAT is',
+    ],
+    ['SMTP_URL', config.ALERT_EMAIL !== undefined && SMTP_URL === undefined, 'ALERT_EMAIL is'],
+    [
+      'ALERT_WEBHOOK_SECRET',
+      config.ALERT_WEBHOOK_URL !== undefined && config.ALERT_WEBHOOK_SECRET === undefined,
+      'ALERT_WEBHOOK_URL is',
+    ],
     ['SMS_TOKEN', SMS_PROVIDER !== undefined && config.SMS_TOKEN === undefined, 'SMS_PROVIDER is'],
     ...(['WHATSAPP_TOKEN', 'WHATSAPP_ACCOUNT'] as const).map(
       name =>

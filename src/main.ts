@@ -6,8 +6,10 @@ import type { Channel } from './channels/channel.ts';
 import { closeChannels, createChannels } from './channels/registry.ts';
 import { createTelegramEar } from './channels/telegram-ear.ts';
 import { type Config, isReachable, marketplaceLacks, type Role } from './config.ts';
+import { roadsOf, watchSettings } from './configured-alerts.ts';
 import { channelsConfig, telegramOf } from './configured-channels.ts';
 import { createConnector, createStopper } from './connect.ts';
+import { createAlertTexts } from './domain/alert-text.ts';
 import { writeLink } from './domain/answer.ts';
 import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
@@ -29,10 +31,12 @@ import { startTracing, type Tracing } from './tracing.ts';
 import type { Vault } from './vault.ts';
 import { VERSION } from './version.ts';
 import { type Actor, createActor } from './work/act.ts';
+import { createWatch, type Watch } from './work/alert.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createListener, type Listener } from './work/listen.ts';
 import { createProcessor, type Processor } from './work/process.ts';
 import { createReconciler, type Reconciler } from './work/reconcile.ts';
+import { createRejectCounter, type RejectCounter } from './work/rejects.ts';
 import { createReplanner, type Replanner } from './work/replan.ts';
 import { createSuccession } from './work/succession.ts';
 import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
@@ -81,6 +85,8 @@ export async function startService(
   const now = Date.now;
   const random = Math.random;
   const channels = createChannels(channelsConfig(config));
+  const roads = roadsOf(config);
+  const templates = loadTemplates();
   if (console !== undefined) channels.set('console', console);
 
   const work = createPool(opened.url, {
@@ -107,7 +113,8 @@ export async function startService(
         random,
         channels,
         vault,
-        texts: createTexts(loadTemplates()),
+        texts: createTexts(templates),
+        roads,
         answers: telegram !== undefined,
         answerUrl: answerUrlOf(config, vault),
         tracing,
@@ -149,6 +156,17 @@ export async function startService(
   const upkeep: Upkeep | undefined = has('upkeep')
     ? createUpkeep({ pool, log, metrics, now, keep: keepOf(config) })
     : undefined;
+  const watch: Watch | undefined = has('upkeep')
+    ? createWatch({
+        ...{ pool, log, metrics, now, channels, roads },
+        ...watchSettings(config, now),
+        texts: createAlertTexts(templates),
+        onMessages: () => dispatcher?.wake(),
+      })
+    : undefined;
+  const rejects: RejectCounter | undefined = has('receive')
+    ? createRejectCounter({ pool, log, metrics, now })
+    : undefined;
   const succession = onOutgrown && createSuccession({ pool, log, metrics, onOutgrown });
   const receiver = has('receive')
     ? buildReceiver(config, { log, metrics, opened, access, tracing, onAppended: () => processor?.wake() })
@@ -175,6 +193,7 @@ export async function startService(
     const orderly = async () => {
       if (receiver !== undefined) await closeServer(receiver.app);
       await receiver?.close();
+      await rejects?.stop();
       await listener?.stop();
       await actor?.stop();
       await ear?.close();
@@ -183,6 +202,7 @@ export async function startService(
       await replanner?.stop();
       await dispatcher?.stop();
       await upkeep?.stop();
+      await watch?.stop();
       await succession?.stop();
       await closeChannels(channels);
       await closeServer(admin);
@@ -210,6 +230,8 @@ export async function startService(
   listener?.start();
   actor?.start();
   upkeep?.start();
+  watch?.start();
+  rejects?.start();
   succession?.start();
   return {
     publicPort: portOf(receiver?.app),

@@ -39,7 +39,7 @@ export type Outgoing = {
   readonly companyId: number;
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test' | PlannedPurpose;
+  readonly purpose: 'notice' | 'test' | 'alert' | PlannedPurpose;
   /** Chat id, phone, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;
@@ -68,6 +68,22 @@ export type Outgoing = {
   /** 1 for the first try. */
   readonly attempt: number;
 };
+
+/** Where whoever runs this is reached, by channel; `secret` for one that signs. */
+export type Roads = ReadonlyMap<
+  ChannelName,
+  { readonly address: string; readonly secret?: string | undefined }
+>;
+
+/** What messages to them have in common: they are of no company, whose number is 0 then. */
+export const OPERATOR = {
+  companyId: 0,
+  recordId: null,
+  purpose: 'alert',
+  recipient: { clientId: null, name: '', phone: '', email: '' },
+  notice: null,
+  visit: null,
+} as const;
 
 /**
  * How one attempt ended.

@@ -2,10 +2,14 @@
 import { createServer } from 'node:net';
 import { closeChannels, createChannels } from '../channels/registry.ts';
 import { type Config, marketplaceLacks } from '../config.ts';
+import { roadsOf } from '../configured-alerts.ts';
 import { channelsConfig } from '../configured-channels.ts';
+import type { AlertState } from '../domain/alert.ts';
+import { FEWEST_CHANGES } from '../domain/readings.ts';
 import { createTexts } from '../domain/text.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
+import { listAlerts } from '../store/alerts.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
@@ -18,6 +22,7 @@ import { loadTemplates } from '../templates.ts';
 import { brokenTexts } from '../texts.ts';
 import { VERSION } from '../version.ts';
 import { HOW_TO_READ } from '../work/sweep.ts';
+import { raisedOf } from './alerts.ts';
 import { describeDrift } from './drift.ts';
 import { type Finding, fault, note, ok } from './finding.ts';
 import { outsideFindings } from './outside.ts';
@@ -29,8 +34,6 @@ const SKEW_LIMIT_MS = 2_000;
 const BACKLOG_LIMIT_SECONDS = 60;
 const PROBE_TIMEOUT_MS = 2_000;
 const DRIFT_SHOWN = 10;
-/** Fewer changes a day than this say nothing of coverage. */
-const FEWEST_CHANGES = 20;
 const LEAST_COVERAGE_PERCENT = 90;
 
 type Options = { readonly json?: boolean; readonly publicUrl?: string | true; readonly company?: number };
@@ -58,14 +61,14 @@ export async function doctor(context: Context, options: Options): Promise<void> 
 
 async function storeFindings(context: Context): Promise<Finding[]> {
   try {
-    return await withStore(context, inspectStore);
+    return await withStore(context, opened => inspectStore(opened, context.config));
   } catch (error) {
     const plain = error instanceof PlainError || error instanceof EmbeddedError;
     return [fault('database', plain ? error.message : `unexpected: ${describeError(error).error}`)];
   }
 }
 
-async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise<Finding[]> {
+async function inspectStore({ pool, vault, embedded, applied }: Opened, config: Config): Promise<Finding[]> {
   const server = await readServer(pool);
   const skewMs = Math.round(Math.abs(Date.now() - server.now));
   const pending = await pendingMigrations(pool);
@@ -76,6 +79,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise
   const drift = await listDrift(pool);
   const behind = stats.oldestPendingSeconds ?? 0;
   const coverage = await readCoverage(pool, Date.now());
+  const alerts = raisedOf(await listAlerts(pool));
   const broken = await brokenTexts(pool, createTexts(loadTemplates()));
   return [
     ...broken.map(({ companyId, locale, kind, fault: why }) =>
@@ -115,6 +119,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened): Promise
       : []),
     ...reconciliationFindings(coverage),
     ...(await pauseFindings(pool)),
+    ...alertFindings(alerts, [...roadsOf(config).keys()]),
   ];
 }
 
@@ -164,6 +169,21 @@ function reconciliationFindings(coverage: readonly Coverage[]): Finding[] {
     ...(failing.length + late.length + blind.length === 0
       ? [ok('reconciliation', `${coverage.length} compared with the platform`)]
       : []),
+  ];
+}
+
+function alertFindings(alerts: readonly AlertState[], roads: readonly string[]): Finding[] {
+  return [
+    ...alerts.map(({ kind, subject, since }) =>
+      note(
+        'alert',
+        `${kind}${subject === '' ? '' : ` of ${subject}`} since ${new Date(since).toISOString()}: docs/operations.md#alert-${kind}`,
+      ),
+    ),
+    ...(alerts.length === 0 ? [ok('alerts', 'none is open')] : []),
+    roads.length === 0
+      ? note('alerts', 'nobody is told: set ALERT_TELEGRAM_CHAT, ALERT_EMAIL or ALERT_WEBHOOK_URL')
+      : ok('alerts', `told by ${roads.join(', ')}; \`alerts test\` tries them`),
   ];
 }
 

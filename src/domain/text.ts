@@ -137,7 +137,8 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
   return texts;
 }
 
-function partsOf(locale: Locale, templates: Readonly<Record<string, string>>): Record<string, string> {
+/** The parts of a locale, as an engine takes them. */
+export function partsOf(locale: Locale, templates: Readonly<Record<string, string>>): Record<string, string> {
   const parts = Object.entries(templates)
     .filter(([name]) => name.startsWith(`${locale}/_`))
     .map(([name, source]) => [name.slice(locale.length + 1), source.trimEnd()]);

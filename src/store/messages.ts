@@ -1,5 +1,5 @@
 /** The outbox, `messages`: everything that goes out, and every try. One function is one statement, none for nothing. */
-import type { ChannelName } from '../channels/channel.ts';
+import type { ChannelName, RejectedScope } from '../channels/channel.ts';
 import type { Facts, NoticeKind } from '../domain/notice.ts';
 import type { Covered, PlannedPurpose } from '../domain/plan.ts';
 import type { EpochMs } from '../domain/time.ts';
@@ -110,7 +110,7 @@ export async function insertTestMessage(
 
 export type Candidate = MessageKey & { readonly recordId: number | null; readonly recipient: string };
 
-export type MessagePurpose = 'notice' | 'test' | PlannedPurpose;
+export type MessagePurpose = 'notice' | 'test' | 'alert' | PlannedPurpose;
 
 /** A record of a visit as a planned message speaks of it. */
 export type SaidRecord = Covered & Facts;
@@ -148,11 +148,14 @@ export type OpenMessage = MessageKey & {
   readonly plannedFor: EpochMs | null;
   /** What it covers; from its first claim on with what is said of it. */
   readonly visit: readonly (Covered & Partial<Facts>)[] | null;
+  /** Of an alert, its words; of others nothing before they were sent. */
+  readonly subject: string | null;
+  readonly body: string | null;
 };
 
 const OPEN_COLUMNS = `company_id AS "companyId", id, record_id AS "recordId", purpose, recipient, step, state, attempts,
   uncertain, kind, channel, told_before AS before, told_after AS after, rule,
-  planned_for AS "plannedFor", visit`;
+  planned_for AS "plannedFor", visit, subject, body`;
 
 /** A message that is due, or whose sender is gone. */
 export type DueMessage = OpenMessage & {
@@ -380,6 +383,8 @@ export type Attempt = MessageKey & {
   readonly outcome: 'sent' | 'retry' | 'rejected' | 'unknown';
   readonly reason: string;
   readonly providerId: string | null;
+  /** Of a rejection: whose fault it was. */
+  readonly scope: RejectedScope | null;
 };
 
 export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Promise<void> {
@@ -387,10 +392,12 @@ export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Prom
   await db.query({
     name: 'record_attempts',
     text: `
-      INSERT INTO attempts (company_id, message_id, number, channel, started_at, finished_at, outcome, reason, provider_id)
-      SELECT company_id, id, number, channel, started_at, finished_at, outcome, reason, provider_id
+      INSERT INTO attempts (company_id, message_id, number, channel, started_at, finished_at, outcome, reason, provider_id,
+        scope)
+      SELECT company_id, id, number, channel, started_at, finished_at, outcome, reason, provider_id, scope
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, number int, channel text,
-        started_at timestamptz, finished_at timestamptz, outcome text, reason text, provider_id text)
+        started_at timestamptz, finished_at timestamptz, outcome text, reason text, provider_id text,
+        scope text)
       ON CONFLICT (company_id, message_id, number) DO NOTHING`,
     values: [
       JSON.stringify(

@@ -5,7 +5,7 @@ import { type CopyClient, listTables } from './copy.ts';
 import { applyMigrations } from './migrate.ts';
 
 /** What is there in a database that was only migrated and opened. */
-const NOT_DATA = new Set(['migrations', 'settings', 'shards', 'workers']);
+const NOT_DATA = new Set(['alert_watch', 'migrations', 'settings', 'shards', 'workers']);
 
 /** The first reason why a database is not free to be restored into; undefined when it is. */
 export async function whyNotFresh(client: CopyClient): Promise<string | undefined> {
@@ -84,6 +84,7 @@ export async function dropOwnership(client: CopyClient): Promise<void> {
   await client.query("UPDATE shards SET owner = NULL, leased_until = '-infinity'");
   await client.query('UPDATE sweeps SET leased_by = NULL, leased_until = NULL');
   await client.query('UPDATE rereads SET leased_by = NULL, leased_until = NULL');
+  await client.query('DELETE FROM alert_watch');
   await client.query('UPDATE ears SET leased_by = NULL, leased_until = NULL');
   // What was being done is looked at again before anything is written, so it may be done by two.
   await client.query(
@@ -96,16 +97,25 @@ export async function dropOwnership(client: CopyClient): Promise<void> {
 }
 
 /** Tables that hold leases, for the test that none is forgotten above. */
-export const LEASED_TABLES = ['actions', 'ears', 'messages', 'rereads', 'shards', 'sweeps'] as const;
+export const LEASED_TABLES = [
+  'actions',
+  'alert_watch',
+  'ears',
+  'messages',
+  'rereads',
+  'shards',
+  'sweeps',
+] as const;
 
 /**
- * The service that made the backup went on: whatever it may have told since is not told again. Test messages have no
- * booking to compare with and are cancelled.
+ * The service that made the backup went on: whatever it may have told since is not told again. Test messages and
+ * alerts have no booking to compare with and are cancelled; what is still wrong is found anew.
  */
 export async function hush(client: CopyClient, until: EpochMs): Promise<void> {
   await client.query('UPDATE companies SET quiet_until = $1', [new Date(until).toISOString()]);
   await client.query(
     `UPDATE messages SET state = 'cancelled', error = 'a backup was restored while it waited'
-     WHERE purpose = 'test' AND state = 'due'`,
+     WHERE purpose IN ('test', 'alert') AND state = 'due'`,
   );
+  await client.query('DELETE FROM alerts');
 }

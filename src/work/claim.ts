@@ -3,7 +3,14 @@
  * what will be said and takes a lease. A message whose sender died is taken up here when its lease ends: it may have
  * left, so it is repeated, word for word, only through a channel that drops repeats; otherwise it is `unknown`.
  */
-import type { Button, Channel, ChannelName, Outgoing } from '../channels/channel.ts';
+import {
+  type Button,
+  type Channel,
+  type ChannelName,
+  OPERATOR,
+  type Outgoing,
+  type Roads,
+} from '../channels/channel.ts';
 import { writePress } from '../domain/answer.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
@@ -51,6 +58,8 @@ export type ClaimDeps = {
   readonly channels: ReadonlyMap<ChannelName, Channel>;
   readonly texts: Texts;
   readonly vault: Vault;
+  /** How whoever runs this is reached, for alerts. */
+  readonly roads: Roads;
   /** Somebody listens to what people answer, so buttons are of use. */
   readonly answers: boolean;
   /** Where a message can be answered by a browser; undefined: we are not to be reached from outside. */
@@ -145,6 +154,7 @@ type Scene = {
   readonly known: Known;
   /** Planned messages of this batch that leave, by company and recipient. */
   readonly leaving: Map<string, PlannedPurpose[]>;
+  readonly roads: Roads;
 };
 
 async function claimBatch(
@@ -170,9 +180,9 @@ async function claimBatch(
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const known = await knownOf(db, companies, messages, now);
-  const { channels, answers } = deps;
+  const { channels, answers, roads } = deps;
   const scene: Scene = {
-    ...{ now, bookings, companies, contacts, templates, channels, answers, known },
+    ...{ now, bookings, companies, contacts, templates, channels, answers, roads, known },
     leaving: new Map(),
   };
 
@@ -284,6 +294,7 @@ function judge(scene: Scene, message: DueMessage): Verdict {
     state,
     error,
   });
+  if (message.purpose === 'alert') return judgeAlert(scene, message);
   const company = scene.companies.get(message.companyId);
   if (company === undefined) return end('failed', 'the company is unknown');
   if (company.removed) return end('failed', 'the company was removed');
@@ -392,6 +403,19 @@ async function knownOf(
   return clients.length === 0 ? NOTHING_KNOWN : readKnown(db, companies, clients, now);
 }
 
+/** An alert is repeated where a notice would not be: heard twice is better than not at all. */
+function judgeAlert({ channels, roads }: Scene, message: OpenMessage): Verdict {
+  const channel = message.channel === null ? undefined : channels.get(message.channel);
+  const road = message.channel === null ? undefined : roads.get(message.channel);
+  if (channel === undefined || road === undefined) {
+    return { do: 'end', message, state: 'failed', error: 'no such road to the operator is set up here' };
+  }
+  if (message.state === 'sending' && message.attempts >= MAX_ATTEMPTS) {
+    return { do: 'end', message, state: 'unknown', error: 'it may have gone out; its outcome was lost' };
+  }
+  return { do: 'send', message, saying: NOTHING, channel, address: road.address };
+}
+
 function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Verdict {
   const channel = message.channel === null ? undefined : scene.channels.get(message.channel);
   const giveUp: Verdict = {
@@ -491,6 +515,16 @@ function prepare(
   const { message } = verdict;
   if (verdict.do === 'end') return verdict;
   const { saying, channel, address } = verdict;
+  if (message.purpose === 'alert') {
+    const secret = scene.roads.get(channel.name)?.secret;
+    const outgoing: Outgoing = {
+      ...OPERATOR,
+      ...{ id: message.id, address, subject: message.subject ?? '', text: message.body ?? '' },
+      ...(secret === undefined ? {} : { secret }),
+      attempt: message.attempts + 1,
+    };
+    return { message, saying, channel, outgoing, step: message.step };
+  }
   const company = scene.companies.get(message.companyId);
   const contact = contactOf(scene, message);
   if (company === undefined) return { message, state: 'failed', error: 'the company is unknown' };
@@ -641,6 +675,7 @@ function lostAttempt(message: OpenMessage, now: EpochMs): Attempt {
     outcome: 'unknown',
     reason: 'the process that was sending it ended',
     providerId: null,
+    scope: null,
   };
 }
 

@@ -149,6 +149,7 @@ function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): 
     outcome: result.outcome,
     reason: 'reason' in result ? result.reason : '',
     providerId: 'providerId' in result ? (result.providerId ?? null) : null,
+    scope: 'scope' in result ? result.scope : null,
   };
 }
 

@@ -6,7 +6,7 @@ import { createKeyRing } from '../../src/http/keys.ts';
 import { createReceiver } from '../../src/http/receive.ts';
 import { createPostgresLog } from '../../src/ingest/postgres-log.ts';
 import { createLog } from '../../src/log.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import type { Brand } from '../../src/store/companies.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
 import { createVault } from '../../src/vault.ts';
@@ -21,6 +21,7 @@ const PUBLIC_URL = 'https://otklik.test';
 export type Rig = {
   readonly platform: SalonHooks;
   readonly pool: Pool;
+  readonly metrics: Metrics;
   /** Everything that was logged. */
   logged(): string;
   request(options: InjectOptions): Promise<LightMyRequestResponse>;
@@ -85,6 +86,7 @@ export async function createRig({
   return {
     platform,
     pool,
+    metrics,
     logged: () => lines.join(''),
     request: options => app.inject(options),
     press: query => app.inject({ method: 'GET', url: `/connect/yclients?${new URLSearchParams(query)}` }),

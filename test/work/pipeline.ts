@@ -1,5 +1,5 @@
 /** The real inbox, processor and dispatcher on a database of their own, with a clock that the test moves. */
-import type { Channel, ChannelName, Outgoing, SendResult } from '../../src/channels/channel.ts';
+import type { Channel, ChannelName, Outgoing, Roads, SendResult } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { createTexts } from '../../src/domain/text.ts';
@@ -47,6 +47,9 @@ export type Pipeline = {
     readonly channel?: Channel;
     readonly answers?: boolean;
     readonly answerUrl?: (companyId: number, messageId: string) => string;
+    /** Instead of the console alone. */
+    readonly channels?: ReadonlyMap<ChannelName, Channel>;
+    readonly roads?: Roads;
   }): {
     processor: Processor;
     dispatcher: Dispatcher;
@@ -78,7 +81,7 @@ export async function createPipeline(
     },
   };
   const build: Pipeline['another'] = (other = {}) => {
-    const channels = new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
+    const channels = other.channels ?? new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
     const common = {
       ...{ pool, log, vault, metrics: createMetrics() },
       now: () => pipeline.now,
@@ -90,6 +93,7 @@ export async function createPipeline(
       channels,
       texts: createTexts(loadTemplates()),
       answers: other.answers ?? false,
+      roads: other.roads ?? new Map(),
       answerUrl: other.answerUrl,
       ...(leaseMs === undefined ? {} : { leaseMs }),
     });

@@ -1,0 +1,182 @@
+/**
+ * Alerts: what becomes of a number that has passed its limit.
+ *
+ *     fine ──worse than the limit──▶ suspected ──for long enough──▶ raised ──better, for long enough──▶ fine
+ *              (back: forgotten)                      │ told                    │ told once more
+ *                                                     └── told again each day   (worse again meanwhile: stays raised)
+ *
+ * The way back needs a better number than the way in did, and some minutes of it: a number that swings around its limit
+ * is told once. Pure; `store/alerts.ts` reads the numbers, `work/alert.ts` tells.
+ */
+import type { EpochMs } from './time.ts';
+
+export const ALERT_KINDS = [
+  'silent',
+  'backlog',
+  'dead_letters',
+  'missed',
+  'rejects',
+  'marketplace',
+  'certificate',
+  'api',
+  'disk',
+  'database',
+  'provider',
+  'drift',
+] as const;
+export type AlertKind = (typeof ALERT_KINDS)[number];
+
+export type AlertKey = { readonly kind: AlertKind; readonly subject: string };
+
+/** A number as it is now. `null`: it could not be learnt, so nothing changes. One that is absent is fine. */
+export type Reading = AlertKey & {
+  readonly value: number | null;
+  /** What the subject is called, and what else helps: ours, or a salon's title; never a client's data. */
+  readonly label?: string;
+  readonly detail?: string;
+};
+
+export type AlertState = AlertKey & {
+  readonly label: string;
+  readonly detail: string;
+  readonly value: number;
+  /** Worse than the limit since. */
+  readonly since: EpochMs;
+  /** Null while it is only suspected. */
+  readonly raisedAt: EpochMs | null;
+  readonly toldAt: EpochMs | null;
+  /** Better since, while it is raised. */
+  readonly betterSince: EpochMs | null;
+};
+
+export type Rule = {
+  /** What the operator set, for the text. */
+  readonly limit: number;
+  readonly worse: (value: number) => boolean;
+  readonly better: (value: number) => boolean;
+  readonly forMs: number;
+};
+
+/** By kind; one that is absent is switched off. */
+export type Rules = ReadonlyMap<AlertKind, Rule>;
+
+/** What the operator sets; 0 switches off. */
+export type Limits = Readonly<Record<AlertKind, number>>;
+
+export type Told = AlertState & { readonly limit: number };
+/** What is told in one message. */
+export type Bulletin = {
+  readonly raised: readonly Told[];
+  readonly lasting: readonly Told[];
+  readonly resolved: readonly Told[];
+};
+
+const MINUTE_MS = 60_000;
+/** One bad minute of a number that is measured anew each time says little. */
+const STEADY_MS = 60_000;
+const BETTER_FOR_MS = 5 * MINUTE_MS;
+const REMIND_MS = 24 * 60 * MINUTE_MS;
+
+export function rulesOf(limits: Limits): Rules {
+  const made: Record<AlertKind, Rule> = {
+    silent: atLeast(limits.silent),
+    backlog: atLeast(limits.backlog),
+    dead_letters: atLeast(limits.dead_letters),
+    missed: atLeast(limits.missed),
+    rejects: atLeast(limits.rejects),
+    marketplace: atLeast(limits.marketplace),
+    certificate: atMost(limits.certificate, 0),
+    api: lasting(limits.api, limits.api * MINUTE_MS),
+    disk: atMost(limits.disk, STEADY_MS),
+    database: lasting(limits.database, limits.database * 1000),
+    provider: atLeast(limits.provider, STEADY_MS),
+    drift: atLeast(limits.drift),
+  };
+  return new Map(ALERT_KINDS.flatMap(kind => (limits[kind] === 0 ? [] : [[kind, made[kind]] as const])));
+}
+
+function atLeast(limit: number, forMs = 0): Rule {
+  return { limit, worse: value => value >= limit, better: value => value < limit / 2, forMs };
+}
+
+function atMost(limit: number, forMs: number): Rule {
+  return { limit, worse: value => value <= limit, better: value => value > limit * 1.2, forMs };
+}
+
+/** Of what either is wrong (1) or is not (0): the limit is how long. */
+function lasting(limit: number, forMs: number): Rule {
+  return { limit, worse: value => value > 0, better: value => value === 0, forMs };
+}
+
+/** What is open after looking at these readings, and what there is to tell. */
+export function assess(
+  rules: Rules,
+  states: readonly AlertState[],
+  readings: readonly Reading[],
+  now: EpochMs,
+): { readonly open: readonly AlertState[]; readonly bulletin: Bulletin } {
+  const known = new Map(states.map(state => [keyOf(state), state]));
+  const read = new Map(readings.map(reading => [keyOf(reading), reading]));
+  const open: AlertState[] = [];
+  const told: Record<keyof Bulletin, Told[]> = { raised: [], lasting: [], resolved: [] };
+  for (const key of new Set([...known.keys(), ...read.keys()])) {
+    const { kind } = known.get(key) ?? read.get(key) ?? {};
+    const rule = kind && rules.get(kind);
+    if (rule === undefined) continue;
+    const { next, tell } = advance(rule, known.get(key), read.get(key), now);
+    const state = next ?? known.get(key);
+    if (tell !== undefined && state !== undefined) told[tell].push({ ...state, limit: rule.limit });
+    if (next !== undefined) open.push(next);
+  }
+  return { open, bulletin: told };
+}
+
+function keyOf({ kind, subject }: AlertKey): string {
+  return `${kind} ${subject}`;
+}
+
+export function isEmpty({ raised, lasting: reminded, resolved }: Bulletin): boolean {
+  return raised.length + reminded.length + resolved.length === 0;
+}
+
+type Step = { readonly next: AlertState | undefined; readonly tell?: keyof Bulletin };
+
+/** One number's step. */
+function advance(
+  rule: Rule,
+  state: AlertState | undefined,
+  reading: Reading | undefined,
+  now: EpochMs,
+): Step {
+  const value = reading === undefined ? undefined : reading.value;
+  const worse = typeof value === 'number' && rule.worse(value);
+  if (state === undefined || state.raisedAt === null) {
+    if (value === null && state !== undefined) return { next: state };
+    if (!worse || reading === undefined) return { next: undefined };
+    const suspected = refresh(state ?? suspect(reading, now), reading);
+    if (now - suspected.since < rule.forMs) return { next: suspected };
+    return { next: { ...suspected, raisedAt: now, toldAt: now }, tell: 'raised' };
+  }
+  const current = worse && reading !== undefined ? refresh(state, reading) : state;
+  const better = value === undefined || (value !== null && rule.better(value));
+  if (!better) return remind({ ...current, betterSince: null }, now);
+  const betterSince = state.betterSince ?? now;
+  if (now - betterSince >= BETTER_FOR_MS) return { next: undefined, tell: 'resolved' };
+  return { next: { ...current, betterSince } };
+}
+
+function suspect({ kind, subject }: Reading, now: EpochMs): AlertState {
+  return {
+    ...{ kind, subject, label: '', detail: '', value: 0, since: now },
+    ...{ raisedAt: null, toldAt: null, betterSince: null },
+  };
+}
+
+function refresh(state: AlertState, { value, label = '', detail = '' }: Reading): AlertState {
+  return { ...state, label, detail, value: value ?? state.value };
+}
+
+function remind(state: AlertState, now: EpochMs): Step {
+  if (now - (state.toldAt ?? now) < REMIND_MS) return { next: state };
+  return { next: { ...state, toldAt: now }, tell: 'lasting' };
+}

@@ -1,0 +1,124 @@
+/** Numbers as they are read, made into readings: what counts, and how little is too little to count. */
+import type { Reading } from './alert.ts';
+import type { DriftKind } from './drift.ts';
+import type { EpochMs } from './time.ts';
+import { type Hours, weekdayOf, workingMsBetween } from './working-time.ts';
+
+/** Fewer changes a day than this say nothing of what webhooks miss. */
+export const FEWEST_CHANGES = 20;
+/** Fewer tries than this say nothing of a provider, unless they succeeded. */
+const FEWEST_ATTEMPTS = 5;
+const HOUR_MS = 3_600_000;
+
+export type Depths = {
+  readonly inboxSeconds: number;
+  readonly outboxSeconds: number;
+  readonly deadEvents: number;
+  readonly deadMessages: number;
+};
+
+export function depthReadings(depths: Depths): Reading[] {
+  return [
+    { kind: 'backlog', subject: 'inbox', value: depths.inboxSeconds },
+    { kind: 'backlog', subject: 'outbox', value: depths.outboxSeconds },
+    { kind: 'dead_letters', subject: 'events', value: depths.deadEvents },
+    { kind: 'dead_letters', subject: 'messages', value: depths.deadMessages },
+  ];
+}
+
+export type CompanyNumbers = {
+  readonly companyId: number;
+  readonly title: string;
+  readonly zone: string;
+  /** Webhooks are expected. */
+  readonly hooked: boolean;
+  readonly imported: boolean;
+  readonly webhooks: number;
+  readonly missed: number;
+  /** Why its API could not be read the last time; null: it could. */
+  readonly apiError: string | null;
+  /** The hour of the last webhook; null: there never was one. */
+  readonly lastHour: EpochMs | null;
+};
+
+/** What the API says, and what webhooks leave out. */
+export function companyReadings(company: CompanyNumbers): Reading[] {
+  const { webhooks, missed, apiError, hooked, imported } = company;
+  const of = { subject: String(company.companyId), label: company.title };
+  const changes = webhooks + missed;
+  return [
+    ...(apiError === null ? [] : [{ ...of, kind: 'api' as const, value: 1, detail: apiError }]),
+    ...(hooked && imported && changes >= FEWEST_CHANGES
+      ? [{ ...of, kind: 'missed' as const, value: (100 * missed) / changes }]
+      : []),
+  ];
+}
+
+/** Hours for which a company cannot be silent in working time, by the clock alone: spares looking closer. */
+export function mayBeSilent({ hooked, lastHour }: CompanyNumbers, limitHours: number, now: EpochMs): boolean {
+  return hooked && lastHour !== null && now - endOfHour(lastHour) >= (limitHours / 2) * HOUR_MS;
+}
+
+/** `hours` with webhooks in the four weeks before the silence: it works on the days of the week that are among them. */
+export function silenceReading(
+  company: CompanyNumbers & { readonly lastHour: EpochMs },
+  hours: readonly EpochMs[],
+  working: Hours,
+  now: EpochMs,
+): Reading {
+  const { zone, lastHour } = company;
+  const from = endOfHour(lastHour);
+  const weekdays = new Set(hours.map(hour => weekdayOf(hour, zone)));
+  // A company that is here for less than two weeks has not shown its days off yet.
+  const young = hours.every(hour => lastHour - hour < 14 * 24 * HOUR_MS);
+  const days = young ? new Set([0, 1, 2, 3, 4, 5, 6]) : weekdays;
+  return {
+    kind: 'silent',
+    subject: String(company.companyId),
+    label: company.title,
+    value: from >= now ? 0 : workingMsBetween(from, now, { zone, hours: working, weekdays: days }) / HOUR_MS,
+  };
+}
+
+function endOfHour(hour: EpochMs): EpochMs {
+  return hour + HOUR_MS;
+}
+
+export type ProviderNumbers = {
+  readonly channel: string;
+  readonly tries: number;
+  readonly failed: number;
+  readonly reason: string | null;
+};
+
+/** A channel without tries keeps its alert: that nobody tried does not mean that it works. */
+export function providerReadings(
+  numbers: readonly ProviderNumbers[],
+  channels: readonly string[],
+): Reading[] {
+  return channels.map(channel => {
+    const { tries = 0, failed = 0, reason = null } = numbers.find(one => one.channel === channel) ?? {};
+    const share = tries === 0 ? null : (100 * failed) / tries;
+    const telling = tries >= FEWEST_ATTEMPTS || failed === 0;
+    return { kind: 'provider', subject: channel, value: telling ? share : null, detail: reason ?? '' };
+  });
+}
+
+export type Rejects = { readonly cause: string; readonly count: number };
+
+/** Causes of the marketplace's routes; the others are those of the salons' events. */
+const MARKETPLACE = /^(connect_|lifecycle_)|^entity_event_here$/;
+
+export function rejectReadings(rejects: readonly Rejects[]): Reading[] {
+  return rejects.map(({ cause, count }) => ({
+    kind: MARKETPLACE.test(cause) ? 'marketplace' : 'rejects',
+    subject: cause,
+    value: count,
+  }));
+}
+
+export type DriftNumbers = { readonly kind: DriftKind; readonly places: number };
+
+export function driftReadings(numbers: readonly DriftNumbers[]): Reading[] {
+  return numbers.map(({ kind, places }) => ({ kind: 'drift', subject: kind, value: places }));
+}

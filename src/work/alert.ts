@@ -1,0 +1,221 @@
+/**
+ * The watch: looks at the numbers, and tells whoever runs this when one is wrong, when it goes on, and when it is right
+ * again. Of several processes one watches at a time, by a lease. A look is one transaction: what is open and what is
+ * told about it change together, so nothing is told twice and nothing is forgotten.
+ *
+ * The database itself cannot be told of through the outbox: the process that watched last remembers that alert by
+ * itself and sends it directly. A process that ends loses this memory, and may tell of the same outage again.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Channel, ChannelName, Roads } from '../channels/channel.ts';
+import {
+  type AlertState,
+  assess,
+  type Bulletin,
+  isEmpty,
+  type Reading,
+  type Rules,
+} from '../domain/alert.ts';
+import type { AlertTexts } from '../domain/alert-text.ts';
+import {
+  companyReadings,
+  depthReadings,
+  driftReadings,
+  mayBeSilent,
+  providerReadings,
+  rejectReadings,
+  silenceReading,
+} from '../domain/readings.ts';
+import type { Locale, Text } from '../domain/text.ts';
+import type { EpochMs } from '../domain/time.ts';
+import type { Hours } from '../domain/working-time.ts';
+import { newId } from '../ids.ts';
+import { type Log, PlainError } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import {
+  forgetRejects,
+  insertAlertMessages,
+  leaveWatch,
+  listAlerts,
+  readAlertDepths,
+  readCompanyNumbers,
+  readDriftNumbers,
+  readProviderNumbers,
+  readRejects,
+  readWebhookHours,
+  saveAlerts,
+  takeWatch,
+} from '../store/alerts.ts';
+import { type Db, inTime, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { createDirectRoad } from './direct.ts';
+import { createLoop, type Loop } from './loop.ts';
+
+/** Between two looks. A look takes the database some milliseconds for a hundred companies. */
+const IDLE_MS = 20_000;
+/** A process that stops looking is replaced after this long. */
+const LEASE_MS = 90_000;
+/** A database that answers later than this is down for those who wait for it. */
+const LOOK_LIMIT_MS = 15_000;
+/** A certificate changes every few weeks, and a handshake is a stranger in the log of the proxy. */
+const CERTIFICATE_EVERY_MS = 3_600_000;
+const REJECTS_KEPT_MS = 24 * 3_600_000;
+
+export type AlertDeps = {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly now: () => EpochMs;
+  readonly channels: ReadonlyMap<ChannelName, Channel>;
+  readonly roads: Roads;
+  readonly texts: AlertTexts;
+  readonly locale: Locale;
+  readonly rules: Rules;
+  readonly working: Hours;
+  /** Outside of the database; each resolves with null when it cannot be learnt. */
+  readonly outside: {
+    readonly host: string;
+    certificateDays(): Promise<number | null>;
+    freePercent(): Promise<number | null>;
+  };
+  /** Messages are in the outbox. */
+  readonly onMessages: () => void;
+  readonly idleMs?: number;
+  readonly lookLimitMs?: number;
+};
+
+export type Watch = Loop & {
+  /** Looks once and tells. Returns 0: the next look is after the idle time. */
+  runOnce(): Promise<number>;
+};
+
+export function createWatch(deps: AlertDeps): Watch {
+  const { pool, log, rules, now } = deps;
+  const owner = randomUUID();
+  const abort = new AbortController();
+  const direct = createDirectRoad(deps);
+  const lookOutside = createOutside(deps);
+  let watching = false;
+  /** What is remembered without the database: its own alert. */
+  let remembered: readonly AlertState[] = [];
+
+  async function runOnce(): Promise<number> {
+    const outside = await lookOutside();
+    const down = !(await look(outside));
+    if (watching || remembered.length > 0) {
+      const readings: Reading[] = [{ kind: 'database', subject: '', value: down ? 1 : 0 }];
+      const { open, bulletin } = assess(rules, remembered, readings, now());
+      remembered = open;
+      if (!isEmpty(bulletin)) direct.tell(publish(bulletin));
+    }
+    await direct.flush(abort.signal);
+    return 0;
+  }
+
+  /** False: the database does not answer. */
+  async function look(outside: readonly Reading[]): Promise<boolean> {
+    const late = () => new PlainError('the database does not answer in time');
+    try {
+      const looking = transaction(pool, db => lookAndTell(db, outside));
+      const bulletin = await inTime(looking, deps.lookLimitMs ?? LOOK_LIMIT_MS, late);
+      watching = bulletin !== undefined;
+      if (bulletin !== undefined && !isEmpty(bulletin)) {
+        const text = publish(bulletin);
+        deps.onMessages();
+        if (concernsOutbox(bulletin)) direct.tell(text);
+      }
+      return true;
+    } catch (error) {
+      if (!(error instanceof PlainError) && troubleOf(error) !== 'unavailable') throw error;
+      log.warn({ loop: 'watch', err: error }, 'cannot look for trouble: the database does not answer');
+      return false;
+    }
+  }
+
+  /** Undefined when another process watches. */
+  async function lookAndTell(db: Db, outside: readonly Reading[]): Promise<Bulletin | undefined> {
+    if (!(await takeWatch(db, owner, LEASE_MS))) return undefined;
+    const at = now();
+    const [states, readings] = await Promise.all([listAlerts(db), readAll(db, deps, at)]);
+    const { open, bulletin } = assess(rules, states, [...outside, ...readings], at);
+    await saveAlerts(db, open);
+    await forgetRejects(db, at - REJECTS_KEPT_MS);
+    if (isEmpty(bulletin) || deps.roads.size === 0) return bulletin;
+    const { subject, text } = deps.texts.render(deps.locale, bulletin, at);
+    const messages = [...deps.roads.keys()].map(channel => ({ id: newId(), channel, subject, body: text }));
+    await insertAlertMessages(db, messages, at);
+    return bulletin;
+  }
+
+  /** Says it in the log, and gives the words for the roads. */
+  function publish(bulletin: Bulletin): Text {
+    for (const { kind, subject } of bulletin.raised)
+      log.error({ loop: 'watch', kind, resource: subject }, 'alert raised');
+    for (const { kind, subject } of bulletin.resolved)
+      log.info({ loop: 'watch', kind, resource: subject }, 'alert resolved');
+    return deps.texts.render(deps.locale, bulletin, now());
+  }
+
+  const idleMs = deps.idleMs ?? IDLE_MS;
+  const loop = createLoop({ name: 'watch', log, metrics: deps.metrics, idleMs, runOnce });
+  return {
+    ...loop,
+    runOnce,
+    async stop() {
+      abort.abort();
+      await loop.stop();
+      await leaveWatch(pool, owner).catch((error: unknown) => {
+        log.warn({ loop: 'watch', err: error }, 'the watch passes on when its lease ends');
+      });
+    },
+  };
+}
+
+/** An outbox that stands still does not carry the news of it. */
+function concernsOutbox({ raised, lasting, resolved }: Bulletin): boolean {
+  return [...raised, ...lasting, ...resolved].some(
+    ({ kind, subject }) => kind === 'backlog' && subject === 'outbox',
+  );
+}
+
+async function readAll(
+  db: Db,
+  { rules, channels, working }: Pick<AlertDeps, 'rules' | 'channels' | 'working'>,
+  now: EpochMs,
+): Promise<Reading[]> {
+  const [depths, companies, providers, rejects, drift] = await Promise.all([
+    readAlertDepths(db, now),
+    readCompanyNumbers(db, now),
+    readProviderNumbers(db, now),
+    readRejects(db, now),
+    readDriftNumbers(db, now),
+  ]);
+  const silentHours = rules.get('silent')?.limit ?? Number.POSITIVE_INFINITY;
+  const silent = companies.flatMap(company =>
+    company.lastHour !== null && mayBeSilent(company, silentHours, now)
+      ? [{ ...company, lastHour: company.lastHour }]
+      : [],
+  );
+  const hours = await readWebhookHours(db, silent);
+  return [
+    ...depthReadings(depths),
+    ...companies.flatMap(companyReadings),
+    ...silent.map(company => silenceReading(company, hours.get(company.companyId) ?? [], working, now)),
+    ...providerReadings(providers, [...channels.keys()]),
+    ...rejectReadings(rejects),
+    ...driftReadings(drift),
+  ];
+}
+
+/** The disk at each look, the certificate now and then. */
+function createOutside({ outside, now }: AlertDeps): () => Promise<Reading[]> {
+  let certificate: { readonly at: EpochMs; readonly days: number | null } | undefined;
+  return async () => {
+    if (certificate === undefined || now() - certificate.at >= CERTIFICATE_EVERY_MS) {
+      certificate = { at: now(), days: await outside.certificateDays() };
+    }
+    return [
+      { kind: 'certificate', subject: outside.host, value: certificate.days },
+      { kind: 'disk', subject: '', value: await outside.freePercent() },
+    ];
+  };
+}

@@ -1,0 +1,204 @@
+/** The states of an alert, working time, and the words. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import {
+  ALERT_KINDS,
+  type AlertState,
+  assess,
+  type Bulletin,
+  type Limits,
+  type Reading,
+  rulesOf,
+} from '../../src/domain/alert.ts';
+import { createAlertTexts } from '../../src/domain/alert-text.ts';
+import { providerReadings, rejectReadings, silenceReading } from '../../src/domain/readings.ts';
+import { readHours, workingMsBetween } from '../../src/domain/working-time.ts';
+import { loadTemplates } from '../../src/templates.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const OFF: Limits = {
+  ...{ silent: 0, backlog: 0, dead_letters: 0, missed: 0, rejects: 0, marketplace: 0 },
+  ...{ certificate: 0, api: 0, disk: 0, database: 0, provider: 0, drift: 0 },
+};
+
+/** Looks again and again, as the watch does; returns what was told, as `raised 120`. */
+function watcher(limits: Partial<Limits>) {
+  const rules = rulesOf({ ...OFF, ...limits });
+  let states: readonly AlertState[] = [];
+  return (now: number, ...readings: Reading[]): string[] => {
+    const { open, bulletin } = assess(rules, states, readings, now);
+    states = open;
+    return (['raised', 'lasting', 'resolved'] as const).flatMap(sort =>
+      bulletin[sort].map(({ kind, subject, value }) => `${sort} ${kind} ${subject} ${value}`),
+    );
+  };
+}
+const backlog = (value: number | null): Reading => ({ kind: 'backlog', subject: 'inbox', value });
+
+test('an alert is told once, each day while it lasts, and once when it is over', () => {
+  const look = watcher({ backlog: 100 });
+  assert.deepEqual(look(0, backlog(99)), []);
+  assert.deepEqual(look(MINUTE, backlog(100)), ['raised backlog inbox 100']);
+  for (let minute = 2; minute < 24 * 60; minute += 1)
+    assert.deepEqual(look(minute * MINUTE, backlog(500)), []);
+  assert.deepEqual(look(DAY + MINUTE, backlog(600)), ['lasting backlog inbox 600']);
+  assert.deepEqual(look(DAY + 2 * MINUTE, backlog(600)), []);
+  assert.deepEqual(look(DAY + 3 * MINUTE, backlog(0)), []);
+  assert.deepEqual(look(DAY + 8 * MINUTE, backlog(0)), ['resolved backlog inbox 600']);
+  assert.deepEqual(look(DAY + 9 * MINUTE, backlog(0)), []);
+});
+
+test('a number that swings around its limit is told once', () => {
+  const look = watcher({ backlog: 100 });
+  const told = Array.from({ length: 600 }, (_, minute) =>
+    look(minute * MINUTE, backlog(minute % 2 === 0 ? 101 : 60)),
+  );
+  assert.deepEqual(told.flat(), ['raised backlog inbox 101']);
+  // Under the threshold of the way back, but never for long enough.
+  const later = Array.from({ length: 600 }, (_, minute) =>
+    look((600 + minute) * MINUTE, backlog(minute % 4 === 0 ? 101 : 0)),
+  );
+  assert.deepEqual(later.flat(), []);
+});
+
+test('what must last is only suspected until it has, and a number that is not known changes nothing', () => {
+  const look = watcher({ api: 15 });
+  const api = (value: number | null): Reading => ({ kind: 'api', subject: '7', value });
+  assert.deepEqual(look(0, api(1)), []);
+  assert.deepEqual(look(14 * MINUTE), [], 'gone before it was raised');
+  assert.deepEqual(look(20 * MINUTE, api(1)), []);
+  assert.deepEqual(look(30 * MINUTE, api(null)), []);
+  assert.deepEqual(look(35 * MINUTE, api(1)), ['raised api 7 1']);
+  assert.deepEqual(look(2 * HOUR, api(null)), []);
+  assert.deepEqual(look(3 * HOUR), []);
+  assert.deepEqual(look(4 * HOUR), ['resolved api 7 1']);
+});
+
+test('0 switches an alert off, one that is open too', () => {
+  assert.deepEqual(watcher({})(0, backlog(1e6), { kind: 'disk', subject: '', value: 0 }), []);
+  const open: AlertState[] = [
+    { ...backlog(9), value: 9, label: '', detail: '', since: 0, raisedAt: 0, toldAt: 0, betterSince: null },
+  ];
+  assert.deepEqual(assess(rulesOf(OFF), open, [backlog(9)], DAY), {
+    open: [],
+    bulletin: { raised: [], lasting: [], resolved: [] },
+  });
+});
+
+test('less is worse for a disk and a certificate', () => {
+  const look = watcher({ certificate: 14, disk: 10 });
+  const both = (days: number, free: number): Reading[] => [
+    { kind: 'certificate', subject: 'a', value: days },
+    { kind: 'disk', subject: '', value: free },
+  ];
+  assert.deepEqual(look(0, ...both(15, 11)), []);
+  assert.deepEqual(look(MINUTE, ...both(14, 9)), ['raised certificate a 14']);
+  assert.deepEqual(look(3 * MINUTE, ...both(13.9, 9)), ['raised disk  9']);
+  assert.deepEqual(
+    look(10 * MINUTE, ...both(89, 11)),
+    [],
+    '11 % is above the limit and not yet well above it',
+  );
+  assert.deepEqual(look(16 * MINUTE, ...both(89, 50)), ['resolved certificate a 13.9']);
+  assert.deepEqual(look(21 * MINUTE, ...both(89, 50)), ['resolved disk  9']);
+});
+
+test('working time is the salon’s own, over nights, days off and a change to summer time', () => {
+  const hours = readHours('9-21') ?? assert.fail();
+  const every = new Set([0, 1, 2, 3, 4, 5, 6]);
+  const worked = (from: string, to: string, zone: string, weekdays = every) =>
+    workingMsBetween(Date.parse(from), Date.parse(to), { zone, hours, weekdays }) / HOUR;
+  assert.equal(worked('2026-11-24T15:00:00Z', '2026-11-24T22:00:00Z', 'Europe/Moscow'), 3);
+  assert.equal(worked('2026-11-24T15:00:00Z', '2026-11-25T07:00:00Z', 'Europe/Moscow'), 4);
+  assert.equal(worked('2026-11-24T15:00:00Z', '2026-11-25T07:00:00Z', 'Asia/Almaty'), 4);
+  assert.equal(worked('2026-11-28T00:00:00Z', '2026-11-30T00:00:00Z', 'UTC', new Set([1, 2, 3, 4, 5])), 0);
+  assert.equal(worked('2026-03-28T00:00:00Z', '2026-03-30T00:00:00Z', 'Europe/Belgrade'), 24);
+  assert.equal(worked('2020-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 'UTC'), 60 * 12);
+  assert.equal(readHours('21-9'), undefined);
+  assert.equal(readHours('nine to five'), undefined);
+});
+
+test('days off are learnt from the weeks before; a young company has none yet', () => {
+  const lastHour = Date.parse('2026-11-20T15:00:00Z'); // a Friday
+  const weekdays = Array.from({ length: 28 }, (_, day) => lastHour - day * DAY).filter(
+    hour => ![0, 6].includes(new Date(hour).getUTCDay()),
+  );
+  const company = {
+    companyId: 1,
+    title: '',
+    zone: 'UTC',
+    hooked: true,
+    imported: true,
+    webhooks: 0,
+    missed: 0,
+    apiError: null,
+    lastHour,
+  };
+  const monday = Date.parse('2026-11-23T10:00:00Z');
+  const silent = (hours: readonly number[]) =>
+    silenceReading(company, hours, { opens: 9, closes: 21 }, monday).value;
+  assert.equal(silent(weekdays), 5 + 1);
+  assert.equal(silent(weekdays.slice(0, 5)), 5 + 24 + 1);
+});
+
+test('few tries accuse no provider, but may acquit one', () => {
+  const of = (tries: number, failed: number) =>
+    providerReadings([{ channel: 'email', tries, failed, reason: 'SMTP 535' }], ['email'])[0]?.value;
+  assert.deepEqual([of(0, 0), of(4, 4), of(4, 0), of(5, 4)], [null, null, 0, 80]);
+});
+
+test('refusals of the marketplace’s routes are told apart', () => {
+  const kinds = [
+    'connect_signature',
+    'lifecycle_token',
+    'entity_event_here',
+    'unknown_key',
+    'company_rate',
+  ].map(cause => rejectReadings([{ cause, count: 1 }])[0]?.kind);
+  assert.deepEqual(kinds, ['marketplace', 'marketplace', 'marketplace', 'rejects', 'rejects']);
+});
+
+test('every alert has words in both languages, and an entry in docs/operations.md that they lead to', () => {
+  const texts = createAlertTexts(loadTemplates());
+  const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  for (const locale of ['ru', 'en'] as const) {
+    for (const kind of ALERT_KINDS) {
+      const { subject, text } = texts.render(locale, bulletinOf(kind), 90 * MINUTE);
+      assert.match(subject, locale === 'ru' ? /тревога: \S/ : /alert: \S/, kind);
+      assert.match(
+        text,
+        new RegExp(`🔴 .{20,}\\n.*docs/operations\\.md#alert-${kind}$`),
+        `${locale} ${kind}`,
+      );
+    }
+  }
+  assert.deepEqual(
+    [...operations.matchAll(/<a id="alert-(\w+)">/g)].map(match => match[1]),
+    [...ALERT_KINDS],
+  );
+});
+
+test('a platform that is down for every company makes one message that can be read', () => {
+  const texts = createAlertTexts(loadTemplates());
+  const [one] = bulletinOf('api').raised;
+  if (one === undefined) assert.fail();
+  const raised = Array.from({ length: 500 }, (_, id) => ({
+    ...one,
+    subject: String(id),
+    detail: 'x'.repeat(5000),
+  }));
+  const { subject, text } = texts.render('ru', { raised, lasting: raised, resolved: raised }, 0);
+  assert.ok(text.length <= 4_096 && subject.length <= 120, `${text.length} and ${subject.length}`);
+  assert.match(text, /и ещё 492/);
+});
+
+function bulletinOf(kind: AlertState['kind']): Bulletin {
+  const state: AlertState = {
+    ...{ kind, subject: 'inbox', label: 'Студия Север', detail: 'it said no', value: 1234.56 },
+    ...{ since: 0, raisedAt: 0, toldAt: 0, betterSince: null },
+  };
+  return { raised: [{ ...state, limit: 5 }], lasting: [], resolved: [] };
+}

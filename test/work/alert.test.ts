@@ -1,0 +1,593 @@
+/** Each alert provoked and resolved again, on a real database and by real roads. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, connect as dial, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
+import type { Channel, ChannelName } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
+import { type AlertKind, type Limits, rulesOf } from '../../src/domain/alert.ts';
+import { createAlertTexts } from '../../src/domain/alert-text.ts';
+import { newId } from '../../src/ids.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { listAlerts } from '../../src/store/alerts.ts';
+import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
+import { addDrift } from '../../src/store/drift.ts';
+import { insertTestMessage } from '../../src/store/messages.ts';
+import { createPool, type Pool } from '../../src/store/pool.ts';
+import { loadTemplates } from '../../src/templates.ts';
+import { createWatch, type Watch } from '../../src/work/alert.ts';
+import type { Dispatcher } from '../../src/work/dispatch.ts';
+import { readCertificateDays, readFreePercent } from '../../src/work/outside.ts';
+import { createRejectCounter } from '../../src/work/rejects.ts';
+import { type Counterpart, WEBHOOK_SECRET, WELL_KNOWN } from '../channels/counterparts.ts';
+import { createRig } from '../http/marketplace-rig.ts';
+import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** A Tuesday, noon in Almaty. */
+const NOON = Date.parse('2026-11-24T07:00:00Z');
+const COMPANY = 1;
+const LIMITS: Limits = {
+  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5 },
+  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, drift: 1 },
+};
+/** One database for all of them, emptied: a clone each took a third of the time. */
+const EMPTY = [
+  ...[
+    'alerts',
+    'alert_watch',
+    'rejects',
+    'attempts',
+    'messages',
+    'webhook_events',
+    'bookings',
+    'booking_changes',
+  ],
+  ...['company_hours', 'sweeps', 'rereads', 'drift', 'companies'],
+]
+  .map(table => `DELETE FROM ${table};`)
+  .join('');
+let pipeline: Pipeline;
+before(async () => {
+  pipeline = await createPipeline();
+});
+after(() => pipeline.close());
+
+const texts = createAlertTexts(loadTemplates());
+
+type Rig = {
+  readonly outside: { days: number | null; free: number | null };
+  readonly dispatcher: Dispatcher;
+  /** Another process that watches, perhaps through another pool. */
+  watch(options?: { pool?: Pool; limits?: Limits; lookLimitMs?: number }): Watch;
+  /** Lets some time pass and looks once; what arrived at the operator's webhook because of it. */
+  look(milliseconds: number): Promise<string[]>;
+  /** What arrived since this was asked last. */
+  arrived(): string[];
+};
+
+async function createRigOf(t: TestContext, roads: readonly ChannelName[] = ['webhook']): Promise<Rig> {
+  pipeline.now = NOON;
+  pipeline.answers = [];
+  await pipeline.pool.query(EMPTY);
+  await pipeline.addCompany({ companyId: COMPANY, zone: 'Asia/Almaty' });
+  const counterparts = new Map<ChannelName, Counterpart>();
+  for (const road of roads) {
+    const side = WELL_KNOWN.find(({ name }) => name === road) ?? assert.fail();
+    counterparts.set(road, await side.open(t, 'accept'));
+  }
+  const channels = new Map([...counterparts].map(([name, { channel }]) => [name, channel]));
+  const ways = new Map(
+    [...counterparts].map(([name, { address }]) => [name, { address, secret: WEBHOOK_SECRET }]),
+  );
+  const { dispatcher } = pipeline.another({ channels, roads: ways });
+  t.after(() => dispatcher.stop());
+  const outside = { days: 90, free: 50 };
+  const watch: Rig['watch'] = ({ pool = pipeline.pool, limits = LIMITS, lookLimitMs = 15_000 } = {}) =>
+    createWatch({
+      ...{ pool, log: createLog('silent'), metrics: createMetrics(), now: () => pipeline.now },
+      ...{ channels: new Map([...channels, ['console', CONSOLE]]), roads: ways, texts, locale: 'en' },
+      ...{ rules: rulesOf(limits), working: { opens: 9, closes: 21 }, lookLimitMs, onMessages: () => {} },
+      outside: {
+        host: 'hooks.test',
+        certificateDays: async () => outside.days,
+        freePercent: async () => outside.free,
+      },
+    });
+  const first = watch();
+  const heard = new Map<ChannelName, number>();
+  const arrived = () =>
+    [...counterparts].flatMap(([name, { received }]) => {
+      const fresh = received.slice(heard.get(name) ?? 0);
+      heard.set(name, received.length);
+      return fresh.map(({ text }) => text);
+    });
+  return {
+    ...{ outside, dispatcher, watch, arrived },
+    async look(milliseconds) {
+      pipeline.now += milliseconds;
+      await first.runOnce();
+      await dispatcher.drain();
+      return arrived();
+    },
+  };
+}
+
+const CONSOLE: Channel = {
+  ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: true, concurrency: 1 },
+  send: async () => ({ outcome: 'sent' }),
+};
+
+/** Nothing; then trouble, told once; then all right, told once. `forMs`: how long it must last. */
+async function throughIts(
+  { look }: Rig,
+  kind: AlertKind,
+  {
+    trouble,
+    relief,
+    says,
+    forMs = 0,
+  }: { trouble: () => Promise<unknown>; relief: () => Promise<unknown>; says: RegExp; forMs?: number },
+): Promise<void> {
+  assert.deepEqual(await look(0), [], 'quiet before');
+  await trouble();
+  if (forMs > 0) {
+    assert.deepEqual(await look(0), [], 'only suspected');
+    pipeline.now += forMs;
+  }
+  const [told = '', ...more] = await look(0);
+  assert.deepEqual(more, []);
+  assert.match(told, says);
+  assert.match(told, new RegExp(`^🔴 .*\\n.*#alert-${kind}$`), 'this alert and no other');
+  assert.deepEqual(await look(MINUTE), [], 'quiet while it lasts');
+  await relief();
+  assert.deepEqual(await look(1_000), [], 'not yet');
+  const [resolved = '', ...others] = await look(5 * MINUTE);
+  assert.deepEqual(others, []);
+  assert.match(resolved, /^🟢 all right: .+ \(it took/);
+  assert.deepEqual(await listAlerts(pipeline.pool), []);
+}
+
+const count = (counts: Partial<Record<keyof typeof NO_COUNTS, number>>, at = pipeline.now) =>
+  addCounts(pipeline.pool, [{ companyId: COMPANY, ...NO_COUNTS, ...counts }], at);
+
+test('silent: no webhook for twelve working hours of a company that had them', async t => {
+  const rig = await createRigOf(t);
+  for (let day = 1; day < 28; day += 1) {
+    if (new Date(NOON - day * DAY).getUTCDay() !== 0) await count({ webhooks: 3 }, NOON - day * DAY);
+  }
+  await count({ webhooks: 1 });
+  await throughIts(rig, 'silent', {
+    // Eight hours of Tuesday are left after this one, and there are twelve on Wednesday.
+    trouble: async () => {
+      assert.deepEqual(await rig.look(24 * HOUR), []);
+      pipeline.now += HOUR;
+    },
+    relief: () => count({ webhooks: 1 }),
+    says: /Company 1 Студия Север: not one webhook in 12 working hours/,
+  });
+});
+
+test('silent: neither a company that is polled, nor one that never had a webhook, nor one that left', async t => {
+  const { look } = await createRigOf(t);
+  for (const companyId of [2, 3]) {
+    await pipeline.addCompany({ companyId, ...(companyId === 2 ? { source: 'poll' as const } : {}) });
+    await addCounts(pipeline.pool, [{ companyId, ...NO_COUNTS, webhooks: 1 }], NOON);
+  }
+  await pipeline.pool.query('UPDATE companies SET removed_at = now() WHERE company_id = 3');
+  assert.deepEqual(await look(20 * DAY), []);
+});
+
+test('backlog: events wait', async t => {
+  const rig = await createRigOf(t);
+  await throughIts(rig, 'backlog', {
+    trouble: async () => {
+      await pipeline.receive(COMPANY, [{ body: recordBody({ at: NOON }), receivedAt: NOON }]);
+      pipeline.now += 121_000;
+    },
+    relief: () => pipeline.processor.drain(),
+    says: /The oldest event waits to be processed for 121 s/,
+  });
+});
+
+test('backlog: an outbox that stands still does not carry the news of it', async t => {
+  const { watch, arrived } = await createRigOf(t);
+  const first = watch();
+  const look = async (milliseconds: number) => {
+    pipeline.now += milliseconds;
+    await first.runOnce();
+    return arrived();
+  };
+  const message = { companyId: COMPANY, id: newId(), recipient: '', channel: 'console', now: NOON };
+  await insertTestMessage(pipeline.pool, message);
+  const [told = ''] = await look(121_000);
+  assert.match(told, /^🔴 The oldest message waits to be sent for 121 s/);
+  await pipeline.dispatcher.drain();
+  await look(MINUTE);
+  assert.match((await look(5 * MINUTE))[0] ?? '', /^🟢 all right: messages wait/);
+});
+
+test('dead letters: events given up', async t => {
+  const rig = await createRigOf(t);
+  await pipeline.receive(COMPANY, [{ body: recordBody({ at: NOON }), receivedAt: NOON }]);
+  await pipeline.processor.drain();
+  const set = (change: string) => pipeline.pool.query(`UPDATE webhook_events SET ${change}`);
+  await throughIts(rig, 'dead_letters', {
+    trouble: () => set("state = 'dead', processed_at = NULL"),
+    relief: () => set("state = 'done', processed_at = now()"),
+    says: /Events given up after all tries: 1\./,
+  });
+});
+
+test('dead letters: messages given up; those of our own alerts do not count', async t => {
+  const rig = await createRigOf(t);
+  const { look } = rig;
+  const bury = (where: string) =>
+    pipeline.pool.query(`UPDATE messages SET state = 'dead', updated_at = $1 WHERE ${where}`, [
+      new Date(pipeline.now).toISOString(),
+    ]);
+  await throughIts(rig, 'dead_letters', {
+    trouble: async () => {
+      const message = { companyId: COMPANY, id: newId(), recipient: '', channel: 'console', now: NOON };
+      await insertTestMessage(pipeline.pool, message);
+      await bury("purpose = 'test'");
+    },
+    relief: async () => {
+      pipeline.now += DAY;
+    },
+    says: /Messages given up after all tries in 24 hours: 1\./,
+  });
+  await bury("purpose = 'alert'");
+  assert.deepEqual(await look(MINUTE), []);
+});
+
+test('missed: changes that came without a webhook', async t => {
+  const rig = await createRigOf(t);
+  await pipeline.pool.query(
+    `INSERT INTO sweeps (company_id, kind, due_at, finished_at) VALUES (1, 'baseline', 'infinity', now())`,
+  );
+  await count({ webhooks: 14 });
+  await throughIts(rig, 'missed', {
+    trouble: async () => {
+      await count({ missed: 5 });
+      assert.deepEqual(await rig.look(0), [], '19 changes say nothing yet');
+      await count({ missed: 1 });
+    },
+    relief: () => count({ late: 6, webhooks: 6 }),
+    says: /30 % of changes in 24 hours came without a webhook/,
+  });
+});
+
+test('rejects: refusals of the public port, counted by two receivers', async t => {
+  const rig = await createRigOf(t);
+  const receivers = [1, 2].map(() => {
+    const metrics = createMetrics();
+    const counter = createRejectCounter({
+      ...{ pool: pipeline.pool, log: createLog('silent'), metrics, now: () => pipeline.now },
+    });
+    return { metrics, counter };
+  });
+  const refuse = async (times: number) => {
+    for (const { metrics, counter } of receivers) {
+      metrics.rejected.inc({ cause: 'unknown_key' }, times / 2);
+      await counter.runOnce();
+    }
+  };
+  await throughIts(rig, 'rejects', {
+    trouble: async () => {
+      await refuse(98);
+      assert.deepEqual(await rig.look(MINUTE), []);
+      await refuse(2);
+    },
+    relief: async () => {
+      pipeline.now += HOUR;
+    },
+    says: /100 requests refused within an hour because of unknown_key/,
+  });
+});
+
+test('marketplace: what its routes refuse', async t => {
+  const routes = await createRig();
+  t.after(() => routes.close());
+  const rig = await createRigOf(t);
+  const counter = createRejectCounter({
+    ...{ pool: pipeline.pool, log: createLog('silent'), metrics: routes.metrics, now: () => pipeline.now },
+  });
+  await throughIts(rig, 'marketplace', {
+    trouble: async () => {
+      for (let press = 0; press < 5; press += 1) {
+        const { statusCode } = await routes.press({ user_data: 'e30=', user_data_sign: 'forged' });
+        assert.equal(statusCode, 403);
+      }
+      for (let event = 0; event < 4; event += 1) {
+        assert.equal(
+          (await routes.lifecycle({ salon_id: 1, event: 'freeze', partner_token: 'no' })).statusCode,
+          401,
+        );
+      }
+      await counter.runOnce();
+    },
+    relief: async () => {
+      pipeline.now += HOUR;
+    },
+    says: /5 requests of the marketplace refused within an hour because of connect_signature/,
+  });
+});
+
+test('certificate: read by a handshake, before it expires', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'otklik-tls-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const certificate = (days: number) => {
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    const wish = ['-days', String(days), '-subj', '/CN=hooks.test', '-keyout', key, '-out', cert];
+    execFileSync('openssl', ['req', ...kind, ...wish], { stdio: 'ignore' });
+    return { key: readFileSync(key), cert: readFileSync(cert) };
+  };
+  const server = createTlsServer(certificate(10), socket => socket.on('error', () => {}));
+  server.listen(0, '127.0.0.1');
+  await new Promise(resolve => server.once('listening', resolve));
+  t.after(() => new Promise(resolve => server.close(resolve)));
+  const address = server.address();
+  const url = `https://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+  const read = () => readCertificateDays(url, Date.now());
+
+  const rig = await createRigOf(t);
+  const { outside } = rig;
+  await throughIts(rig, 'certificate', {
+    trouble: async () => {
+      outside.days = await read();
+      pipeline.now += HOUR;
+    },
+    relief: async () => {
+      server.setSecureContext(certificate(90));
+      outside.days = await read();
+      pipeline.now += HOUR;
+    },
+    says: /The certificate of hooks\.test expires in 10 days/,
+  });
+  assert.equal(await readCertificateDays('http://127.0.0.1:1', 0), null);
+  assert.equal(await readCertificateDays('https://127.0.0.1:1', 0), null, 'nobody there');
+});
+
+test('api: a company’s API cannot be read', async t => {
+  const rig = await createRigOf(t);
+  const { pool } = pipeline;
+  await throughIts(rig, 'api', {
+    trouble: () =>
+      pool.query(`INSERT INTO sweeps (company_id, kind, due_at, failures, error)
+        VALUES (1, 'delta', 'infinity', 1, 'the user token is refused (401); give a new one')`),
+    relief: () => pool.query('UPDATE sweeps SET failures = 0, error = NULL'),
+    forMs: 15 * MINUTE,
+    says: /API cannot be read for over 15 min\. the user token is refused \(401\); give a new one/,
+  });
+});
+
+test('disk: little is free', async t => {
+  const rig = await createRigOf(t);
+  await throughIts(rig, 'disk', {
+    trouble: async () => {
+      rig.outside.free = 9.5;
+    },
+    relief: async () => {
+      rig.outside.free = 50;
+    },
+    forMs: MINUTE,
+    says: /9\.5 % of the disk with DATA_DIR is free/,
+  });
+  const free = await readFreePercent(tmpdir());
+  assert.ok(free !== null && free > 0 && free <= 100, `${free}`);
+  assert.equal(await readFreePercent('/no/such/directory'), null);
+});
+
+test('provider: its tries fail; wrong addresses are not its fault', async t => {
+  const rig = await createRigOf(t);
+  const { look } = rig;
+  const send = async (times: number, answer?: Pipeline['answers'][number]) => {
+    for (let time = 0; time < times; time += 1) {
+      const message = {
+        companyId: COMPANY,
+        id: newId(),
+        recipient: '',
+        channel: 'console',
+        now: pipeline.now,
+      };
+      await insertTestMessage(pipeline.pool, message);
+      if (answer !== undefined) pipeline.answers.push(answer);
+    }
+    await pipeline.dispatcher.drain();
+  };
+  await send(20, { outcome: 'rejected', scope: 'address', reason: 'blocked by the user' });
+  assert.deepEqual(await look(MINUTE), []);
+  assert.deepEqual(await look(2 * MINUTE), []);
+  await throughIts(rig, 'provider', {
+    trouble: () => send(6, { outcome: 'rejected', scope: 'channel', reason: 'SMTP 535' }),
+    relief: async () => {
+      assert.deepEqual(await look(HOUR), [], 'that nobody tries does not mean that it works');
+      await send(5);
+    },
+    forMs: MINUTE,
+    says: /Channel console: 100 % of tries in 15 minutes failed .*SMTP 535/,
+  });
+});
+
+test('drift: once a day for each kind, however many places and processes', async t => {
+  const rig = await createRigOf(t);
+  const { look } = rig;
+  const drift = (path: string) =>
+    addDrift(pipeline.pool, [
+      { kind: 'enum', path, sample: '7', count: 1, firstAt: pipeline.now, lastAt: pipeline.now },
+    ]);
+  await throughIts(rig, 'drift', {
+    trouble: async () => {
+      await drift('record.attendance');
+      await drift('record.status');
+    },
+    relief: async () => {
+      await drift('record.attendance');
+      assert.deepEqual(await look(HOUR), [], 'the same day');
+      pipeline.now += DAY;
+    },
+    says: /what we do not know \(enum\), places within a day: 2/,
+  });
+});
+
+test('database: told and resolved without it, by the one that watched', async t => {
+  const { watch, arrived } = await createRigOf(t);
+  const line = await cuttable(t, pipeline.url);
+  const pool = createPool(line.url, { max: 2, name: 'test', statementTimeoutMs: 5_000 });
+  t.after(() => pool.end());
+  const [leader, other] = [watch({ pool }), watch({ pool })];
+  const look = async (milliseconds: number) => {
+    pipeline.now += milliseconds;
+    for (const one of [leader, other]) await one.runOnce();
+    return arrived();
+  };
+  assert.deepEqual(await look(0), []);
+  line.cut();
+  assert.deepEqual(await look(1_000), [], 'a restart takes as long');
+  assert.match(
+    (await look(MINUTE))[0] ?? '',
+    /^🔴 The database does not answer for over 60 s.*\n.*#alert-database$/,
+  );
+  assert.deepEqual(await look(HOUR), []);
+  assert.match((await look(DAY))[0] ?? '', /^🟠 for 25 h 1 min: The database/);
+  line.mend();
+  assert.deepEqual(await look(1_000), []);
+  const resolved = await look(5 * MINUTE);
+  assert.equal(resolved.length, 1);
+  assert.match(resolved[0] ?? '', /^🟢 all right: database/);
+});
+
+test('database: one that hangs is down too', async t => {
+  const { watch, arrived } = await createRigOf(t);
+  const line = await cuttable(t, pipeline.url);
+  const pool = createPool(line.url, { max: 2, name: 'test', statementTimeoutMs: 1_000 });
+  t.after(() => pool.end());
+  const one = watch({ pool, lookLimitMs: 500 });
+  await one.runOnce();
+  line.hang();
+  await one.runOnce();
+  pipeline.now += MINUTE;
+  await one.runOnce();
+  assert.match(arrived()[0] ?? '', /^🔴 The database does not answer/);
+});
+
+test('by every road at once, grouped in one message each, reminded once a day', async t => {
+  const { look, outside } = await createRigOf(t, ['telegram', 'email', 'webhook']);
+  await look(0);
+  outside.free = 1;
+  await count({ webhooks: 1 }, NOON - 30 * DAY);
+  assert.equal((await look(10)).length, 3);
+  outside.days = 3;
+  const told = await look(HOUR);
+  assert.equal(told.length, 3);
+  for (const text of told) assert.match(text, /^🔴 [^🔴]*🔴 [^🔴]*$/u);
+  assert.deepEqual(await look(HOUR), []);
+  const reminded = await look(DAY);
+  assert.equal(reminded.length, 3);
+  for (const text of reminded) assert.match(text, /🟠 for 2\d h/);
+  const { rows } = await pipeline.pool.query(
+    `SELECT channel, step, count(*)::int AS n FROM messages WHERE purpose = 'alert' AND state = 'sent' GROUP BY 1, 2`,
+  );
+  assert.equal(rows.length, 9);
+  assert.ok(rows.every(({ n }) => n === 1));
+});
+
+test('of several processes that watch one tells, and another goes on when it stops', async t => {
+  const { watch, dispatcher, arrived } = await createRigOf(t);
+  const watches = Array.from({ length: 4 }, () => watch());
+  await pipeline.receive(COMPANY, [{ body: recordBody({ at: NOON }), receivedAt: NOON - HOUR }]);
+  const lookAll = async () => {
+    await Promise.all(watches.map(one => one.runOnce()));
+    await dispatcher.drain();
+  };
+  await lookAll();
+  await lookAll();
+  assert.equal(arrived().length, 1);
+  const { rows } = await pipeline.pool.query('SELECT owner FROM alert_watch');
+  assert.equal(rows.length, 1);
+  await pipeline.processor.drain();
+  for (const one of watches.splice(0, 3)) await one.stop();
+  await lookAll();
+  pipeline.now += 5 * MINUTE;
+  await lookAll();
+  assert.equal(arrived().length, 1, 'resolved by the last one');
+});
+
+test('an alert whose sender died is repeated, and one that cannot leave is tried again', async t => {
+  const { watch, arrived, outside } = await createRigOf(t);
+  const { pool } = pipeline;
+  outside.days = 1;
+  await watch().runOnce();
+  const die = (change: string) =>
+    pool.query(`UPDATE messages SET ${change}, leased_until = now() - interval '1 second'`);
+  await die("state = 'sending', attempts = 1, leased_by = gen_random_uuid()");
+  const busy = await (WELL_KNOWN.find(({ name }) => name === 'webhook') ?? assert.fail()).open(t, 'busy');
+  const roads = new Map([['webhook' as const, { address: busy.address, secret: WEBHOOK_SECRET }]]);
+  const { dispatcher } = pipeline.another({ channels: new Map([['webhook', busy.channel]]), roads });
+  t.after(() => dispatcher.stop());
+  await dispatcher.drain();
+  assert.equal(busy.received.length, 0);
+  await die("state = 'sending'");
+  await dispatcher.drain();
+  assert.equal(busy.received.length, 1);
+  assert.deepEqual(arrived(), []);
+  const { rows } = await pool.query(`SELECT state, attempts FROM messages WHERE purpose = 'alert'`);
+  assert.deepEqual(rows, [{ state: 'sent', attempts: 3 }]);
+});
+
+/** A line to PostgreSQL that can be cut, made to hang, and mended. */
+async function cuttable(t: TestContext, url: string) {
+  const target = new URL(url);
+  const sockets = new Set<Socket>();
+  let state: 'open' | 'cut' | 'hanging' = 'open';
+  const server = createServer(near => {
+    near.on('error', () => {});
+    if (state === 'cut') return near.destroy();
+    const far = dial(Number(target.port), target.hostname);
+    far.on('error', () => {});
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on('data', data => state === 'open' && to.write(data));
+      from.on('close', () => to.destroy());
+    }
+    return undefined;
+  });
+  server.listen(0, '127.0.0.1');
+  await new Promise(resolve => server.once('listening', resolve));
+  const drop = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  t.after(async () => {
+    drop();
+    await new Promise(resolve => server.close(resolve));
+  });
+  const address = server.address();
+  const through = new URL(url);
+  through.hostname = '127.0.0.1';
+  through.port = String(typeof address === 'object' ? address?.port : '');
+  return {
+    url: through.href,
+    cut() {
+      state = 'cut';
+      drop();
+    },
+    hang() {
+      state = 'hanging';
+    },
+    mend() {
+      state = 'open';
+    },
+  };
+}
