@@ -53,17 +53,20 @@ export function createGroupCommit<Item, Result>(options: {
   let flushing = false;
   let idlers: (() => void)[] = [];
 
-  async function flushBatch(): Promise<void> {
-    batch = waiting.slice(0, batchLimit);
-    waiting = waiting.slice(batchLimit);
+  /** Commits a batch; what it resolves to tells its items. */
+  async function commit(items: readonly Waiting<Item, Result>[]): Promise<() => void> {
     try {
-      const results = await flush(batch.map(({ item }) => item));
-      batch.forEach(({ resolve, reject }, index) => {
-        if (index < results.length) resolve(results[index] as Result);
-        else reject(new Error(`a flush of ${batch.length} items gave ${results.length} results`));
-      });
+      const results = await flush(items.map(({ item }) => item));
+      return () => {
+        for (const [index, { resolve, reject }] of items.entries()) {
+          if (index < results.length) resolve(results[index] as Result);
+          else reject(new Error(`a flush of ${items.length} items gave ${results.length} results`));
+        }
+      };
     } catch (error) {
-      for (const { reject } of batch) reject(error);
+      return () => {
+        for (const { reject } of items) reject(error);
+      };
     }
   }
 
@@ -78,7 +81,14 @@ export function createGroupCommit<Item, Result>(options: {
   async function drain(): Promise<void> {
     flushing = true;
     const watch = setInterval(giveUpLate, WATCH_MS);
-    while (waiting.length > 0) await flushBatch();
+    while (waiting.length > 0) {
+      batch = waiting.slice(0, batchLimit);
+      waiting = waiting.slice(batchLimit);
+      const tell = await commit(batch);
+      // The next batch leaves first: the database works on it while whoever waited for this one is answered.
+      if (waiting.length > 0) setImmediate(tell);
+      else tell();
+    }
     clearInterval(watch);
     flushing = false;
     for (const resolve of idlers) resolve();

@@ -29,6 +29,28 @@ test('what arrives during a flush is the next one, in order', async () => {
   await group.idle();
 });
 
+test('the next flush begins before those who waited for the last are told', async () => {
+  const order: string[] = [];
+  const told = gate();
+  const group = createGroupCommit<number, number>({
+    flush: async batch => {
+      // As a pool does it that gives out its connections in the next tick.
+      await new Promise<void>(resolve => process.nextTick(resolve));
+      order.push(`flush ${batch.join()}`);
+      if (order.length > 1) await told.opened;
+      return batch;
+    },
+    batchLimit: 1,
+    waitingLimit: 10,
+  });
+  const all = [1, 2].map(async item => {
+    order.push(`told ${await group.add(item)}`);
+    told.open();
+  });
+  await Promise.all(all);
+  assert.deepEqual(order, ['flush 1', 'flush 2', 'told 1', 'told 2']);
+});
+
 test('a failed flush fails its own items and the next goes on', async () => {
   let flushes = 0;
   const group = createGroupCommit<number, number>({
