@@ -1,6 +1,6 @@
 /** What every channel promises to whoever sends through it, held against the real other side of each. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { Outgoing, SendResult } from '../../src/channels/channel.ts';
 import { HOSTILE_TEXTS } from '../support/hostile-text.ts';
 import { type Counterpart, type Manner, openConsole, outgoing, WELL_KNOWN } from './counterparts.ts';
@@ -10,152 +10,163 @@ import { PROVIDERS } from './providers.ts';
 const HANG_TIMEOUT_MS = 1500;
 const never = new AbortController().signal;
 
-for (const { name, open, takesId, busyMs } of [...WELL_KNOWN, ...PROVIDERS]) {
-  const against = (
-    what: string,
-    manner: Manner,
-    body: (side: Counterpart) => Promise<void>,
-    timeoutMs?: number,
-  ) => test(`${name}: ${what}`, async t => body(await open(t, manner, timeoutMs)));
+/** Most of the time is spent in waiting for a side that is silent on purpose. */
+describe('every channel', { concurrency: 6 }, () => {
+  for (const { name, open, takesId, busyMs } of [...WELL_KNOWN, ...PROVIDERS]) {
+    const against = (
+      what: string,
+      manner: Manner,
+      body: (side: Counterpart) => Promise<void>,
+      timeoutMs?: number,
+    ) => test(`${name}: ${what}`, async t => body(await open(t, manner, timeoutMs)));
 
-  against('a message is sent and arrives whole, once', 'accept', async side => {
-    const result = await send(side);
-    assert.equal(result.outcome, 'sent');
-    assert.deepEqual(
-      side.received.map(message => message.text),
-      // Of an SMS each character is paid, so a blank line is left out.
-      [name.startsWith('sms') ? outgoing().text.replace('\n\n', '\n') : outgoing().text],
+    against('a message is sent and arrives whole, once', 'accept', async side => {
+      const result = await send(side);
+      assert.equal(result.outcome, 'sent');
+      assert.deepEqual(
+        side.received.map(message => message.text),
+        // Of an SMS each character is paid, so a blank line is left out.
+        [name.startsWith('sms') ? outgoing().text.replace('\n\n', '\n') : outgoing().text],
+      );
+      const { id } = side.received[0] ?? {};
+      assert.equal(
+        id,
+        takesId ? outgoing().id : undefined,
+        'a receiver that takes an id gets the message id',
+      );
+    });
+
+    against(
+      'a busy receiver is a retry with its wait, and the same message goes out then',
+      'busy',
+      async side => {
+        const first = await send(side);
+        assert.equal(first.outcome, 'retry');
+        assert.equal('retryAfterMs' in first && first.retryAfterMs, busyMs);
+        assert.equal((await send(side, { attempt: 2 })).outcome, 'sent');
+        assert.equal(side.received.length, 1);
+      },
     );
-    const { id } = side.received[0] ?? {};
-    assert.equal(id, takesId ? outgoing().id : undefined, 'a receiver that takes an id gets the message id');
-  });
 
-  against(
-    'a busy receiver is a retry with its wait, and the same message goes out then',
-    'busy',
-    async side => {
-      const first = await send(side);
-      assert.equal(first.outcome, 'retry');
-      assert.equal('retryAfterMs' in first && first.retryAfterMs, busyMs);
-      assert.equal((await send(side, { attempt: 2 })).outcome, 'sent');
-      assert.equal(side.received.length, 1);
-    },
-  );
-
-  against('an address that is gone is rejected as an address', 'gone', async side => {
-    assert.equal(scopeOf(await send(side)), 'address');
-  });
-
-  if (!['email', 'webhook'].includes(name)) {
-    against('somebody who wants nothing from us is told from an address that is gone', 'left', async side => {
-      const scope = scopeOf(await send(side));
-      const silent =
-        name === 'whatsapp by green-api' || name === 'whatsapp by wazzup' || name === 'sms by smsc';
-      assert.equal(scope, silent ? 'address' : 'person');
+    against('an address that is gone is rejected as an address', 'gone', async side => {
+      assert.equal(scopeOf(await send(side)), 'address');
     });
 
-    against('a page in place of an answer is unknown: it may hide a message sent', 'page', async side => {
+    if (!['email', 'webhook'].includes(name)) {
+      against(
+        'somebody who wants nothing from us is told from an address that is gone',
+        'left',
+        async side => {
+          const scope = scopeOf(await send(side));
+          const silent =
+            name === 'whatsapp by green-api' || name === 'whatsapp by wazzup' || name === 'sms by smsc';
+          assert.equal(scope, silent ? 'address' : 'person');
+        },
+      );
+
+      against('a page in place of an answer is unknown: it may hide a message sent', 'page', async side => {
+        assert.equal((await send(side)).outcome, 'unknown');
+      });
+
+      against('a 429 without a wait is a retry, and all of the account wait', 'flooded', async side => {
+        const { reason: _, ...result } = { reason: '', ...(await send(side)) };
+        assert.deepEqual(result, { outcome: 'retry', limited: true });
+      });
+    }
+
+    against('a text that is not taken is rejected as a message', 'bad', async side => {
+      assert.equal(scopeOf(await send(side)), 'message');
+    });
+
+    against(
+      'an account that is refused is rejected as the channel',
+      name === 'webhook' ? 'accept' : 'locked',
+      async side => {
+        const broken = name === 'webhook' ? { secret: 'whsec_###' } : {};
+        assert.equal(scopeOf(await send(side, broken)), 'channel');
+      },
+    );
+
+    against('an address of another channel is rejected as an address', 'accept', async side => {
+      for (const address of [
+        '',
+        ' ',
+        'not an address',
+        'a@b@c',
+        'x\r\nRCPT TO:<victim@mail.test>',
+        'file:///etc/passwd',
+      ]) {
+        assert.equal(scopeOf(await send(side, { address })), 'address', JSON.stringify(address));
+      }
+      assert.equal(side.received.length, 0);
+    });
+
+    against(
+      'a receiver that takes the message and stays silent is unknown, in time',
+      'hang',
+      async side => {
+        const started = performance.now();
+        assert.equal((await send(side)).outcome, 'unknown');
+        assert.ok(performance.now() - started < HANG_TIMEOUT_MS + 5000);
+        assert.equal(side.received.length, 1);
+      },
+      HANG_TIMEOUT_MS,
+    );
+
+    against('a connection that breaks after the message left is unknown', 'reset', async side => {
       assert.equal((await send(side)).outcome, 'unknown');
+      assert.equal(side.received.length, 1, 'and nobody tried again in secret');
     });
 
-    against('a 429 without a wait is a retry, and all of the account wait', 'flooded', async side => {
-      const { reason: _, ...result } = { reason: '', ...(await send(side)) };
-      assert.deepEqual(result, { outcome: 'retry', limited: true });
+    against('nobody listening is a retry', 'absent', async side => {
+      const result = await send(side);
+      assert.equal(result.outcome, 'retry');
+      assert.match('reason' in result ? result.reason : '', /ECONNREFUSED/);
+    });
+
+    against('a stop before sending is a retry, and nothing goes out', 'accept', async side => {
+      assert.equal((await send(side, {}, AbortSignal.abort())).outcome, 'retry');
+      assert.equal(side.received.length, 0);
+    });
+
+    against('a stop while waiting for the answer is unknown, at once', 'hang', async side => {
+      const stop = new AbortController();
+      const sending = send(side, {}, stop.signal);
+      await side.arrived;
+      stop.abort();
+      assert.equal((await sending).outcome, 'unknown');
+    });
+
+    against('after a silent receiver the channel still works', 'hang', async side => {
+      const stop = new AbortController();
+      const sending = send(side, {}, stop.signal);
+      await side.arrived;
+      stop.abort();
+      await sending;
+      assert.equal((await send(side, { text: 'второе' })).outcome, 'sent');
+      assert.equal(side.received.length, 2);
+    });
+
+    against('twenty sends at once arrive once each', 'accept', async side => {
+      const texts = Array.from({ length: 20 }, (_, index) => `Сообщение ${index}`);
+      const results = await Promise.all(
+        texts.map((text, index) => send(side, { text, id: `00000000-0000-4000-8000-${index}` })),
+      );
+      assert.deepEqual(new Set(results.map(result => result.outcome)), new Set(['sent']));
+      assert.deepEqual(side.received.map(message => message.text).sort(), [...texts].sort());
+    });
+
+    against('hostile text is sent as the text it is, or rejected as a message', 'accept', async side => {
+      for (const text of HOSTILE_TEXTS) {
+        const recipient = { clientId: 1, name: text, phone: text, email: text };
+        const result = await send(side, { text: `Начало ${text}`, subject: text, recipient });
+        assert.equal(result.outcome, 'sent', JSON.stringify(text.slice(0, 40)));
+      }
+      assert.equal(side.received.length, HOSTILE_TEXTS.length);
+      assert.ok(side.received.every(message => message.text.startsWith('Начало')));
     });
   }
-
-  against('a text that is not taken is rejected as a message', 'bad', async side => {
-    assert.equal(scopeOf(await send(side)), 'message');
-  });
-
-  against(
-    'an account that is refused is rejected as the channel',
-    name === 'webhook' ? 'accept' : 'locked',
-    async side => {
-      const broken = name === 'webhook' ? { secret: 'whsec_###' } : {};
-      assert.equal(scopeOf(await send(side, broken)), 'channel');
-    },
-  );
-
-  against('an address of another channel is rejected as an address', 'accept', async side => {
-    for (const address of [
-      '',
-      ' ',
-      'not an address',
-      'a@b@c',
-      'x\r\nRCPT TO:<victim@mail.test>',
-      'file:///etc/passwd',
-    ]) {
-      assert.equal(scopeOf(await send(side, { address })), 'address', JSON.stringify(address));
-    }
-    assert.equal(side.received.length, 0);
-  });
-
-  against(
-    'a receiver that takes the message and stays silent is unknown, in time',
-    'hang',
-    async side => {
-      const started = performance.now();
-      assert.equal((await send(side)).outcome, 'unknown');
-      assert.ok(performance.now() - started < HANG_TIMEOUT_MS + 5000);
-      assert.equal(side.received.length, 1);
-    },
-    HANG_TIMEOUT_MS,
-  );
-
-  against('a connection that breaks after the message left is unknown', 'reset', async side => {
-    assert.equal((await send(side)).outcome, 'unknown');
-    assert.equal(side.received.length, 1, 'and nobody tried again in secret');
-  });
-
-  against('nobody listening is a retry', 'absent', async side => {
-    const result = await send(side);
-    assert.equal(result.outcome, 'retry');
-    assert.match('reason' in result ? result.reason : '', /ECONNREFUSED/);
-  });
-
-  against('a stop before sending is a retry, and nothing goes out', 'accept', async side => {
-    assert.equal((await send(side, {}, AbortSignal.abort())).outcome, 'retry');
-    assert.equal(side.received.length, 0);
-  });
-
-  against('a stop while waiting for the answer is unknown, at once', 'hang', async side => {
-    const stop = new AbortController();
-    const sending = send(side, {}, stop.signal);
-    await side.arrived;
-    stop.abort();
-    assert.equal((await sending).outcome, 'unknown');
-  });
-
-  against('after a silent receiver the channel still works', 'hang', async side => {
-    const stop = new AbortController();
-    const sending = send(side, {}, stop.signal);
-    await side.arrived;
-    stop.abort();
-    await sending;
-    assert.equal((await send(side, { text: 'второе' })).outcome, 'sent');
-    assert.equal(side.received.length, 2);
-  });
-
-  against('twenty sends at once arrive once each', 'accept', async side => {
-    const texts = Array.from({ length: 20 }, (_, index) => `Сообщение ${index}`);
-    const results = await Promise.all(
-      texts.map((text, index) => send(side, { text, id: `00000000-0000-4000-8000-${index}` })),
-    );
-    assert.deepEqual(new Set(results.map(result => result.outcome)), new Set(['sent']));
-    assert.deepEqual(side.received.map(message => message.text).sort(), [...texts].sort());
-  });
-
-  against('hostile text is sent as the text it is, or rejected as a message', 'accept', async side => {
-    for (const text of HOSTILE_TEXTS) {
-      const recipient = { clientId: 1, name: text, phone: text, email: text };
-      const result = await send(side, { text: `Начало ${text}`, subject: text, recipient });
-      assert.equal(result.outcome, 'sent', JSON.stringify(text.slice(0, 40)));
-    }
-    assert.equal(side.received.length, HOSTILE_TEXTS.length);
-    assert.ok(side.received.every(message => message.text.startsWith('Начало')));
-  });
-}
+});
 
 test('console: a message is shown with its id, its text and a masked phone', async t => {
   const { channel, lines } = openConsole(t);
