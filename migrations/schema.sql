@@ -356,6 +356,18 @@ CREATE TABLE policies (
   CONSTRAINT policies_version_check CHECK ((version > 0))
 );
 
+CREATE TABLE receipts (
+  channel text NOT NULL,
+  provider_id text NOT NULL,
+  status text NOT NULL,
+  reason text DEFAULT ''::text NOT NULL,
+  happened_at timestamp with time zone,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT receipts_pkey PRIMARY KEY (channel, provider_id, status),
+  CONSTRAINT receipts_provider_id_check CHECK ((provider_id <> ''::text)),
+  CONSTRAINT receipts_status_check CHECK ((status = ANY (ARRAY['delivered'::text, 'read'::text, 'failed'::text])))
+);
+
 CREATE TABLE rejects (
   minute timestamp with time zone NOT NULL,
   cause text NOT NULL,
@@ -474,6 +486,7 @@ CREATE TABLE workers (
 CREATE INDEX actions_of_message ON public.actions USING btree (company_id, message_id);
 CREATE UNIQUE INDEX actions_once ON public.actions USING btree (company_id, record_id, kind) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX actions_open ON public.actions USING btree (due_at) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
+CREATE INDEX attempts_by_provider_id ON public.attempts USING btree (channel, provider_id) WHERE (provider_id IS NOT NULL);
 CREATE INDEX attempts_finished_at ON public.attempts USING brin (finished_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
@@ -491,6 +504,7 @@ CREATE INDEX messages_of_record ON public.messages USING btree (company_id, reco
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE UNIQUE INDEX messages_planned_once ON public.messages USING btree (company_id, record_id, rule, recipient, visit_at) WHERE ((rule IS NOT NULL) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE INDEX messages_sending ON public.messages USING btree (leased_until) WHERE (state = 'sending'::text);
+CREATE INDEX receipts_by_time ON public.receipts USING btree (created_at);
 CREATE INDEX rereads_due ON public.rereads USING btree (due_at);
 CREATE INDEX sweeps_due ON public.sweeps USING btree (due_at);
 CREATE INDEX webhook_events_created_at ON public.webhook_events USING brin (created_at) WITH (autosummarize='true');

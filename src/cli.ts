@@ -239,6 +239,12 @@ program
   .addOption(json())
   .action(run(() => import('./commands/send-test.ts').then(module => module.sendTest)));
 
+program
+  .command('channels')
+  .description('which channels are on, what each can, and where its provider is to send receipts')
+  .addOption(json())
+  .action(run(() => import('./commands/channels.ts').then(module => module.listChannels)));
+
 const events = program.command('events').description('what came in');
 events
   .command('list')

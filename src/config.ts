@@ -141,6 +141,9 @@ const schema = z.object({
     })
     .optional()
     .describe('cloud: an approved template with one variable, for people who have not written within a day.'),
+  WHATSAPP_APP_SECRET: token
+    .optional()
+    .describe('cloud: the app’s secret, which proves its receipts; unset: they are not read.'),
   SMS_PROVIDER: z
     .enum(['sms.ru', 'smsc'])
     .optional()

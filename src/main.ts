@@ -20,6 +20,7 @@ import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
 import { createMetrics, type Metrics, watchBudget, watchDepths, watchPools, watchSweeps } from './metrics.ts';
 import { type Opened, open } from './open.ts';
+import { receiptReaders } from './receipt-readers.ts';
 import { readBudget } from './store/budget.ts';
 import { pendingMigrations } from './store/migrate.ts';
 import { createPool, inTime, type Pool } from './store/pool.ts';
@@ -302,6 +303,7 @@ function buildReceiver(
     ...(answerUrlOf(config, opened.vault) === undefined
       ? {}
       : { answers: { pool, vault: opened.vault, now: Date.now } }),
+    ...receiptsOf(config, pool, opened.vault),
     limits: { perCompany: config.RATE_PER_COMPANY, perAddress: config.RATE_PER_ADDRESS },
     trustedProxies: config.TRUSTED_PROXIES,
   });
@@ -366,6 +368,16 @@ function keepOf(config: Config): Keep {
     messagesDays: KEEP_MESSAGES_DAYS,
     bookingsDays: KEEP_BOOKINGS_DAYS,
   };
+}
+
+/** Routes for receipts, where there is a channel whose provider sends any. */
+function receiptsOf(
+  config: Config,
+  pool: Pool,
+  { receiptSecret: secret }: Vault,
+): Pick<ReceiverDeps, 'receipts'> {
+  const readers = receiptReaders(config);
+  return readers.size === 0 ? {} : { receipts: { pool, secret, readers } };
 }
 
 /** Where a message can be answered by a browser, once we can be reached from outside. */

@@ -86,6 +86,7 @@ export function createMetrics() {
       'Messages that came to an end, by its state; `dead` was given up',
       ['purpose', 'channel', 'state'],
     ),
+    receipts: counter('receipts_total', 'What providers told of messages they took', ['channel', 'status']),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
     heard: counter('answers_heard_total', 'What people sent to a bot, by what it was', ['channel', 'kind']),
     actions: counter('actions_total', 'What people asked for by an answer, by what a try came to', [

@@ -23,6 +23,8 @@ export type Vault = {
   hashClient(companyId: number, clientId: number): Buffer;
   /** The proof, 43 characters, that a link to answer this message was written by us. */
   proveLink(companyId: number, messageId: string): string;
+  /** 43 characters in the addresses that we give to providers of channels for their receipts. */
+  readonly receiptSecret: string;
   seal(secret: string): Buffer;
   /** Throws when the secret was sealed under another OTKLIK_KEY (and no old one that is known) or altered. */
   open(sealed: Buffer): string;
@@ -56,6 +58,7 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
       createHmac('sha256', hashing).update(`erased client ${companyId}:${clientId}`).digest(),
     proveLink: (companyId, messageId) =>
       createHmac('sha256', hashing).update(`answer ${companyId}:${messageId}`).digest('base64url'),
+    receiptSecret: createHmac('sha256', hashing).update('receipts').digest('base64url'),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);

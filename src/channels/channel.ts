@@ -116,7 +116,10 @@ export type Traits = {
   /** The longest text, in characters; a longer one is cut. */
   readonly maxText: number;
   readonly buttons: boolean;
-  /** A receipt that has not come by then counts as a message not delivered; null: the provider sends none. */
+  /**
+   * A receipt that has not come by then counts as a message not delivered; null: the provider sends none. Only where
+   * the provider was told to send them: see `receipt-readers.ts`.
+   */
   readonly receiptWithinMs: number | null;
   /** At most one message in so many milliseconds, from this account and to one chat; null: no limit is kept. */
   readonly pace: { readonly everyMs: number; readonly chatEveryMs: number } | null;

@@ -137,7 +137,7 @@ export function retry(reason: string, waitMs?: number, limited?: 'limited'): Sen
 }
 
 /** What stands at a path in JSON, whatever the JSON is. */
-function at(json: unknown, ...path: readonly (string | number)[]): unknown {
+export function at(json: unknown, ...path: readonly (string | number)[]): unknown {
   let value = json;
   for (const step of path) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return undefined;

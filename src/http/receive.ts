@@ -28,6 +28,7 @@ import {
   useProblems,
   writeProblem,
 } from './problem.ts';
+import { addReceiptRoutes, type ReceiptRoute } from './receipts.ts';
 import { createTrust, requestIdOf, type Trust, traceparentOf } from './request-id.ts';
 import { faultOf } from './signature.ts';
 
@@ -71,6 +72,8 @@ export type ReceiverDeps = {
   /** Where clients answer messages that have links; undefined: there are no such routes. */
   readonly answers?: AnswerRoute | undefined;
   readonly tracing?: Tracing | undefined;
+  /** Where providers of channels tell what became of messages; undefined: there are no such routes. */
+  readonly receipts?: ReceiptRoute | undefined;
   /** Where salons connect and leave by the marketplace; undefined: there are no such routes. */
   readonly marketplace?: { readonly connect: ConnectRoute; readonly lifecycle: LifecycleRoute } | undefined;
 };
@@ -106,6 +109,7 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
   acceptOnlyPlainJson(app, deps);
   addRoutes(app, deps, trust);
   if (deps.answers !== undefined) addAnswerRoutes(app, deps, deps.answers);
+  if (deps.receipts !== undefined) addReceiptRoutes(app, deps, deps.receipts);
   if (deps.marketplace !== undefined) {
     addConnectRoute(app, deps, deps.marketplace.connect);
     addLifecycleRoute(app, deps, deps.marketplace.lifecycle);

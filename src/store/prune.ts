@@ -113,6 +113,16 @@ export const prunePeople: Prune = (db, before, limit) =>
     limit,
   );
 
+/** Receipts of messages that are as old. */
+export const pruneReceipts: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM receipts WHERE (channel, provider_id, status) IN (
+       SELECT channel, provider_id, status FROM receipts WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
 async function deleted(db: Db, statement: string, before: EpochMs, limit: number): Promise<number> {
   const { rowCount } = await db.query(statement, [new Date(before).toISOString(), limit]);
   return rowCount ?? 0;

@@ -169,15 +169,29 @@ export type AttemptRow = {
   readonly finishedAt: string;
 };
 
-export async function showMessage(
-  db: Db,
-  id: string,
-): Promise<(MessageRow & { readonly attemptsMade: readonly AttemptRow[] }) | undefined> {
-  const { rows } = await db.query<MessageRow & { attemptsMade: AttemptRow[] }>(
+/** What the provider told of a message it took; see `store/receipts.ts`. */
+type ReceiptRow = {
+  readonly channel: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly receivedAt: string;
+};
+
+type MessageDetail = MessageRow & {
+  readonly attemptsMade: readonly AttemptRow[];
+  readonly receipts: readonly ReceiptRow[];
+};
+
+export async function showMessage(db: Db, id: string): Promise<MessageDetail | undefined> {
+  const { rows } = await db.query<MessageDetail>(
     `SELECT ${MESSAGE_COLUMNS},
        (SELECT coalesce(jsonb_agg(jsonb_build_object('number', number, 'channel', a.channel, 'outcome', outcome,
           'reason', reason, 'startedAt', ${iso('started_at')}, 'finishedAt', ${iso('finished_at')}) ORDER BY number), '[]')
-        FROM attempts a WHERE a.company_id = m.company_id AND a.message_id = m.id) AS "attemptsMade"
+        FROM attempts a WHERE a.company_id = m.company_id AND a.message_id = m.id) AS "attemptsMade",
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', r.channel, 'status', status, 'reason', r.reason,
+          'receivedAt', ${iso('r.created_at')}) ORDER BY r.created_at, status), '[]')
+        FROM attempts a JOIN receipts r USING (channel, provider_id)
+        WHERE a.company_id = m.company_id AND a.message_id = m.id) AS receipts
      FROM messages m WHERE id = $1`,
     [id],
   );

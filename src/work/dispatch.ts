@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Origin } from '../store/origins.ts';
 import { pauseSending, resumeSending } from '../store/pace.ts';
+import { meetReceipts } from '../store/receipts.ts';
 import { type Tracing, traceIdOf } from '../tracing.ts';
 import { type ClaimDeps, claimDue, type ReadyToSend, type Unsent } from './claim.ts';
 import { createLoop, type Loop } from './loop.ts';
@@ -104,6 +105,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     );
     await tellPace(channel, result, recovering);
     await settler.settle({ outgoing, step, channel, result, startedAt, finishedAt });
+    await meetEarlyReceipts(outgoing, channel, result);
   }
 
   /** What a provider says of our rate concerns everybody who sends through it. Should it not be noted, it says it again. */
@@ -116,6 +118,17 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
       } else if (result.outcome === 'sent' && recovering) await resumeSending(deps.pool, name);
     } catch (error) {
       deps.log.warn({ channel: name, err: error }, 'the rate of a channel could not be noted');
+    }
+  }
+
+  /** A receipt may be quicker than the note of the message's id. Missed here, the next of them counts. */
+  async function meetEarlyReceipts(outgoing: Outgoing, channel: Channel, result: SendResult): Promise<void> {
+    if (channel.traits.receiptWithinMs === null || result.outcome !== 'sent') return;
+    if (result.providerId === undefined) return;
+    try {
+      await meetReceipts(deps.pool, outgoing, { channel: channel.name, providerId: result.providerId });
+    } catch (error) {
+      deps.log.warn({ message: outgoing.id, err: error }, 'receipts could not be looked at');
     }
   }
 

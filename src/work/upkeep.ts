@@ -15,6 +15,7 @@ import {
   pruneEvents,
   pruneMessages,
   prunePeople,
+  pruneReceipts,
 } from '../store/prune.ts';
 import { createLoop, type Loop } from './loop.ts';
 
@@ -52,6 +53,7 @@ export type Upkeep = Loop & {
 const KINDS: readonly { readonly table: string; readonly days: keyof Keep; readonly prune: Prune }[] = [
   { table: 'webhook_events', days: 'eventsDays', prune: pruneEvents },
   { table: 'messages', days: 'messagesDays', prune: pruneMessages },
+  { table: 'receipts', days: 'messagesDays', prune: pruneReceipts },
   { table: 'actions', days: 'messagesDays', prune: pruneActions },
   { table: 'bookings', days: 'bookingsDays', prune: pruneBookings },
   { table: 'booking_changes', days: 'bookingsDays', prune: pruneChanges },

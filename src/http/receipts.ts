@@ -1,0 +1,82 @@
+/**
+ * `/receipts/{provider}/{secret}`: where providers tell what became of messages. The address is a secret; who does not
+ * know it, or whose signature is not the provider's, gets the same 404 as for any path. What cannot be kept is 503, and
+ * the provider calls again.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Metrics } from '../metrics.ts';
+import type { Pool } from '../store/pool.ts';
+import { type NewReceipt, saveReceipts } from '../store/receipts.ts';
+import { NOT_FOUND, sendProblem } from './problem.ts';
+
+/** One provider's way, as `channels/receipts.ts` has it. */
+type Reader = {
+  readonly channel: NewReceipt['channel'];
+  readonly answer: string;
+  read(
+    body: Buffer,
+    headers: Readonly<Record<string, unknown>>,
+  ): readonly Omit<NewReceipt, 'channel'>[] | undefined;
+  challenge?(query: Readonly<Record<string, unknown>>, secret: string): string | undefined;
+};
+
+export type ReceiptRoute = {
+  readonly pool: Pool;
+  readonly secret: string;
+  /** By the provider's name. */
+  readonly readers: ReadonlyMap<string, Reader>;
+};
+
+/** Meta sends up to a thousand at once, some 600 bytes each. */
+const BODY_LIMIT_BYTES = 1024 * 1024;
+
+type Asked = FastifyRequest<{ Params: { provider: string; secret: string } }>;
+
+export function addReceiptRoutes(
+  app: FastifyInstance,
+  { metrics }: { readonly metrics: Metrics },
+  { pool, secret, readers }: ReceiptRoute,
+): void {
+  const readerOf = ({ params }: Asked) =>
+    isSecret(params.secret, secret) ? readers.get(params.provider) : undefined;
+
+  async function refuse(reply: FastifyReply): Promise<FastifyReply> {
+    metrics.rejected.inc({ cause: 'receipt' });
+    return sendProblem(reply, NOT_FOUND);
+  }
+
+  app.register((scope, _options, done) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser(
+      '*',
+      { parseAs: 'buffer', bodyLimit: BODY_LIMIT_BYTES },
+      (_request, body, parsed) => parsed(null, body),
+    );
+
+    scope.get('/receipts/:provider/:secret', async (request: Asked, reply) => {
+      const answer = readerOf(request)?.challenge?.(Object(request.query), secret);
+      return answer === undefined ? refuse(reply) : reply.type('text/plain').send(answer);
+    });
+
+    scope.post('/receipts/:provider/:secret', async (request: Asked, reply) => {
+      const reader = readerOf(request);
+      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      const receipts = reader?.read(body, request.headers);
+      if (reader === undefined || receipts === undefined) return refuse(reply);
+      const { channel, answer } = reader;
+      await saveReceipts(
+        pool,
+        receipts.map(receipt => ({ ...receipt, channel })),
+      );
+      for (const { status } of receipts) metrics.receipts.inc({ channel, status });
+      return reply.type('text/plain').send(answer);
+    });
+    done();
+  });
+}
+
+function isSecret(given: string, secret: string): boolean {
+  const [left, right] = [Buffer.from(given), Buffer.from(secret)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,36 @@
+/** Whose receipts are read, by the configuration, and where a provider is to send them. */
+import {
+  cloudReceipts,
+  GREEN_API_RECEIPTS,
+  type ReceiptReader,
+  SMSC_RECEIPTS,
+  smsRuReceipts,
+  WAZZUP_RECEIPTS,
+} from './channels/receipts.ts';
+import type { Config } from './config.ts';
+
+/** By the provider's name. What cannot be proven is not read: Meta's need the app's secret. */
+export function receiptReaders(config: Config): Map<string, ReceiptReader> {
+  const { WHATSAPP_PROVIDER, WHATSAPP_APP_SECRET, SMS_PROVIDER, SMS_TOKEN = '' } = config;
+  const readers = new Map<string, ReceiptReader>();
+  switch (WHATSAPP_PROVIDER) {
+    case 'cloud':
+      if (WHATSAPP_APP_SECRET !== undefined) readers.set('cloud', cloudReceipts(WHATSAPP_APP_SECRET));
+      break;
+    case 'green-api':
+      readers.set('green-api', GREEN_API_RECEIPTS);
+      break;
+    case 'wazzup':
+      readers.set('wazzup', WAZZUP_RECEIPTS);
+      break;
+    case undefined:
+      break;
+  }
+  if (SMS_PROVIDER === 'sms.ru') readers.set('sms.ru', smsRuReceipts(SMS_TOKEN));
+  if (SMS_PROVIDER === 'smsc') readers.set('smsc', SMSC_RECEIPTS);
+  return readers;
+}
+
+export function receiptUrl(publicUrl: string, provider: string, secret: string): string {
+  return `${publicUrl.replace(/\/+$/, '')}/receipts/${provider}/${secret}`;
+}
