@@ -125,7 +125,7 @@ async function caddyfile(path: string): Promise<readonly string[]> {
 async function systemdUnit(path: string, directory: string): Promise<readonly string[]> {
   const text = await readFile(path, 'utf8');
   const unit = join(directory, basename(path));
-  await writeFile(unit, text.replace('/opt/otklik/node_modules/.bin/node', process.execPath));
+  await writeFile(unit, text.replace('/usr/local/bin/otklik-node', process.execPath));
   const verified = await run('systemd-analyze', ['verify', '--man=no', unit]);
   const exposure = await run('systemd-analyze', [
     ...['security', '--offline=true', `--threshold=${MOST_EXPOSURE * 10}`, unit],
