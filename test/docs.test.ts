@@ -1,0 +1,110 @@
+/** What the documents name exists, and the README says the same in both languages. */
+import assert from 'node:assert/strict';
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+const ROOT = join(import.meta.dirname, '..');
+const read = (path: string) => readFile(join(ROOT, path), 'utf8');
+
+test('both READMEs have the same sections, commands, settings and links', async () => {
+  const [english, russian] = [outline(await read('README.md')), outline(await read('README.ru.md'))];
+  assert.ok(english.typed.length >= 7, `${english.typed.length} typed commands`);
+  assert.ok(english.cells.length >= 60, `${english.cells.length} rows`);
+  assert.deepEqual(russian, english);
+});
+
+test('every file, function and test that the guarantees name exists', async () => {
+  const text = oneLine(await read('docs/guarantees.md'));
+  const paths = [...text.matchAll(/`((?:src|test|migrations)\/[\w./-]*)`/g)].map(([, path]) => path ?? '');
+  assert.ok(paths.length >= 60, `${paths.length} files are named`);
+  await allExist(paths);
+  for (const [, name, path] of text.matchAll(/`(\w+)` in `((?:src|migrations)\/[\w./-]+)`/g)) {
+    assert.match(await read(path ?? ''), new RegExp(`\\b${name}\\b`), `${name} is not in ${path}`);
+  }
+  // Names of tests stand in curly quotes behind their file; one that is cut short ends with an ellipsis.
+  const quoted = [...text.matchAll(/`(test\/[\w./-]+\.(?:test|fault)\.ts)`|“([^”]+)”/g)];
+  let titles: RegExp[] = [];
+  let seen = 0;
+  const missing: string[] = [];
+  for (const [, path, title] of quoted) {
+    if (path !== undefined) titles = titlesIn(await read(path));
+    if (title === undefined) continue;
+    const begun = title.endsWith(' …');
+    const named = titles.some(
+      pattern => pattern.test(title) || (begun && pattern.source.startsWith(`^${title.slice(0, -2)}`)),
+    );
+    if (!named) missing.push(title);
+    seen += 1;
+  }
+  assert.deepEqual(missing, [], 'no test of the file before them has these names');
+  assert.ok(seen >= 50, `${seen} tests are named`);
+});
+
+test('every test that the README names exists', async () => {
+  const named = [...(await read('README.md')).matchAll(/`(test\/[\w./-]+)`/g)].map(([, path]) => path ?? '');
+  assert.ok(named.length >= 8);
+  await allExist(named);
+});
+
+test('every relative link of the documents leads to a file', async () => {
+  const documents = ['README.md', 'README.ru.md', 'SECURITY.md', 'CONTRIBUTING.md', 'docs/guarantees.md'];
+  documents.push('docs/connect.md', 'docs/channels.md', 'docs/api.md', 'docs/wire.md');
+  for (const document of documents) {
+    for (const target of linksOf(await read(document))) {
+      if (/^(https?:|#)/.test(target)) continue;
+      const path = join(ROOT, document, '..', target.replace(/#.*/, ''));
+      await access(path).catch(() => assert.fail(`${document} links to ${target}, which is not there`));
+    }
+  }
+});
+
+/** What of a README must be the same in any language. */
+function outline(text: string): { headings: string[]; typed: string[]; cells: string[]; links: string[] } {
+  const blocks = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)];
+  const prose = text.replace(/^```.*?^```$/gms, '');
+  return {
+    headings: [...prose.matchAll(/^(#+) /gm)].map(([, level]) => level ?? ''),
+    typed: blocks
+      .flatMap(([, , block]) => (block ?? '').split('\n'))
+      .filter(line => line.startsWith('npm'))
+      .map(line => line.replace(/ +#.*/, '')),
+    // The first cell of a row is a name, unless it is a promise or a heading, which have no code in them.
+    cells: [...prose.matchAll(/^\| ([^|]*?) +\|/gm)]
+      .map(([, cell]) => cell ?? '')
+      .filter(cell => /`|^[a-z]+$/.test(cell))
+      .filter(cell => !['channel', 'promise', 'command', 'setting'].includes(cell)),
+    links: linksOf(prose)
+      .filter(target => !/^README/.test(target))
+      .sort(),
+  };
+}
+
+/** The titles of a file's tests; what is filled in at run time matches anything. */
+function titlesIn(source: string): RegExp[] {
+  return [...source.matchAll(/\b(?:test|describe|against)\(\s*(['`])((?:\\.|(?!\1).)*)\1/gs)].map(
+    ([, , title]) =>
+      new RegExp(
+        `^${(title ?? '')
+          .split(/\$\{[^}]*\}/)
+          .map(literal)
+          .join('.+')}$`,
+      ),
+  );
+}
+
+function literal(text: string): string {
+  return text.replace(/\\(.)/g, '$1').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}
+
+function linksOf(text: string): string[] {
+  return [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target ?? '');
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ');
+}
+
+async function allExist(paths: readonly string[]): Promise<void> {
+  for (const path of paths) await access(join(ROOT, path)).catch(() => assert.fail(`${path} is not there`));
+}
