@@ -83,7 +83,10 @@ export async function findBookings(db: Db, keys: readonly BookingKey[]): Promise
   );
 }
 
-/** What these clients have booked from `since` on, without a lock. Index: bookings_of_client. */
+/**
+ * What these clients have booked from `since` on, without a lock, by index (bookings_of_client) whatever the
+ * statistics: a client has few.
+ */
 export async function findClientBookings(
   db: Db,
   clients: readonly { readonly companyId: number; readonly clientId: number }[],
@@ -91,8 +94,10 @@ export async function findClientBookings(
 ): Promise<StoredBooking[]> {
   const { rows } = await db.query<Row>({
     name: 'find_client_bookings',
-    text: `SELECT ${COLUMNS} FROM bookings
-      WHERE (company_id, client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[])) AND starts_at > $3
+    text: `SELECT ${COLUMNS}
+      FROM unnest($1::int4[], $2::int8[]) AS c (company, client)
+      CROSS JOIN LATERAL (
+        SELECT * FROM bookings WHERE company_id = c.company AND client_id = c.client AND starts_at > $3 OFFSET 0) b
       ORDER BY starts_at, record_id`,
     values: [
       int4Array(clients.map(client => client.companyId)),

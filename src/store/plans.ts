@@ -46,7 +46,7 @@ export type PlannedRow = {
   readonly covers: readonly Covered[];
 };
 
-/** Those to these clients of visits that begin after `since`. Index: messages_of_recipient. */
+/** Those to these clients of visits that begin after `since`, by index (messages_of_recipient) whatever the statistics. */
 export async function findPlanned(
   db: Db,
   recipients: readonly { readonly companyId: number; readonly recipient: string }[],
@@ -55,11 +55,15 @@ export async function findPlanned(
   if (recipients.length === 0) return [];
   const { rows } = await db.query<PlannedRow>({
     name: 'find_planned',
-    text: `SELECT company_id AS "companyId", id, recipient, rule, record_id AS "recordId", state = 'due' AS open,
-        planned_for AS "plannedFor", sent_at AS "sentAt", purpose, coalesce(visit, '[]') AS covers
-      FROM messages
-      WHERE (company_id, recipient) IN (SELECT * FROM unnest($1::int4[], $2::text[])) AND rule IS NOT NULL
-        AND visit_at > $3 AND state IN ('due', 'sending', 'sent', 'delivered', 'unknown')`,
+    text: `SELECT m.company_id AS "companyId", m.id, m.recipient, m.rule, m.record_id AS "recordId",
+        m.state = 'due' AS open, m.planned_for AS "plannedFor", m.sent_at AS "sentAt", m.purpose,
+        coalesce(m.visit, '[]') AS covers
+      FROM unnest($1::int4[], $2::text[]) AS r (company_id, recipient)
+      CROSS JOIN LATERAL (
+        SELECT * FROM messages
+        WHERE company_id = r.company_id AND recipient = r.recipient AND rule IS NOT NULL AND visit_at > $3
+          AND state IN ('due', 'sending', 'sent', 'delivered', 'unknown')
+        OFFSET 0) m`,
     values: [
       int4Array(recipients.map(({ companyId }) => companyId)),
       textArray(recipients.map(({ recipient }) => recipient)),

@@ -1,0 +1,113 @@
+/**
+ * A month of a salon of twenty chairs on a clock that jumps: some 9,000 visits are booked, moved, called off, kept or
+ * missed, and every message that this calls for is planned, reconsidered and sent through PostgreSQL and the real loops.
+ * How many of each purpose there must be is counted by a model of its own, which knows nothing of plans or messages: it
+ * asks at the moment of each message whether the visit still stands. Ends with exit code 1 when they differ.
+ */
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+import { migrate } from '../src/store/migrate.ts';
+import { createPipeline, type Pipeline } from '../test/work/pipeline.ts';
+import { type Counts, countExpected, type Event, POLICY, salonMonth, ZONE } from './month-model.ts';
+import { startPostgres } from './postgres.ts';
+import { type Bench, progress, type Result, runBench, wholeNumber } from './run.ts';
+
+const COMPANY_ID = 1;
+
+async function measure(bench: Bench, seed: number): Promise<Result> {
+  const postgres = await startPostgres(bench);
+  const url = await postgres.createDatabase('bench_month');
+  await migrate(url);
+  // Counted is what is said, not how safely: that costs a write to the disk at each of thousands of moments.
+  await withClient(url, 'ALTER DATABASE bench_month SET synchronous_commit = off');
+  const month = salonMonth(seed);
+  const expected = countExpected(month);
+  const pool = new pg.Pool({ connectionString: url, max: 2 });
+  const pipeline = await createPipeline({ database: { url, pool, close: () => pool.end() } });
+  bench.onEnd(() => pipeline.close());
+  await pipeline.addCompany({ companyId: COMPANY_ID, zone: ZONE, policy: POLICY });
+
+  const startedAt = performance.now();
+  const cpu = process.cpuUsage();
+  await play(pipeline, month.events);
+  const seconds = (performance.now() - startedAt) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+
+  const sent = await countSent(pool);
+  const same = JSON.stringify(sent) === JSON.stringify(expected);
+  const figures = {
+    ...{ visits: month.visits, records: month.records, events: month.events.length, equal: same },
+    seconds: Math.round(seconds * 10) / 10,
+    cpu_seconds: Math.round((user + system) / 100_000) / 10,
+    ...{ sent, expected },
+  };
+  return { figures, table: tableOf(figures), ok: same };
+}
+
+async function withClient(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(statement);
+  await client.end();
+}
+
+/** From one moment at which something happens or is due to the next; all of them are quarters of an hour. */
+async function play(pipeline: Pipeline, events: readonly Event[]): Promise<void> {
+  const groups = [...Map.groupBy(events, event => event.at)].sort(([left], [right]) => left - right);
+  let day = '';
+  for (let next = groups.shift(); ; ) {
+    const due = await nextDue(pipeline);
+    const now = Math.min(due, next?.[0] ?? Number.POSITIVE_INFINITY);
+    if (now === Number.POSITIVE_INFINITY) return;
+    pipeline.now = now;
+    if (next?.[0] === now) {
+      await pipeline.receive(
+        COMPANY_ID,
+        next[1].map(({ body }) => ({ body, receivedAt: now })),
+      );
+      next = groups.shift();
+    }
+    await pipeline.settle();
+    const today = new Date(now).toISOString().slice(0, 10);
+    if (today !== day && today.endsWith('1')) progress(`${today}: ${pipeline.sent.length} messages so far`);
+    day = today;
+  }
+}
+
+async function nextDue({ pool }: Pipeline): Promise<number> {
+  const { rows } = await pool.query<{ at: number | null }>(
+    "SELECT min(due_at) AS at FROM messages WHERE state = 'due'",
+  );
+  return rows[0]?.at ?? Number.POSITIVE_INFINITY;
+}
+
+async function countSent(pool: pg.Pool): Promise<Counts> {
+  const { rows } = await pool.query<{ what: string; count: string }>(
+    `SELECT coalesce(kind, rule) AS what, count(*) FROM messages WHERE state = 'sent' GROUP BY 1`,
+  );
+  const sorted = rows.sort((left, right) => (left.what < right.what ? -1 : 1));
+  return Object.fromEntries(sorted.map(({ what, count }) => [what, Number(count)]));
+}
+
+function tableOf(figures: {
+  readonly visits: number;
+  readonly seconds: number;
+  readonly sent: Counts;
+  readonly expected: Counts;
+}): string {
+  const names = [...new Set([...Object.keys(figures.sent), ...Object.keys(figures.expected)])];
+  const lines = names.map(
+    name =>
+      `${name.padEnd(18)}${String(figures.sent[name] ?? 0).padStart(8)}${String(figures.expected[name] ?? 0).padStart(10)}`,
+  );
+  return [
+    `${figures.visits} visits in ${figures.seconds} s`,
+    `${'message'.padEnd(18)}${'sent'.padStart(8)}${'expected'.padStart(10)}`,
+    ...lines,
+  ].join('\n');
+}
+
+const { values } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, seed: { type: 'string', default: '1' } },
+});
+await runBench(values.json, bench => measure(bench, wholeNumber('seed', values.seed, 1_000_000)));

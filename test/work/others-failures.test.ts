@@ -1,0 +1,216 @@
+/**
+ * What other schedulers of messages are known to get wrong, each played here by its name. Cal.com leaves the future to
+ * its provider; Novu keeps it in two stores. Here it is recomputed from one store whenever anything changes.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Channel } from '../../src/channels/channel.ts';
+import type { PolicyDocument } from '../../src/domain/policy.ts';
+import { wallOf } from '../../src/domain/time.ts';
+import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const VISIT = Date.parse('2031-05-20T11:30:00Z');
+const BOOKED = VISIT - 5 * DAY;
+const POLICY: PolicyDocument = { settle: { any: '0ms' }, reminders: { at: ['24h', '2h'] } };
+
+type Salon = {
+  readonly companyId: number;
+  /** A change of the booking now. */
+  change(status: 'create' | 'update', data?: Record<string, unknown>): Promise<void>;
+  policy(document: PolicyDocument): Promise<void>;
+  /** Time passes, everything due on the way is sent. */
+  pass(until: number): Promise<void>;
+};
+type Case = {
+  readonly name: string;
+  readonly zone?: string;
+  readonly play: (salon: Salon) => Promise<void>;
+  /** Reminders sent, by the clock of the salon. */
+  readonly expect: readonly string[];
+  readonly also?: (salon: Salon) => Promise<void>;
+};
+
+let pipeline: Pipeline;
+before(async () => {
+  pipeline = await createPipeline();
+});
+after(() => pipeline.close());
+
+const CASES: readonly Case[] = [
+  {
+    name: 'Cal.com: a reminder of a booking that was cancelled',
+    play: async salon => {
+      await salon.change('create');
+      await salon.pass(VISIT - 2 * DAY);
+      await salon.change('update', { deleted: true });
+      await salon.pass(VISIT + DAY);
+    },
+    expect: [],
+  },
+  {
+    name: 'Cal.com: a reminder at the old time of a booking that was moved, and none at the new',
+    play: async salon => {
+      await salon.change('create');
+      await salon.change('update', { date: '2031-05-22 18:00:00' });
+      await salon.pass(VISIT + 4 * DAY);
+    },
+    expect: ['24h at 05-21 18:00', '2h at 05-22 16:00'],
+  },
+  {
+    name: 'Cal.com: reminders whose time is over are sent at once to who books late',
+    play: async salon => {
+      await salon.pass(VISIT - HOUR);
+      await salon.change('create');
+      await salon.pass(VISIT + DAY);
+    },
+    expect: [],
+  },
+  {
+    name: 'Cal.com: switching reminders off does not reach bookings that exist',
+    play: async salon => {
+      await salon.change('create');
+      await salon.policy({ reminders: { at: [] } });
+      await salon.pass(VISIT + DAY);
+    },
+    expect: [],
+  },
+  {
+    name: 'Cal.com: switching reminders on does not reach bookings that exist',
+    play: async salon => {
+      await salon.policy({ reminders: { at: [] } });
+      await salon.change('create');
+      await salon.policy({ reminders: { at: ['20:00 the day before'] } });
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['20:00 the day before at 05-19 20:00'],
+  },
+  {
+    name: 'Cal.com: the text is that of the hour of booking, not of sending',
+    play: async salon => {
+      await salon.change('create');
+      await salon.change('update', { staff_id: 6, staff: { id: 6, name: 'Ирина' } });
+      await salon.pass(VISIT - 3 * HOUR);
+    },
+    expect: ['24h at 05-19 14:30'],
+    also: async ({ companyId }) => {
+      const reminder = pipeline.sent.find(one => one.companyId === companyId && one.purpose === 'reminder');
+      assert.match(reminder?.text ?? '', /Мастер: Ирина/);
+    },
+  },
+  {
+    name: 'Cal.com: a salon in London is spoken of in another zone',
+    zone: 'Europe/London',
+    play: async salon => {
+      await salon.change('create');
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
+    also: async ({ companyId }) => {
+      const reminder = pipeline.sent.find(one => one.companyId === companyId && one.purpose === 'reminder');
+      assert.match(reminder?.text ?? '', /Когда: 20 мая, вторник, 14:30/);
+    },
+  },
+  {
+    name: 'Novu: a delayed message is orphaned when its process dies',
+    play: async salon => {
+      await salon.change('create');
+      pipeline.now = VISIT - DAY;
+      const hanging: Channel = {
+        ...{ name: 'console', idempotent: true, concurrency: 9 },
+        send: () => new Promise(() => {}),
+      };
+      await pipeline.another({ channel: hanging }).dispatcher.runOnce();
+      await pipeline.pool.query(
+        `UPDATE messages SET leased_until = now() - interval '1 second' WHERE state = 'sending' AND company_id = $1`,
+        [salon.companyId],
+      );
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
+  },
+  {
+    name: 'Novu: two events of one visit make two digests',
+    play: async salon => {
+      await salon.change('create');
+      await Promise.all([
+        salon.change('update', { comment: 'раз' }),
+        salon.change('update', { comment: 'два', seance_length: 5400 }),
+      ]);
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
+  },
+  {
+    name: 'Novu: a cancellation at the moment of sending misses the message',
+    play: async salon => {
+      await salon.change('create');
+      pipeline.now = VISIT - DAY;
+      await salon.change('update', { deleted: true });
+      await salon.pass(VISIT + DAY);
+    },
+    expect: [],
+  },
+  {
+    name: 'Novu: what was cancelled cannot come back',
+    play: async salon => {
+      await salon.change('create');
+      await salon.change('update', { deleted: true });
+      await salon.pass(VISIT - 3 * DAY);
+      await salon.change('update', { deleted: false });
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
+  },
+];
+
+for (const [index, { name, zone = 'Europe/Moscow', play, expect, also }] of CASES.entries()) {
+  test(`not here. ${name}`, async () => {
+    const salon = await openSalon(index + 1, zone);
+    await play(salon);
+    assert.deepEqual(await reminders(salon.companyId, zone), expect);
+    await also?.(salon);
+  });
+}
+
+async function openSalon(companyId: number, zone: string): Promise<Salon> {
+  pipeline.now = BOOKED;
+  await pipeline.addCompany({ companyId, zone, policy: POLICY });
+  let version = BOOKED;
+  let known: Record<string, unknown> = {};
+  return {
+    companyId,
+    async change(status, data = {}) {
+      version += 1_000;
+      known = { create_date: new Date(pipeline.now).toISOString(), ...known, ...data };
+      const body = recordBody({ companyId, status, at: Math.max(version, pipeline.now), data: known });
+      await pipeline.receive(companyId, [{ body, receivedAt: pipeline.now }]);
+      await pipeline.settle();
+    },
+    policy: document => pipeline.setPolicy(companyId, { ...POLICY, ...document }),
+    async pass(until) {
+      while (pipeline.now < until) {
+        await pipeline.settle();
+        pipeline.now = Math.min(until, await nextDue());
+      }
+      await pipeline.settle();
+    },
+  };
+}
+
+async function nextDue(): Promise<number> {
+  const { rows } = await pipeline.pool.query<{ at: number | null }>(
+    "SELECT min(due_at) AS at FROM messages WHERE state = 'due'",
+  );
+  return rows[0]?.at ?? Number.POSITIVE_INFINITY;
+}
+
+async function reminders(companyId: number, zone: string): Promise<string[]> {
+  const { rows } = await pipeline.pool.query<{ rule: string; at: number }>(
+    `SELECT rule, sent_at AS at FROM messages WHERE company_id = $1 AND rule IS NOT NULL AND state = 'sent'
+     ORDER BY sent_at`,
+    [companyId],
+  );
+  return rows.map(({ rule, at }) => `${rule} at ${wallOf(at, zone).slice(5, 16).replace('T', ' ')}`);
+}
