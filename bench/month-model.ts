@@ -1,6 +1,6 @@
 /**
  * The month of a salon, and how many messages it calls for: worked out from the salon's own course of events by asking,
- * at the moment of each possible message, how things stand then. Times are quarters of an hour in a zone without summer
+ * at the moment of each possible message, how things stand then. Times are half hours in a zone without summer
  * time, so that an hour of the salon is arithmetic.
  */
 import type { PolicyDocument } from '../src/domain/policy.ts';
@@ -16,7 +16,8 @@ export const POLICY: PolicyDocument = {
 
 const ZONE_MS = 3 * 3_600_000;
 const MINUTE = 60_000;
-const QUARTER = 15 * MINUTE;
+/** Everything falls on one of these, so that a month has few moments and each has much to do. */
+const STEP = 30 * MINUTE;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const CHAIRS = 20;
@@ -37,7 +38,7 @@ type Visit = {
   /** One record, or two that follow each other and share whatever happens. */
   readonly recordIds: readonly number[];
   readonly turns: Turn[];
-  /** Said when the visit is over, or a quarter of an hour after its last record has begun. */
+  /** Said when the visit is over, or half an hour after its last record has begun. */
   outcome: { readonly at: number; readonly came: boolean } | null;
 };
 
@@ -71,13 +72,13 @@ export function salonMonth(seed: number): Month {
 function courseOf(random: Random, day: number, recordIds: readonly number[], busy: Set<string>): Visit {
   const clientId = freeClient(random, busy, day);
   const startsAt = hourOf(random, day);
-  const ahead = random.chance(0.2) ? random.integer(1, 16) * QUARTER : random.integer(16, 14 * 96) * QUARTER;
+  const ahead = random.chance(0.2) ? random.integer(1, 8) * STEP : random.integer(8, 14 * 48) * STEP;
   const madeAt = waking(startsAt - ahead, startsAt);
   const turns: Turn[] = [{ at: madeAt, startsAt, cancelled: false }];
   const later = () => {
     const last = turns.at(-1) ?? { at: madeAt, startsAt, cancelled: false };
-    const room = Math.floor((last.startsAt - last.at) / QUARTER) - 1;
-    return room < 2 ? undefined : { last, at: last.at + random.integer(1, room) * QUARTER };
+    const room = Math.floor((last.startsAt - last.at) / STEP) - 1;
+    return room < 2 ? undefined : { last, at: last.at + random.integer(1, room) * STEP };
   };
   const move = random.chance(0.125) ? later() : undefined;
   if (move !== undefined) {
@@ -96,7 +97,7 @@ function courseOf(random: Random, day: number, recordIds: readonly number[], bus
   const outcome =
     last === undefined || last.cancelled
       ? null
-      : { at: last.startsAt + (recordIds.length - 1) * HOUR + (came ? HOUR : QUARTER), came };
+      : { at: last.startsAt + (recordIds.length - 1) * HOUR + (came ? HOUR : STEP), came };
   return { clientId, madeAt, recordIds, turns, outcome };
 }
 
@@ -111,14 +112,14 @@ function freeClient(random: Random, busy: Set<string>, day: number): number {
 }
 
 function hourOf(random: Random, day: number): number {
-  return FIRST_DAY + day * DAY + random.integer(9 * 4, 19 * 4) * QUARTER;
+  return FIRST_DAY + day * DAY + random.integer(18, 38) * STEP;
 }
 
 /** Nobody books at night: the evening before, then. */
 function waking(moment: number, startsAt: number): number {
   const inDay = (moment + ZONE_MS) % DAY;
   const moved = inDay < 8 * HOUR ? moment - inDay - HOUR : moment;
-  return Math.min(moved, startsAt - QUARTER);
+  return Math.min(moved, startsAt - STEP);
 }
 
 function eventsOf(visit: Visit, agreed: ReadonlySet<number>): Event[] {
@@ -208,7 +209,7 @@ export function countExpected({ courses, agreed }: Month): Counts {
       }
     }
     if (outcome === null) continue;
-    const endsAt = outcome.came ? outcome.at : outcome.at - QUARTER + HOUR;
+    const endsAt = outcome.came ? outcome.at : outcome.at - STEP + HOUR;
     const startsAt = endsAt - recordIds.length * HOUR;
     /** Whether the client has another visit after this one, as of that moment. */
     const again = (at: number) =>

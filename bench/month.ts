@@ -51,7 +51,7 @@ async function withClient(url: string, statement: string): Promise<void> {
   await client.end();
 }
 
-/** From one moment at which something happens or is due to the next; all of them are quarters of an hour. */
+/** From one moment at which something happens or is due to the next; all of them are half hours. */
 async function play(pipeline: Pipeline, events: readonly Event[]): Promise<void> {
   const groups = [...Map.groupBy(events, event => event.at)].sort(([left], [right]) => left - right);
   let day = '';

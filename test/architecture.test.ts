@@ -35,6 +35,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'ingest',
     'companies.ts',
     'policies.ts',
+    'preview.ts',
     'ids.ts',
     'log.ts',
     'metrics.ts',

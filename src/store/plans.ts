@@ -32,6 +32,17 @@ export async function lockClients(db: Db, clients: readonly ClientKey[]): Promis
   return rows;
 }
 
+/** The same without a lock. */
+export async function findWishes(db: Db, clients: readonly ClientKey[]): Promise<ClientWishes[]> {
+  const { rows } = await db.query<ClientWishes>(
+    `SELECT company_id AS "companyId", client_id AS "clientId", refuses OR deleted AS refuses,
+       newsletter AS "wantsAdvertising"
+     FROM people WHERE (company_id, client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
+    [clients.map(client => client.companyId), clients.map(client => client.clientId)],
+  );
+  return rows;
+}
+
 /** A planned message that is open, or was told, or may have been. */
 export type PlannedRow = {
   readonly companyId: number;

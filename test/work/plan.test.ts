@@ -5,6 +5,8 @@ import type { Channel } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
+import { setPolicy, showPolicy } from '../../src/policies.ts';
+import { previewPolicy } from '../../src/preview.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const MINUTE = 60_000;
@@ -274,5 +276,55 @@ test('notices wait for the morning where the policy says so, but not past the vi
   assert.deepEqual(
     pipeline.sent.map(message => message.recordId),
     [2, 1],
+  );
+});
+
+test('a preview says what will be said of a booking and what will not, and why', async () => {
+  await pipeline.setPolicy(1, {
+    ...REMINDED,
+    afterVisit: { rebook: '30d' },
+    tell: { booked: { admin: [] } },
+  });
+  await receive(created());
+  await pass(VISIT - 20 * HOUR);
+  const preview = await previewPolicy(pipeline.pool, 1, { recordId: 100 }, { now: pipeline.now });
+  assert.deepEqual(preview.messages, [
+    { purpose: 'reminder', rule: '2h', at: '2031-05-20T09:30:00.000Z', atLocal: '2031-05-20T12:30:00' },
+  ]);
+  assert.deepEqual(preview.said, [{ purpose: 'reminder', rule: '24h', at: '2031-05-19T11:30:00.000Z' }]);
+  assert.deepEqual(preview.not, [
+    { purpose: 'reminder', rule: '24h', why: 'it was said' },
+    { purpose: 'rebook', rule: 'rebook', why: 'the client was not marked as having come' },
+  ]);
+  assert.deepEqual(preview.changes[0], { kind: 'booked', to: [], settleMs: 0 });
+});
+
+test('a preview of a booking that there might be, by a policy that is not kept', async () => {
+  const about = { startsLocal: '2031-05-20T09:30:00', durationSeconds: 3600, origin: 'widget' } as const;
+  const document = { reminders: { at: ['1d', '90m'], minimumLead: '1h' } };
+  const preview = await previewPolicy(pipeline.pool, 1, about, { document, now: pipeline.now });
+  assert.deepEqual(
+    preview.messages.map(({ rule, atLocal }) => `${rule} ${atLocal}`),
+    ['1d 2031-05-19T09:30:00'],
+  );
+  assert.deepEqual(preview.not, [
+    { purpose: 'reminder', rule: '90m', why: 'the quiet hours end too close to the visit' },
+  ]);
+  assert.deepEqual(pipeline.sent, []);
+  assert.equal((await showPolicy(pipeline.pool, 1)).version, 1);
+});
+
+test('every version of a policy is kept, and a document with a fault changes nothing', async () => {
+  const deps = { pool: pipeline.pool, actor: 'api' } as const;
+  const set = await setPolicy(deps, 1, { reminders: { at: ['24 h'] } });
+  assert.deepEqual([set.version, set.document], [2, { reminders: { at: ['24h'] } }]);
+  assert.equal(set.effective.reminders?.minimumLead, '30m');
+  await assert.rejects(setPolicy(deps, 1, { reminders: { att: [] } }), {
+    message: 'the policy is refused:\n  reminders.att is not known; did you mean at?',
+  });
+  const shown = await showPolicy(pipeline.pool, 1);
+  assert.deepEqual(
+    shown.versions.map(({ version, actor }) => `${version} by ${actor}`),
+    ['2 by api', '1 by company.add'],
   );
 });
