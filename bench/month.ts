@@ -23,6 +23,8 @@ async function measure(bench: Bench, seed: number): Promise<Result> {
   const month = salonMonth(seed);
   const expected = countExpected(month);
   const pool = new pg.Pool({ connectionString: url, max: 2 });
+  // `end` does not wait until its connections are closed, and the database is dropped from under them.
+  pool.on('error', () => {});
   const pipeline = await createPipeline({ database: { url, pool, close: () => pool.end() } });
   bench.onEnd(() => pipeline.close());
   await pipeline.addCompany({ companyId: COMPANY_ID, zone: ZONE, policy: POLICY });

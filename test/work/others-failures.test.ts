@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Channel } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
@@ -118,7 +119,7 @@ const CASES: readonly Case[] = [
       await salon.change('create');
       pipeline.now = VISIT - DAY;
       const hanging: Channel = {
-        ...{ name: 'console', idempotent: true, concurrency: 9 },
+        ...{ name: 'console', idempotent: true, concurrency: 9, traits: CONSOLE_TRAITS },
         send: () => new Promise(() => {}),
       };
       await pipeline.another({ channel: hanging }).dispatcher.runOnce();
