@@ -95,7 +95,7 @@ export async function findClientBookings(
   const { rows } = await db.query<Row>({
     name: 'find_client_bookings',
     text: `SELECT ${COLUMNS}
-      FROM unnest($1::int4[], $2::int8[]) AS c (company, client)
+      FROM (SELECT DISTINCT * FROM unnest($1::int4[], $2::int8[])) AS c (company, client)
       CROSS JOIN LATERAL (
         SELECT * FROM bookings WHERE company_id = c.company AND client_id = c.client AND starts_at > $3 OFFSET 0) b
       ORDER BY starts_at, record_id`,

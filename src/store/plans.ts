@@ -69,7 +69,7 @@ export async function findPlanned(
     text: `SELECT m.company_id AS "companyId", m.id, m.recipient, m.rule, m.record_id AS "recordId",
         m.state = 'due' AS open, m.planned_for AS "plannedFor", m.sent_at AS "sentAt", m.purpose,
         coalesce(m.visit, '[]') AS covers
-      FROM unnest($1::int4[], $2::text[]) AS r (company_id, recipient)
+      FROM (SELECT DISTINCT * FROM unnest($1::int4[], $2::text[])) AS r (company_id, recipient)
       CROSS JOIN LATERAL (
         SELECT * FROM messages
         WHERE company_id = r.company_id AND recipient = r.recipient AND rule IS NOT NULL AND visit_at > $3

@@ -112,6 +112,16 @@ test('two records of one visit, merged by two processes at once, are one reminde
   assert.ok(said.every(one => /of \d+\+\d+$/.test(one)));
 });
 
+test('two visits of one client that are due at one moment are two reminders, each of its own', async () => {
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: ['20:00 the day before'] } });
+  await receive(created(1, { date: '2031-05-20 10:00:00' }), created(2, { date: '2031-05-20 17:00:00' }));
+  await pass(VISIT + DAY);
+  assert.deepEqual(await planned(), [
+    '20:00 the day before 05-19T20:00 of 1',
+    '20:00 the day before 05-19T20:00 of 2',
+  ]);
+});
+
 test('another policy reaches visits that are booked already', async () => {
   await receive(created());
   await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: ['20:00 the day before'] } });
