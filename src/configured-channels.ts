@@ -3,6 +3,7 @@ import type { ChannelName } from './channels/channel.ts';
 import type { ChannelsConfig, SmsProviderConfig, WhatsappConfig } from './channels/registry.ts';
 import type { TelegramConfig } from './channels/telegram.ts';
 import type { Config } from './config.ts';
+import { receiptReaders } from './receipt-readers.ts';
 
 /** The settings that turn a channel on; null: it is always on. */
 export const TURNED_ON_BY: Readonly<Record<ChannelName, string | null>> = {
@@ -23,6 +24,8 @@ export function channelsConfig(config: Config): ChannelsConfig {
   return {
     console: { write: line => process.stdout.write(`${line}\n`) },
     webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: WEBHOOK_TIMEOUT_MS },
+    // Told where to send them by nobody but ourselves.
+    receiptsFrom: new Set(config.PUBLIC_URL === undefined ? [] : receiptReaders(config).keys()),
     telegram: telegramOf(config),
     max: MAX_TOKEN === undefined ? undefined : { token: MAX_TOKEN, apiUrl: config.MAX_API_URL },
     whatsapp: whatsappOf(config),

@@ -117,8 +117,8 @@ export type Traits = {
   readonly maxText: number;
   readonly buttons: boolean;
   /**
-   * A receipt that has not come by then counts as a message not delivered; null: the provider sends none. Only where
-   * the provider was told to send them: see `receipt-readers.ts`.
+   * A receipt that has not come by then counts as a message not delivered; null: the provider sends none, or it cannot
+   * reach us.
    */
   readonly receiptWithinMs: number | null;
   /** At most one message in so many milliseconds, from this account and to one chat; null: no limit is kept. */

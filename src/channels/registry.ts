@@ -29,6 +29,8 @@ export type ChannelsConfig = {
   readonly vk?: VkConfig | undefined;
   readonly email?: EmailConfig | undefined;
   readonly webhook: WebhookConfig;
+  /** Providers whose receipts can reach us; of the others none is waited for. */
+  readonly receiptsFrom?: ReadonlySet<string>;
 };
 
 /** A channel that is not configured is absent. Throws on a setting that can never work. */
@@ -40,7 +42,12 @@ export function createChannels(config: ChannelsConfig): Map<ChannelName, Channel
   if (config.sms) channels.push(createSms(config.sms));
   if (config.vk) channels.push(createVk(config.vk));
   if (config.email) channels.push(createEmail(config.email));
-  return new Map(channels.map(channel => [channel.name, channel]));
+  return new Map(channels.map(channel => [channel.name, heard(channel, config.receiptsFrom)]));
+}
+
+function heard(channel: Channel, receiptsFrom: ReadonlySet<string> = new Set()): Channel {
+  if (receiptsFrom.has(channel.provider ?? '')) return channel;
+  return { ...channel, traits: { ...channel.traits, receiptWithinMs: null } };
 }
 
 /** Ends the connections that channels keep open, for the stop of a process. */

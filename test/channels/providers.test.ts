@@ -331,11 +331,19 @@ test('docs/channels.md says of each channel what it declares', async () => {
     ...createChannels({
       console: { write() {} },
       webhook: { allowPrivate: false, timeoutMs: 1 },
+      receiptsFrom: new Set(['cloud', 'green-api', 'wazzup', 'sms.ru', 'smsc']),
       ...config,
     }).values(),
   ]);
   const rows = [...new Set(channels.map(rowOf))];
   assert.equal(rows.length, 11);
+  const unheard = createChannels({
+    console: { write() {} },
+    webhook: { allowPrivate: false, timeoutMs: 1 },
+    sms: { provider: 'smsc', ...sms },
+  });
+  assert.equal(unheard.get('sms')?.traits.receiptWithinMs, null, 'nobody waits for what cannot come');
+  for (const channel of unheard.values()) channels.push(channel);
   for (const row of rows) assert.ok(guide.replaceAll(/ +/g, ' ').includes(row), `the table lacks:\n${row}`);
   await Promise.all(channels.map(channel => channel.close?.()));
 });

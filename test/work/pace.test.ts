@@ -120,6 +120,30 @@ test('a provider that says «too often» is left in peace by every process, and 
   assert.deepEqual(rows, [{ failures: 0 }], 'the next pause begins short again');
 });
 
+test('a doubt that is to be repeated waits for its turn as well, and stays a doubt', async () => {
+  const { dispatcher } = pipeline.another({ channel: paced({ everyMs: 1, chatEveryMs: 0 }) });
+  answers = [{ outcome: 'unknown', reason: 'timeout' }];
+  await receive(1);
+  await dispatcher.drain();
+  const ended = "UPDATE messages SET leased_until = now() - interval '1 second'";
+  await pipeline.pool.query(`UPDATE api_budget SET paused_until = now() + interval '1 hour'`);
+  await pipeline.pool.query(ended);
+  await dispatcher.drain();
+  assert.equal(sent.length, 1);
+  const { rows } = await pipeline.pool.query(
+    'SELECT state, attempts, uncertain, leased_until > now() AS waits FROM messages',
+  );
+  assert.deepEqual(rows, [{ state: 'sending', attempts: 1, uncertain: true, waits: true }]);
+  await pipeline.pool.query("UPDATE api_budget SET paused_until = '-infinity'");
+  await pipeline.pool.query(ended);
+  await dispatcher.drain();
+  assert.deepEqual([sent.length, sent[1]?.message.id], [2, sent[0]?.message.id]);
+  assert.deepEqual(
+    (await messages()).map(({ state, attempts }) => ({ state, attempts })),
+    [{ state: 'sent', attempts: 2 }],
+  );
+});
+
 test('the rows of chats name nobody', async () => {
   const { dispatcher } = pipeline.another({ channel: paced({ everyMs: 1, chatEveryMs: 0 }) });
   await receive(1);
