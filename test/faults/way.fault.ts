@@ -85,7 +85,7 @@ test('one id and one trace from the proxy to the message, each step in a process
   assert.ok(delivery);
 
   const messages = z.object({ items: z.array(z.object({ id: z.string(), requestId: z.string() })) });
-  const listed = messages.parse(json(await dispatcher.api('GET', '/messages?companyId=1')));
+  const listed = messages.parse(json(await dispatcher.api('GET', '/messages?company=1')));
   assert.deepEqual(listed.items, [{ id: delivery.id, requestId: BY_PROXY }]);
   assert.equal(await dispatcher.stop(), 0);
   const shown = await command(database.url, ['events', 'show', id, '--json']);
