@@ -172,6 +172,12 @@ function startSmtp(): Promise<number> {
 }
 
 const PATIENCE_MS = 180_000;
+/** The database refuses a booking and quotes it, as it does where a value breaks a rule. */
+const POISON = `
+  CREATE FUNCTION refuse_booking() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'refused: %', NEW.comment USING ERRCODE = '22000', DETAIL = NEW.comment; END $$;
+  CREATE TRIGGER poison BEFORE INSERT ON bookings FOR EACH ROW WHEN (NEW.record_id = 95)
+    EXECUTE FUNCTION refuse_booking()`;
 
 test('no mark of a person or a key is in a log line, an answer, a metric or a trace', {
   timeout: PATIENCE_MS,
@@ -197,6 +203,8 @@ test('no mark of a person or a key is in a log line, an answer, a metric or a tr
   }
   const [company] = companies.values();
   assert.ok(company !== undefined);
+  await house.pool.query(POISON);
+  await house.accept(company, record(company.companyId, 95, 'create', MARKED));
   const answers = [...(await badWebhooks(company)), ...(await badCalls(company))];
   const says = await badCommands(company);
 
@@ -225,6 +233,7 @@ test('no mark of a person or a key is in a log line, an answer, a metric or a tr
     'event processed',
     'message attempted',
     'request refused',
+    'event failed, will be retried',
     'sweep put off',
   ])
     assert.ok(printed.includes(line), `the log has "${line}"`);
