@@ -40,6 +40,20 @@ const CHECKS: readonly (readonly [RegExp, Check])[] = [
   [/^grafana(\/|[\w.-]*)[\w.-]*\.json$/, grafanaDashboard],
 ];
 
+const panel = z.looseObject({
+  id: z.number().int(),
+  type: z.string().min(1),
+  title: z.string().optional(),
+  gridPos: z.looseObject({ h: z.number(), w: z.number().max(24), x: z.number(), y: z.number() }),
+  targets: z.array(z.looseObject({ expr: z.string().min(1) })).optional(),
+});
+const dashboard = z.looseObject({
+  uid: z.string().regex(/^[\w-]{1,40}$/),
+  title: z.string().min(1),
+  schemaVersion: z.number().int().min(30),
+  panels: z.array(panel).min(1),
+});
+
 process.exitCode = await main();
 
 async function main(): Promise<number> {
@@ -247,20 +261,6 @@ async function prometheusTest(path: string): Promise<readonly string[]> {
 async function prometheusConfiguration(path: string): Promise<readonly string[]> {
   return faultsWhenFailed(await run('promtool', ['check', 'config', path], dirname(path)));
 }
-
-const panel = z.looseObject({
-  id: z.number().int(),
-  type: z.string().min(1),
-  title: z.string().optional(),
-  gridPos: z.looseObject({ h: z.number(), w: z.number().max(24), x: z.number(), y: z.number() }),
-  targets: z.array(z.looseObject({ expr: z.string().min(1) })).optional(),
-});
-const dashboard = z.looseObject({
-  uid: z.string().regex(/^[\w-]{1,40}$/),
-  title: z.string().min(1),
-  schemaVersion: z.number().int().min(30),
-  panels: z.array(panel).min(1),
-});
 
 /** There is no checker of dashboards: the parts that Grafana reads, by a schema; each query by promtool's parser. */
 async function grafanaDashboard(path: string, directory: string): Promise<readonly string[]> {

@@ -175,9 +175,10 @@ test('every alert has words in both languages, and an entry in docs/operations.m
       );
     }
   }
+  const entries = new Set([...operations.matchAll(/<a id="alert-(\w+)">/g)].map(match => match[1]));
   assert.deepEqual(
-    [...operations.matchAll(/<a id="alert-(\w+)">/g)].map(match => match[1]),
-    [...ALERT_KINDS],
+    ALERT_KINDS.filter(kind => !entries.has(kind)),
+    [],
   );
 });
 
