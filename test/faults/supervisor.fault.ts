@@ -1,0 +1,50 @@
+/** What systemd hears of a service: the real `systemd-notify`, and in systemd's place a socket that is written down. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { testDatabase } from '../support/database.ts';
+import { startService } from '../support/service.ts';
+import { until } from '../support/until.ts';
+
+/** Node has no datagram sockets of the Unix kind; perl is on every Debian. */
+const LISTENER = `use Socket; $| = 1; socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die $!;
+bind($s, pack_sockaddr_un($ARGV[0])) or die $!; while (defined recv($s, my $m, 4096, 0)) { print "$m\\n" }`;
+const WATCHDOG_MS = 900;
+const SIGNS = 4;
+
+test('systemd hears of readiness, of signs of life while the service runs, and of the stop', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'otklik-notify-'));
+  const socket = join(directory, 'notify');
+  const listener = spawn('perl', ['-e', LISTENER, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const heard: string[] = [];
+  listener.stdout.on('data', (part: Buffer) => heard.push(...part.toString().split('\n')));
+  const database = await testDatabase();
+  t.after(async () => {
+    listener.kill();
+    await database.close();
+    await rm(directory, { recursive: true });
+  });
+  await until(() => existsSync(socket), { what: 'the socket is there' });
+  const env = { NOTIFY_SOCKET: socket, WATCHDOG_USEC: String(WATCHDOG_MS * 1000) };
+  const service = await startService(database.url, { env });
+  t.after(() => service.kill9());
+  const signs = () => heard.filter(word => word === 'WATCHDOG=1').length;
+  await until(() => heard.includes('READY=1'), { what: 'readiness is told' });
+  await until(() => signs() >= SIGNS, { what: 'signs of life are given' });
+  process.kill(service.pid, 'SIGSTOP');
+  const before = signs();
+  await assert.rejects(
+    until(() => signs() > before + 1, {
+      what: 'a process that hangs gives none',
+      timeoutMs: 2 * WATCHDOG_MS,
+    }),
+  );
+  process.kill(service.pid, 'SIGCONT');
+  assert.equal(await service.stop(), 0, service.output());
+  await until(() => heard.includes('STOPPING=1'), { what: 'the stop is told' });
+  assert.ok(!service.output().includes('systemd-notify'), service.output());
+});
