@@ -22,7 +22,9 @@ export type ApiAccess = {
   apiOf(companyId: number): Promise<CompanyApi>;
   /** The same; undefined where a token is not set or the company is none of ours (any more). */
   findApi(companyId: number): Promise<CompanyApi | undefined>;
-  /** Ends what is under way. */
+  /** Asks nothing more; what has left may come back. While the API is paused, calls wait for minutes. */
+  stop(): void;
+  /** Ends what is under way too. */
   close(): Promise<void>;
 };
 
@@ -101,6 +103,9 @@ export function createApiAccess(options: ApiAccessOptions): ApiAccess {
       const found = await look(companyId);
       if (found?.user === undefined || tokensOf(config, found.brand).partner === undefined) return undefined;
       return clientOf(found.brand).company(companyId, found.user);
+    },
+    stop() {
+      for (const client of clients.values()) client.stop();
     },
     async close() {
       await Promise.all([...clients.values()].map(client => client.close()));

@@ -18,10 +18,19 @@ import { closeServer } from './http/problem.ts';
 import { createReceiver, type ReceiverDeps } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
-import { createMetrics, type Metrics, watchBudget, watchDepths, watchPools, watchSweeps } from './metrics.ts';
+import {
+  createMetrics,
+  type Metrics,
+  watchBudget,
+  watchCoverage,
+  watchDepths,
+  watchPools,
+  watchSweeps,
+} from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { receiptReaders } from './receipt-readers.ts';
 import { readBudget } from './store/budget.ts';
+import { readCoverage, sumCoverage } from './store/coverage.ts';
 import { pendingMigrations } from './store/migrate.ts';
 import { createPool, inTime, type Pool } from './store/pool.ts';
 import { readSetting, settleSetting } from './store/settings.ts';
@@ -176,6 +185,7 @@ export async function startService(
   watchSweeps(metrics, () => soon(readSweepDepths(pool)));
   watchBudget(metrics, () => soon(readBudget(pool)), now);
   watchPools(metrics, { main: pool, work, ...(receiver === undefined ? {} : { receive: receiver.pool }) });
+  watchCoverage(metrics, () => soon(readCoverage(pool, now()).then(sumCoverage)));
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
@@ -195,6 +205,7 @@ export async function startService(
       if (receiver !== undefined) await closeServer(receiver.app);
       await receiver?.close();
       await rejects?.stop();
+      access.stop();
       await listener?.stop();
       await actor?.stop();
       await ear?.close();

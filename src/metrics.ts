@@ -121,6 +121,46 @@ export function watchSweeps(
   });
 }
 
+export type CoverageDepths = {
+  readonly coveragePercent: number | null;
+  readonly lagMsMean: number | null;
+  readonly lagMsMax: number | null;
+};
+
+/** What webhooks brought in the last 24 hours, all companies together; each by itself stands in `stats`. */
+export function watchCoverage({ registry }: Metrics, read: () => Promise<CoverageDepths>): void {
+  let reading: Promise<CoverageDepths | undefined> | undefined;
+  // All gauges are collected at once, and share one reading.
+  const shared = () => {
+    reading ??= read()
+      .catch(() => undefined)
+      .finally(() => {
+        reading = undefined;
+      });
+    return reading;
+  };
+  const gauge = (name: string, help: string, pick: (depths: CoverageDepths) => number | null) =>
+    new Gauge({
+      name: `otklik_${name}`,
+      help: `${help}, in the last 24 hours`,
+      registers: [registry],
+      async collect() {
+        const depths = await shared();
+        // Nothing known is no number: a 0 would read as "nothing comes by webhook".
+        this.set((depths && pick(depths)) ?? Number.NaN);
+      },
+    });
+  gauge('webhooks_coverage_ratio', 'Of all changes, those that webhooks brought', ({ coveragePercent }) =>
+    coveragePercent === null ? null : coveragePercent / 100,
+  );
+  gauge('webhooks_lag_seconds', 'From a change to its webhook, on average', ({ lagMsMean }) =>
+    lagMsMean === null ? null : lagMsMean / 1000,
+  );
+  gauge('webhooks_lag_max_seconds', 'From a change to its webhook, at most', ({ lagMsMax }) =>
+    lagMsMax === null ? null : lagMsMax / 1000,
+  );
+}
+
 /** Depths of inbox and outbox, read from the database when somebody scrapes. */
 export function watchDepths(
   { registry }: Metrics,
@@ -224,6 +264,7 @@ export async function describeMetrics(): Promise<
   const nothing = () => Promise.reject(new Error('there is no database'));
   watchDepths(metrics, nothing);
   watchSweeps(metrics, nothing);
+  watchCoverage(metrics, nothing);
   watchBudget(metrics, nothing, () => 0);
   watchPools(metrics, {});
   const described = metrics.registry.getMetricsAsArray().map(metric => {

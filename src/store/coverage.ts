@@ -117,7 +117,7 @@ export async function readCoverage(db: Db, now: EpochMs, companyId?: number): Pr
 /** All companies together. */
 export type CoverageSum = Pick<
   Coverage,
-  'webhooks' | 'missed' | 'coveragePercent' | 'apiCalls' | 'rereads'
+  'webhooks' | 'missed' | 'coveragePercent' | 'lagMsMean' | 'lagMsMax' | 'apiCalls' | 'rereads'
 > & {
   /** How long the company longest due has waited. */
   readonly overdueMs: number;
@@ -130,10 +130,13 @@ export function sumCoverage(companies: readonly Coverage[]): CoverageSum {
     companies.reduce((total, company) => total + of(company), 0);
   const [webhooks, missed] = [sum(company => company.webhooks), sum(company => company.missed)];
   const changes = webhooks + missed;
+  const lagMs = sum(company => company.webhooks * (company.lagMsMean ?? 0));
   return {
     webhooks,
     missed,
     coveragePercent: changes === 0 ? null : Math.round((1_000 * webhooks) / changes) / 10,
+    lagMsMean: webhooks === 0 ? null : Math.round(lagMs / webhooks),
+    lagMsMax: webhooks === 0 ? null : Math.max(...companies.map(company => company.lagMsMax ?? 0)),
     apiCalls: sum(company => company.apiCalls),
     rereads: sum(company => company.rereads),
     overdueMs: Math.max(0, ...companies.map(company => company.overdueMs)),

@@ -3,6 +3,7 @@
  * by which path stands in `calls.ts`, what comes back in `answer.ts`.
  */
 import type { EpochMs } from '../domain/time.ts';
+import { TOKEN } from '../domain/token.ts';
 import { BRANDS, nameOf, readAnswer } from './answer.ts';
 import { ApiError, type ApiTrouble, type Brand, type CompanyApi, type Gate, type Operation } from './api.ts';
 import { type Call, companyApi } from './calls.ts';
@@ -35,7 +36,9 @@ export type ApiClientOptions = {
 export type ApiClient = {
   /** `userToken` undefined: only what needs no user can be asked. */
   company(companyId: number, userToken: string | undefined): CompanyApi;
-  /** Ends what is under way. May be called twice. */
+  /** Asks nothing more: calls that wait, for the budget or for their next try, end; what has left may come back. */
+  stop(): void;
+  /** Ends what is under way too. May be called twice. */
   close(): Promise<void>;
 };
 
@@ -59,6 +62,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   const base = (options.baseUrl ?? DEFAULT_API_URLS[brand]).replace(/\/+$/, '');
   const line = createLine({ timeoutMs: options.timeoutMs ?? TIMEOUT_MS, now });
   const stopping = new AbortController();
+  const closing = new AbortController();
   const inTurn = createTurns();
 
   async function call(companyId: number, userToken: string | undefined, asked: Call): Promise<unknown> {
@@ -99,7 +103,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
         },
         body: asked.body === undefined ? undefined : JSON.stringify(asked.body),
       },
-      stopping.signal,
+      closing.signal,
     );
     const read = exchanged.answered ? readAnswer(exchanged, about) : unanswered(exchanged, about);
     const outcome = read instanceof ApiError ? read.trouble : 'fine';
@@ -140,7 +144,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   }
 
   async function report(outcome: 'fine' | ApiTrouble, retryAfterMs: number | undefined): Promise<void> {
-    if (stopping.signal.aborted) return;
+    if (closing.signal.aborted) return;
     const kind = outcome === 'limited' || outcome === 'unavailable' ? outcome : 'fine';
     // The call is over, and what it brought counts more than the budget's opinion of it: the next `enter` will tell.
     await gate.report(kind, retryAfterMs).catch(() => {});
@@ -152,8 +156,10 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
         brand,
         companyId,
       }),
+    stop: () => stopping.abort(),
     async close() {
       stopping.abort();
+      closing.abort();
       await line.close();
     },
   };
@@ -183,24 +189,20 @@ function lackingToken(
   const { partner, user } = BRANDS[about.brand];
   const fail = (said: string, todo: string) =>
     new ApiError('unauthorised', `${nameOf(about)}: ${said}; ${todo}`);
-  const ofUser = `set ${user}, or the company’s own by \`company user-token ${about.companyId}\``;
+  const ofUser = `set ${user}, or the company’s own by \`company set ${about.companyId} --user-token-stdin\``;
   if (partnerToken === undefined) {
     return fail('the partner token, the first half of the authorisation, is not set', `set ${partner}`);
   }
-  if (!isToken(partnerToken)) return fail('the partner token cannot be one', `set ${partner} without blanks`);
+  if (!TOKEN.test(partnerToken))
+    return fail('the partner token cannot be one', `set ${partner} without blanks`);
   if (userToken === undefined) {
     return anonymous === true
       ? undefined
       : fail('the user token, the second half of the authorisation, is not set', ofUser);
   }
-  return isToken(userToken)
+  return TOKEN.test(userToken)
     ? undefined
     : fail('the user token cannot be one: it has blanks or the like', ofUser);
-}
-
-/** Fit for a header. */
-export function isToken(text: string): boolean {
-  return /^[\x21-\x2b\x2d-\x7e]{1,500}$/.test(text);
 }
 
 function unanswered(
