@@ -108,7 +108,7 @@ const ANSWERS: [string, Reply, ApiTrouble, RegExp][] = [
     '401 without a user',
     no(401, 'Необходима авторизация'),
     'unauthorised',
-    /user token is not accepted.*user-token 42/,
+    /user token is not accepted.*company set 42 --user-token-stdin/,
   ],
   [
     '401 without a word',
@@ -391,7 +391,10 @@ test('without a half of the authorisation nothing is asked, and the half is name
   );
   const { client } = clientOf(t, side.url);
   const error = await failure(client.company(42, undefined).company());
-  assert.match(error.message, /user token.*not set; set YCLIENTS_USER_TOKEN.*company user-token 42/);
+  assert.match(
+    error.message,
+    /user token.*not set; set YCLIENTS_USER_TOKEN.*company set 42 --user-token-stdin/,
+  );
   assert.equal(error.trouble, 'unauthorised');
   const broken = await failure(client.company(42, `${USER}\r\nX-Evil: 1`).company());
   assert.match(broken.message, /user token cannot be one/);
@@ -451,6 +454,29 @@ test('closing ends what is under way and what waits, at once', async t => {
   assert.ok(performance.now() - started < 2_000);
   assert.deepEqual(reports, [], 'our own stop says nothing about the platform');
   await client.close();
+});
+
+test('a stop ends what waits, however long it would, and lets come back what has left', async t => {
+  const side = await platform(t, () => ok({ id: 1 }));
+  let entered = 0;
+  const gate = {
+    enter: async (signal: AbortSignal) => {
+      entered += 1;
+      // The second finds the API paused.
+      if (entered > 1)
+        await new Promise((_, reject) => signal.addEventListener('abort', reject, { once: true }));
+    },
+    report: async () => client.stop(),
+  };
+  const { client } = clientOf(t, side.url, { gate });
+  const [first, second] = await Promise.all([
+    client.company(1, USER).company(),
+    failure(client.company(2, USER).company()),
+  ]);
+  assert.deepEqual(first, { id: 1 });
+  assert.match(second.message, /not asked, we are stopping/);
+  assert.match((await failure(client.company(1, USER).company())).message, /not asked, we are stopping/);
+  assert.equal(side.seen.length, 1);
 });
 
 test('a budget that cannot be asked means that nothing is asked', async t => {
