@@ -25,6 +25,17 @@ const verify = () =>
     'doubt',
     'never',
   ]);
+const sweep = () =>
+  new Option('--sweep <time>', 'how often its webhooks are reconciled with the API, e.g. 15m').argParser(
+    duration,
+  );
+const poll = () =>
+  new Option('--poll <time>', 'how often the API is asked when polling, e.g. 60s').argParser(duration);
+const userToken = () =>
+  new Option(
+    '--user-token-stdin',
+    'read its user token of the platform’s API from standard input: arguments are seen by everyone on the machine',
+  );
 
 program
   .command('serve')
@@ -87,7 +98,9 @@ company
   .option('--require-signature', 'accept only signed webhooks (the platform signs nothing)')
   .addOption(source())
   .addOption(verify())
-  .option('--user-token-stdin', 'read the platform’s user token of this company from standard input')
+  .addOption(sweep())
+  .addOption(poll())
+  .addOption(userToken())
   .addOption(json())
   .action(run(() => import('./commands/company.ts').then(module => module.companyAdd)));
 company
@@ -95,9 +108,10 @@ company
   .description('change how a company is read')
   .addOption(source())
   .addOption(verify())
-  .option('--sweep <time>', 'how often its webhooks are reconciled with the API, e.g. 15m', duration)
-  .option('--poll <time>', 'how often the API is asked when polling, e.g. 60s', duration)
-  .option('--user-token-stdin', 'read the platform’s user token of this company from standard input')
+  .addOption(sweep())
+  .addOption(poll())
+  .addOption(userToken())
+  .option('--remove-user-token', 'go back to the user token for all companies')
   .addOption(json())
   .action(run(() => import('./commands/company.ts').then(module => module.companySet)));
 company
@@ -118,12 +132,6 @@ company
   )
   .addOption(json())
   .action(run(() => import('./commands/company.ts').then(module => module.companyRotateSecret)));
-company
-  .command('user-token <id>')
-  .description('the user token of this company at the platform’s API; read from standard input')
-  .option('--remove', 'go back to the one for all companies')
-  .addOption(json())
-  .action(run(() => import('./commands/company.ts').then(module => module.companyUserToken)));
 company
   .command('invite <id>')
   .description('the link and QR code by which its clients open the bot')
@@ -194,17 +202,6 @@ policy
   .description('say what is wrong with a document; - reads standard input')
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyValidate)));
-policy
-  .command('preview <company>')
-  .description('what would be said of a booking, to whom and when, and why not; nothing is sent')
-  .option('--record <id>', 'of this booking', whole)
-  .option('--starts <time>', 'of a booking for then, by the salon’s clock, e.g. 2026-12-01T14:30')
-  .option('--lasts <time>', 'which lasts so long', duration, 3_600_000)
-  .option('--origin <origin>', 'made there: bot, widget, app, aggregator, admin', 'admin')
-  .option('--made <time>', 'at that moment, e.g. 2026-11-28T10:00:00Z; now unless given')
-  .option('--file <file>', 'by this policy instead of the company’s own; - reads standard input')
-  .addOption(json())
-  .action(run(() => import('./commands/policy.ts').then(module => module.policyPreview)));
 
 const hooks = program.command('hooks').description('our URL among the salon’s webhooks, by the API');
 hooks

@@ -96,18 +96,23 @@ async function keepUserToken(db: Db, vault: Vault, companyId: number, userToken:
   await addSecret(db, { companyId, id: newId(), purpose: 'user', sealed, graceMs: 0 });
 }
 
-/** Changes how a company's changes are read, and tries at once with what is new. */
+/**
+ * Changes how a company's changes are read, and tries at once with what is new. Its user token stands in place of the
+ * one for all; null takes it away.
+ */
 export async function setCompany(
   { pool, vault, actor }: OperatorDeps,
   companyId: number,
-  { userToken, ...reading }: Partial<Reading> & { readonly userToken?: string },
+  { userToken, ...reading }: Partial<Reading> & { readonly userToken?: string | null },
 ): Promise<Company> {
   return transaction(pool, async db => {
     await requireCompany(db, companyId);
     await setReading(db, companyId, reading);
-    if (userToken !== undefined) await keepUserToken(db, vault, companyId, userToken);
+    if (userToken === null) await dropSecrets(db, companyId, 'user');
+    else if (userToken !== undefined) await keepUserToken(db, vault, companyId, userToken);
     await hastenSweeps(db, companyId, Date.now());
-    const names = [...Object.keys(reading), ...(userToken === undefined ? [] : ['userToken'])];
+    const token = userToken === undefined ? [] : [userToken === null ? 'userToken removed' : 'userToken'];
+    const names = [...Object.keys(reading), ...token];
     await audit(db, { actor, action: 'company.set', companyId, subject: names.join(',') });
     return requireCompany(db, companyId);
   });
@@ -166,21 +171,6 @@ export async function rotateSecret(
     const secret = await newSecret(db, vault, companyId, purpose);
     await audit(db, { actor, action: `company.rotate_secret.${purpose}`, companyId });
     return secret;
-  });
-}
-
-/** The platform's user token of this company, in place of the one for all; null takes it away. Tried at once. */
-export async function setUserToken(
-  { pool, vault, actor }: OperatorDeps,
-  companyId: number,
-  token: string | null,
-): Promise<void> {
-  await transaction(pool, async db => {
-    await requireCompany(db, companyId);
-    if (token === null) await dropSecrets(db, companyId, 'user');
-    else await keepUserToken(db, vault, companyId, token);
-    await hastenSweeps(db, companyId, Date.now());
-    await audit(db, { actor, action: `company.user_token.${token === null ? 'remove' : 'set'}`, companyId });
   });
 }
 

@@ -2,6 +2,7 @@
  * Configuration: the only reader of the environment. Every setting is here with its default, its unit and its reason.
  */
 import { z } from 'zod';
+import { TOKEN } from './domain/token.ts';
 import { readHours } from './domain/working-time.ts';
 import { PlainError } from './log.ts';
 
@@ -25,7 +26,7 @@ const key = z
 /** An escape is that of a character that a header may hold. */
 const OTLP_HEADER = /^[\w-]+=(?:%[2-7][0-9a-f]|[\x20-\x24\x26-\x7e])*$/i;
 /** Goes into a header between `Bearer` or `User` and a comma. */
-const token = z.string().regex(/^[\x21-\x2b\x2d-\x7e]{1,500}$/, 'must be the token alone, without blanks');
+const token = z.string().regex(TOKEN, 'must be the token alone, without blanks');
 const days = z.coerce.number().int().min(0).max(36_500);
 /** A limit from which an alert is raised; 0 switches the alert off. */
 const limit = z.coerce.number().min(0).max(1_000_000);

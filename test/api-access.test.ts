@@ -1,16 +1,14 @@
 /** Which tokens a company's calls carry, and what is said where there are none. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { type TestContext, test } from 'node:test';
 import { type ApiAccessOptions, createApiAccess } from '../src/api-access.ts';
-import { addCompany, dropCompany, setUserToken } from '../src/companies.ts';
+import { addCompany, dropCompany, setCompany } from '../src/companies.ts';
 import { readConfig } from '../src/config.ts';
 import { readBudget } from '../src/store/budget.ts';
 import { createPool } from '../src/store/pool.ts';
 import { createVault } from '../src/vault.ts';
 import { ApiError } from '../src/yclients/api.ts';
 import { testDatabase } from './support/database.ts';
-import { command, OTKLIK_KEY } from './support/service.ts';
 import { platform } from './yclients/platform.ts';
 
 async function house(t: TestContext) {
@@ -37,7 +35,7 @@ async function house(t: TestContext) {
     t.after(() => opened.close());
     return opened;
   };
-  return { url: database.url, pool, operator, side, add, access };
+  return { pool, operator, side, add, access };
 }
 
 const BOTH = { YCLIENTS_PARTNER_TOKEN: 'partner-1', YCLIENTS_USER_TOKEN: 'user-for-all' };
@@ -47,11 +45,11 @@ test('a company’s own user token goes before the one for all, and comes and go
   await add(1);
   const { apiOf } = access({ ...BOTH, API_ADDRESS: '192.0.2.1' });
   await (await apiOf(1)).company();
-  await setUserToken(operator, 1, 'user-of-one');
+  await setCompany(operator, 1, { userToken: 'user-of-one' });
   await (await apiOf(1)).company();
-  await setUserToken(operator, 1, 'user-of-one-anew');
+  await setCompany(operator, 1, { userToken: 'user-of-one-anew' });
   await (await apiOf(1)).company();
-  await setUserToken(operator, 1, null);
+  await setCompany(operator, 1, { userToken: null });
   await (await apiOf(1)).company();
   assert.deepEqual(
     side.seen.map(({ headers }) => headers.authorization),
@@ -100,7 +98,7 @@ test('without a token the API is not usable, and a call says which is not set', 
   };
   assert.match(await says({}), /set YCLIENTS_PARTNER_TOKEN/);
   assert.match(await says({ YCLIENTS_PARTNER_TOKEN: 'partner-1' }), /set YCLIENTS_USER_TOKEN/);
-  await setUserToken(operator, 1, 'user-of-one');
+  await setCompany(operator, 1, { userToken: 'user-of-one' });
   assert.ok((await access({ YCLIENTS_PARTNER_TOKEN: 'partner-1' }).findApi(1)) !== undefined);
   assert.equal(side.seen.length, 0);
 });
@@ -119,39 +117,12 @@ test('a company that is none of ours is not asked about', async t => {
 test('a token sealed under another key is an error of that company, in the API’s own words', async t => {
   const { operator, add, access } = await house(t);
   await add(1);
-  await setUserToken(operator, 1, 'user-of-one');
+  await setCompany(operator, 1, { userToken: 'user-of-one' });
   const opened = access(BOTH, { vault: createVault(Buffer.alloc(32, 2)) });
   await assert.rejects(
     opened.apiOf(1),
     error => error instanceof ApiError && error.trouble === 'unauthorised',
   );
-});
-
-test('a user token is given by standard input, kept sealed and never printed', async t => {
-  const { url, add, access, pool, side } = await house(t);
-  await add(1);
-  const give = (input: string) =>
-    spawnSync(process.execPath, ['src/cli.ts', 'company', 'user-token', '1'], {
-      ...{ input, encoding: 'utf8', timeout: 60_000 },
-      env: { PATH: process.env.PATH, DATABASE_URL: url, OTKLIK_KEY },
-    });
-  const given = give('canary-user-token\n');
-  assert.equal(given.status, 0, given.stderr);
-  const vault = createVault(Buffer.from(OTKLIK_KEY, 'hex'));
-  await (await access(BOTH, { vault }).apiOf(1)).company();
-  assert.equal(side.seen[0]?.headers.authorization, 'Bearer partner-1, User canary-user-token');
-  for (const input of ['', 'canary-user-token and more']) {
-    const refused = give(input);
-    assert.equal(refused.status, 1);
-    assert.match(refused.stderr, /no token came by standard input/);
-    assert.ok(!`${refused.stdout}${refused.stderr}`.includes('canary'));
-  }
-  assert.ok(!`${given.stdout}${given.stderr}`.includes('canary'));
-  assert.equal((await command(url, ['company', 'user-token', '1', '--remove'])).code, 0);
-  const { rows } = await pool.query(
-    `SELECT action FROM audit_log WHERE action LIKE 'company.user%' ORDER BY id`,
-  );
-  assert.deepEqual(rows, [{ action: 'company.user_token.set' }, { action: 'company.user_token.remove' }]);
 });
 
 test('tokens that could not stand in a header are refused at the start, without being shown', () => {

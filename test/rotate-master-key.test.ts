@@ -1,7 +1,7 @@
 /** OTKLIK_KEY is exchanged in three steps, and nothing that stands outside has to change. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { addCompany, setUserToken } from '../src/companies.ts';
+import { addCompany, setCompany } from '../src/companies.ts';
 import { createKeyRing } from '../src/http/keys.ts';
 import { openVault } from '../src/open.ts';
 import { rotateMasterKey } from '../src/rotate-master-key.ts';
@@ -52,7 +52,7 @@ test('after the exchange, twice over, URLs and secrets are what they were, and t
   const { pool } = await database(t);
   const first = await openVault(pool, FIRST, undefined);
   const { key, inboundSecret, outboundSecret } = await newCompany(pool, first, 1);
-  await setUserToken({ pool, vault: first, actor: 'command' }, 1, 'user-1');
+  await setCompany({ pool, vault: first, actor: 'command' }, 1, { userToken: 'user-1' });
   const all = { company: 1, inbound: [inboundSecret], outbound: outboundSecret, user: 'user-1' };
 
   let between = first;

@@ -9,7 +9,6 @@ import {
   rotateKey,
   rotateSecret,
   setCompany,
-  setUserToken,
 } from '../companies.ts';
 import type { Config } from '../config.ts';
 import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
@@ -18,7 +17,6 @@ import { PlainError } from '../log.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { transaction } from '../store/pool.ts';
-import { isToken } from '../yclients/client.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
@@ -57,12 +55,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
     signatureRequired: options.requireSignature ?? false,
     ...(await readingOf(options)),
   });
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map(
-      ({ path, message }) => `  ${path.map(String).join('.')}: ${message}`,
-    );
-    throw new PlainError(`the company cannot be added:\n${faults.join('\n')}`);
-  }
+  if (!parsed.success) throw new PlainError(`the company cannot be added:\n${faultsOf(parsed.error.issues)}`);
   checkRoute(context.config, parsed.data.route, options);
   await withStore(context, async ({ pool, vault }) => {
     const { userToken, ...company } = parsed.data;
@@ -115,22 +108,41 @@ async function readingOf(options: ReadingOptions): Promise<Record<string, unknow
   return given({ source, verify, sweepMs: sweep, pollMs: poll, userToken });
 }
 
+type Issue = { readonly path: readonly PropertyKey[]; readonly message: string };
+
+/** What the schema objects to, by the name that was typed. */
+function faultsOf(issues: readonly Issue[]): string {
+  const typed: Record<string, string> = {
+    settleMs: '--settle',
+    sweepMs: '--sweep',
+    pollMs: '--poll',
+    userToken: '--user-token-stdin',
+  };
+  return issues
+    .map(({ path, message }) => {
+      const name = path.map(String).join('.');
+      return `  ${typed[name] ?? name}: ${message}`;
+    })
+    .join('\n');
+}
+
 export async function companySet(
   context: Context,
   id: string,
-  options: Json & ReadingOptions,
+  options: Json & ReadingOptions & { readonly removeUserToken?: boolean },
 ): Promise<void> {
   const companyId = parseId(id, 'company');
-  const parsed = readingBody.safeParse(await readingOf(options));
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map(
-      ({ path, message }) => `  ${path.map(String).join('.')}: ${message}`,
-    );
-    throw new PlainError(`the company cannot be changed:\n${faults.join('\n')}`);
+  if (options.userTokenStdin && options.removeUserToken) {
+    throw new PlainError('--user-token-stdin and --remove-user-token: name one of them');
   }
-  const change = given(parsed.data);
+  const parsed = readingBody.safeParse(await readingOf(options));
+  if (!parsed.success)
+    throw new PlainError(`the company cannot be changed:\n${faultsOf(parsed.error.issues)}`);
+  const change = { ...given(parsed.data), ...(options.removeUserToken ? { userToken: null } : {}) };
   if (Object.keys(change).length === 0) {
-    throw new PlainError('nothing to change: name --source, --verify, --sweep, --poll or --user-token-stdin');
+    throw new PlainError(
+      'nothing to change: name --source, --verify, --sweep, --poll, --user-token-stdin or --remove-user-token',
+    );
   }
   await withStore(context, async ({ pool, vault }) => {
     const company = await setCompany({ pool, vault, actor: 'command' }, companyId, change);
@@ -196,24 +208,6 @@ export async function companyRotateSecret(
     const secret = await rotateSecret({ pool, vault, actor: 'command' }, companyId, options.purpose);
     const text = `The new ${options.purpose} secret (the old one holds for another 24 hours):\n  ${secret}`;
     print(options, { companyId, purpose: options.purpose, secret }, text);
-  });
-}
-
-/** The token comes by standard input: the arguments of a command are seen by everybody on the machine. */
-export async function companyUserToken(
-  context: Context,
-  id: string,
-  options: Json & { readonly remove?: boolean },
-): Promise<void> {
-  const companyId = parseId(id, 'company');
-  const token = options.remove ? null : (await text(process.stdin)).trim();
-  if (token !== null && !isToken(token)) {
-    throw new PlainError('no token came by standard input: try `company user-token <id> < file`');
-  }
-  await withStore(context, async ({ pool, vault }) => {
-    await setUserToken({ pool, vault, actor: 'command' }, companyId, token);
-    const says = token === null ? 'has no user token of its own any more' : 'has its user token';
-    print(options, { companyId, userToken: token !== null }, `Company ${companyId} ${says}.`);
   });
 }
 

@@ -227,7 +227,7 @@ function unauthorised(
   fail: (said: string, todo: string) => ApiError,
 ): ApiError {
   const { partner, user } = BRANDS[brand];
-  const ofUser = `set ${user}, or the company’s own by \`company user-token ${companyId}\``;
+  const ofUser = `set ${user}, or the company’s own by \`company set ${companyId} --user-token-stdin\``;
   if (PARTNER.test(text)) {
     return fail(
       `the partner token is not accepted (status ${status})`,

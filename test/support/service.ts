@@ -220,11 +220,14 @@ export async function command(
   databaseUrl: string,
   args: readonly string[],
   env: Environment = {},
+  input = '',
 ): Promise<Ran> {
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: environment(databaseUrl, env),
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
+  // A command that reads nothing may have ended before this is written.
+  child.stdin.on('error', () => {}).end(input);
   living.add(child);
   const forced = setTimeout(() => child.kill('SIGKILL'), COMMAND_MS);
   const out: Buffer[] = [];
