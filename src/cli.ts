@@ -202,6 +202,17 @@ policy
   .description('say what is wrong with a document; - reads standard input')
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyValidate)));
+policy
+  .command('preview <company>')
+  .description('what would be said of a booking, to whom and when, and why not; nothing is sent')
+  .option('--record <id>', 'of this booking', whole)
+  .option('--starts <time>', 'of a booking for then, by the salon’s clock, e.g. 2026-12-01T14:30')
+  .option('--lasts <time>', 'which lasts so long', duration, 3_600_000)
+  .option('--origin <origin>', 'made there: bot, widget, app, aggregator, admin', 'admin')
+  .option('--made <time>', 'at that moment, e.g. 2026-11-28T10:00:00Z; now unless given')
+  .option('--file <file>', 'by this policy instead of the company’s own; - reads standard input')
+  .addOption(json())
+  .action(run(() => import('./commands/policy.ts').then(module => module.policyPreview)));
 
 const hooks = program.command('hooks').description('our URL among the salon’s webhooks, by the API');
 hooks

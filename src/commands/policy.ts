@@ -1,9 +1,11 @@
 /** `policy …`: what a salon wants said, to whom and when. */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import { given, previewBody, previewOf } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
-import { type Context, parseId, print, withStore } from './run.ts';
+import { previewPolicy } from '../preview.ts';
+import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
 
@@ -47,6 +49,54 @@ export async function policyValidate(_context: Context, file: string, options: J
     print(options, { valid: false, faults: error.faults }, '');
     process.exitCode = 1;
   }
+}
+
+type PreviewOptions = Json & {
+  readonly record?: number;
+  readonly starts?: string;
+  readonly lasts: number;
+  readonly origin: string;
+  readonly made?: string;
+  readonly file?: string;
+};
+
+export async function policyPreview(context: Context, id: string, options: PreviewOptions): Promise<void> {
+  const companyId = parseId(id, 'company');
+  const { record, starts, lasts, origin, made, file } = options;
+  const asked = previewBody.safeParse({
+    ...given({ recordId: record, startsLocal: starts, origin, madeAt: made }),
+    ...(record === undefined ? { durationSeconds: lasts / 1000 } : {}),
+    ...(file === undefined ? {} : { policy: await readDocument(file) }),
+  });
+  if (!asked.success) {
+    const faults = asked.error.issues.map(
+      ({ path, message }) => `  ${path.map(String).join('.')} ${message}`,
+    );
+    throw new PlainError(`nothing to preview: name --record or --starts\n${faults.join('\n')}`);
+  }
+  await withStore(context, async ({ pool }) => {
+    const preview = await previewPolicy(pool, companyId, ...previewOf(asked.data, Date.now()));
+    const { messages, said, not, changes } = preview;
+    const rows = [
+      ...said.map(({ rule, at }) => [at ?? 'now', rule, at === null ? 'is being sent' : 'was sent']),
+      ...messages.map(({ atLocal, rule }) => [atLocal, rule, 'will be sent']),
+      ...not.map(({ rule, why }) => ['', rule, `not: ${why}`]),
+    ];
+    const told = changes.map(({ kind, to, settleMs }) => [
+      kind,
+      to.join(', ') || 'nobody',
+      `${settleMs / 1000} s`,
+    ]);
+    print(
+      options,
+      preview,
+      [
+        table([`when (${preview.zone})`, 'message', ''], rows, 'The policy plans no messages.'),
+        '',
+        table(['change', 'told to', 'settles in'], told, ''),
+      ].join('\n'),
+    );
+  });
 }
 
 /** A JSON document from a file, or from standard input by `-`. */

@@ -75,7 +75,8 @@ export function parseId(text: string, what: string): number {
   return Number(text);
 }
 
+/** What was given is not said back: who takes a URL's key for an id would find it in a script's log. */
 export function parseUuid(text: string, what: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text;
-  throw new PlainError(`${what} must be an id like 019ab3c2-…, not "${text}"; \`${what}s list\` shows them`);
+  throw new PlainError(`${what} must be an id like 019ab3c2-…: \`${what}s list\` shows them`);
 }

@@ -131,7 +131,8 @@ function remindersOf(visit: Visit, { policy, zone }: PlanInput): (Candidate | Un
   const [{ recordId }] = visit.records;
   const latest = visit.startsAt - reminders.minimumLeadMs;
   const results: (Candidate | Unwanted)[] = [];
-  let next = latest;
+  // The least lead itself is still good.
+  let next = latest + 1;
   let nextName = '';
   for (const { rule, moment } of reminderMoments(visit, policy, zone)) {
     const not = (why: string) => results.push({ purpose: 'reminder', rule, recordId, why });

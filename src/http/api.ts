@@ -5,11 +5,13 @@
 import { z } from 'zod';
 import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
 import { addCompany, dropCompany, requireCompany, rotateKey, setCompany } from '../companies.ts';
+import { ORIGINS, type PolicyDocument } from '../domain/policy.ts';
 import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
-import { isZone } from '../domain/time.ts';
+import { isZone, parseInstant, parseWall } from '../domain/time.ts';
 import { TOKEN } from '../domain/token.ts';
 import { MissingError, PlainError } from '../log.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
+import { type PreviewOf, previewPolicy } from '../preview.ts';
 import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
@@ -132,6 +134,41 @@ export const companyBody = z.object({
   signatureRequired: z.boolean().default(false),
   ...readingBody.shape,
 });
+
+/** A booking to preview; by `policy` where given. */
+export const previewBody = z
+  .strictObject({
+    recordId: bigId.optional(),
+    startsLocal: z
+      .string()
+      .transform((text, context) => {
+        const wall = parseWall(text);
+        if (wall !== undefined) return wall;
+        context.addIssue({ code: 'custom', message: 'must be like 2026-12-01T14:30' });
+        return z.NEVER;
+      })
+      .optional(),
+    durationSeconds: z.number().int().min(60).max(86_400).optional(),
+    origin: z.enum(ORIGINS).optional(),
+    madeAt: z.iso.datetime({ offset: true }).optional(),
+    policy: policyField.optional(),
+  })
+  .refine(body => (body.recordId === undefined) !== (body.startsLocal === undefined), {
+    message: 'needs either recordId or startsLocal',
+    path: ['recordId'],
+  });
+
+/** What `previewPolicy` is asked for. */
+export function previewOf(
+  body: z.infer<typeof previewBody>,
+  now: number,
+): [PreviewOf, { document: PolicyDocument | undefined; now: number }] {
+  const { recordId, startsLocal = '', durationSeconds = 3_600, origin = 'unknown', madeAt, policy } = body;
+  const made = madeAt === undefined ? undefined : parseInstant(madeAt);
+  const about =
+    recordId === undefined ? { startsLocal, durationSeconds, origin, madeAt: made } : { recordId };
+  return [about, { document: policy, now }];
+}
 
 export const ROUTES: readonly Route[] = [
   {
@@ -266,6 +303,21 @@ export const ROUTES: readonly Route[] = [
     answer: 'companyId, version, document, effective, versions',
     handle: ({ pool }, input) =>
       setPolicy({ pool, actor: 'api' }, companyParams.parse(input.params).company, input.body),
+  },
+  {
+    method: 'POST',
+    path: '/companies/{company}/policy/preview',
+    summary:
+      'What would be said of a booking (recordId, or startsLocal of one that there might be), when, and why not',
+    params: companyParams,
+    body: previewBody,
+    answer: 'booking, changes, messages, said, not',
+    handle: ({ pool }, input) =>
+      previewPolicy(
+        pool,
+        companyParams.parse(input.params).company,
+        ...previewOf(previewBody.parse(input.body), Date.now()),
+      ),
   },
   {
     method: 'POST',

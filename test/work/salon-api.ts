@@ -3,7 +3,7 @@
  * platform's API lists it at any moment.
  */
 import type { Brand } from '../../src/simulator/cast.ts';
-import { faultsOf, step } from '../../src/simulator/course.ts';
+import { faultsOf, type Happening, step } from '../../src/simulator/course.ts';
 import type { Fault } from '../../src/simulator/faults.ts';
 import { type Ledger, openBook } from '../../src/simulator/ledger.ts';
 import { createRandom, type Random } from '../../src/simulator/random.ts';
@@ -19,6 +19,9 @@ export type SalonStory = {
   /** Every state of every record, in order; those there were before have `at` −∞. */
   readonly states: ReadonlyMap<number, readonly { readonly at: number; readonly record: SalonRecord }[]>;
   readonly endsAt: number;
+  /** The salon before its first action, and each action: for a platform of its own. */
+  readonly opened: Salon;
+  readonly happenings: readonly Happening[];
   /** The salon's own books, with the times at which these webhooks were answered. */
   ledger(deliveries: readonly Delivered[]): Ledger;
   /** A record as the platform writes it. */
@@ -46,6 +49,7 @@ export function tellStory(options: {
   for (const record of opened.records) states.set(record.id, [{ at: Number.NEGATIVE_INFINITY, record }]);
   const book = openBook();
   const webhooks: Webhook[] = [];
+  const happenings: Happening[] = [];
   const faults = faultsOf(options.faults ?? 'none');
   const habits = { faults, gapMs: options.gapMs, others: false, mostRecords: options.mostRecords };
   let course = { salon: opened, random, nextAt: startMs };
@@ -54,6 +58,7 @@ export function tellStory(options: {
     course = after;
     if (happening === null || happening.action.about !== 'record') continue;
     webhooks.push(...happening.webhooks);
+    happenings.push(happening);
     const { at } = happening.action;
     for (const { change, carried } of happening.told) {
       book.changed(change, carried, at);
@@ -62,7 +67,7 @@ export function tellStory(options: {
   }
   const { salon } = course;
   return {
-    ...{ companyId, zone, webhooks, states },
+    ...{ companyId, zone, webhooks, states, opened, happenings },
     endsAt: course.nextAt,
     ledger: deliveries => ledgerOf(companyId, zone, startMs, course.nextAt, book, deliveries),
     body: record => bodyOfRecord(record, salon),
@@ -83,7 +88,7 @@ function ledgerOf(
 }
 
 /** What the API may write as oddly as a webhook, always whole. */
-const API_FAULTS = faultsOf(['loose_types', 'empty_array', 'bad_text', 'unknown', 'wrong_offset']);
+export const API_FAULTS = faultsOf(['loose_types', 'empty_array', 'bad_text', 'unknown', 'wrong_offset']);
 
 function bodyOfRecord(record: SalonRecord, salon: Salon): Record<string, unknown> {
   const random = createRandom(record.id + record.version / 1000);

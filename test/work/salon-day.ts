@@ -1,13 +1,16 @@
 /** A salon's day in which webhooks are lost, doubled and late and we are down for an hour, and what it must come to. */
 import assert from 'node:assert/strict';
+import { type Platform, startPlatform } from '../../src/simulator/api/platform.ts';
 import { createRandom } from '../../src/simulator/random.ts';
 import type { SalonRecord } from '../../src/simulator/salon.ts';
 import { parseServiceState } from '../../src/simulator/verdict.ts';
 import { compare, isClean } from '../../src/simulator/verify.ts';
 import { readCoverage } from '../../src/store/coverage.ts';
 import { listToldNotices, summariseBookings } from '../../src/store/views.ts';
+import type { JournalApi } from '../../src/yclients/api.ts';
+import { createApiClient } from '../../src/yclients/client.ts';
 import type { Pipeline } from './pipeline.ts';
-import { apiOver, type Delivered, type SalonStory, tellStory } from './salon-api.ts';
+import { API_FAULTS, apiOver, type Delivered, type SalonStory, tellStory } from './salon-api.ts';
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
@@ -48,9 +51,60 @@ export function salonDay(seed: number, changes: number): SalonDay {
   return { story, delivered: delivered.sort((left, right) => left.receivedAt - right.receivedAt) };
 }
 
+/** How the salons are read, on the pipeline's clock; undefined where there is no such company. */
+export type Apis = ReadonlyMap<number, JournalApi>;
+
+function apisInMemory(pipeline: Pipeline, days: readonly SalonDay[]): Apis {
+  return new Map(days.map(({ story }) => [story.companyId, apiOver(story, () => pipeline.now)]));
+}
+
+/** The simulator's platform over HTTP, with the real client; its journals stand as the pipeline's clock says. */
+export async function apisOverHttp(
+  pipeline: Pipeline,
+  days: readonly SalonDay[],
+): Promise<{ readonly apis: Apis; readonly platform: Platform; close(): Promise<void> }> {
+  const left = days.map(({ story }) => ({ story, next: 0 }));
+  const platform = await startPlatform({
+    clock: { now: () => pipeline.now, sleep: async () => {} },
+    limits: null,
+    quirks: { bodies: API_FAULTS, errors: 'either', totals: 'too_small', naiveZone: 'UTC' },
+    onCall() {
+      for (const course of left) {
+        const { companyId, happenings } = course.story;
+        for (
+          let due = happenings[course.next];
+          due && due.action.at <= pipeline.now;
+          due = happenings[course.next]
+        ) {
+          platform.salon(companyId).apply(due);
+          course.next += 1;
+        }
+      }
+    },
+  });
+  for (const { story } of days) platform.load(story.opened);
+  const client = createApiClient({
+    ...{ brand: 'yclients', baseUrl: platform.url, partnerToken: platform.partnerToken },
+    ...{ now: () => pipeline.now, random: () => 0.5 },
+    gate: { enter: async () => {}, report: async () => {} },
+  });
+  const ids = days.map(({ story }) => story.companyId);
+  return {
+    platform,
+    apis: new Map(ids.map(id => [id, client.company(id, platform.userToken)])),
+    async close() {
+      await client.close();
+      await platform.close();
+    },
+  };
+}
+
 /** All days side by side on one clock, with one reconciliation at the end; what is late still comes after it. */
-export async function playDay(pipeline: Pipeline, days: readonly SalonDay[]): Promise<void> {
-  const apis = new Map(days.map(({ story }) => [story.companyId, apiOver(story, () => pipeline.now)]));
+export async function playDay(
+  pipeline: Pipeline,
+  days: readonly SalonDay[],
+  apis: Apis = apisInMemory(pipeline, days),
+): Promise<void> {
   const reconciler = pipeline.reconciler(async companyId => apis.get(companyId));
   pipeline.now = START - 2_000;
   for (const { story } of days) {
