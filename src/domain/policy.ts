@@ -6,9 +6,9 @@
 import type { NoticeKind } from './notice.ts';
 import type { Origin } from './origin.ts';
 
-/** Whom a change is told. */
-export type Audience = 'client' | 'staff' | 'admin';
-export const AUDIENCES: readonly Audience[] = ['client', 'staff', 'admin'];
+/** Whom a change is told. A list in the document, so that those who have no address yet can join it. */
+export type Audience = 'client';
+export const AUDIENCES: readonly Audience[] = ['client'];
 
 export const NOTICE_KINDS: readonly NoticeKind[] = [
   'booked',
