@@ -1,10 +1,7 @@
 /** Each alert provoked and resolved again, on a real database and by real roads. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Channel, ChannelName } from '../../src/channels/channel.ts';
@@ -26,6 +23,7 @@ import { readCertificateDays, readFreePercent } from '../../src/work/outside.ts'
 import { createRejectCounter } from '../../src/work/rejects.ts';
 import { type Counterpart, WEBHOOK_SECRET, WELL_KNOWN } from '../channels/counterparts.ts';
 import { createRig } from '../http/marketplace-rig.ts';
+import { LATER, SOONER, SOONER_ENDS } from '../support/certificates.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const MINUTE = 60_000;
@@ -322,22 +320,14 @@ test('marketplace: what its routes refuse', async t => {
 });
 
 test('certificate: read by a handshake, before it expires', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'otklik-tls-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const certificate = (days: number) => {
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    const wish = ['-days', String(days), '-subj', '/CN=hooks.test', '-keyout', key, '-out', cert];
-    execFileSync('openssl', ['req', ...kind, ...wish], { stdio: 'ignore' });
-    return { key: readFileSync(key), cert: readFileSync(cert) };
-  };
-  const server = createTlsServer(certificate(10), socket => socket.on('error', () => {}));
+  const server = createTlsServer(SOONER, socket => socket.on('error', () => {}));
   server.listen(0, '127.0.0.1');
   await new Promise(resolve => server.once('listening', resolve));
   t.after(() => new Promise(resolve => server.close(resolve)));
   const address = server.address();
   const url = `https://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
-  const read = () => readCertificateDays(url, Date.now());
+  const tenDaysBefore = SOONER_ENDS - 10 * 24 * HOUR;
+  const read = () => readCertificateDays(url, tenDaysBefore);
 
   const rig = await createRigOf(t);
   const { outside } = rig;
@@ -347,7 +337,7 @@ test('certificate: read by a handshake, before it expires', async t => {
       pipeline.now += HOUR;
     },
     relief: async () => {
-      server.setSecureContext(certificate(90));
+      server.setSecureContext(LATER);
       outside.days = await read();
       pipeline.now += HOUR;
     },

@@ -1,0 +1,44 @@
+/**
+ * Two certificates of nobody, for hooks.test, made once by `openssl req -x509`: Node makes none, and not every machine has
+ * openssl. The second ends 80 days after the first. Their keys protect nothing.
+ */
+export const SOONER = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJG0LYp/yX4YzsQzN
+DwlY/URM+mBHf+fmvLOKq35VZ8ChRANCAAS5WxA6XJ2HLT+dmxiyycEp9zBN1tSE
+lle0aswdwoRYf3C0gQUEaBJ5ZvDEhjv+6oXtvZ6jXSJ1weY86++1DUX2
+-----END PRIVATE KEY-----`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBfzCCASWgAwIBAgIUPI1DfncSva8rI7+M/Ze18pHaUBMwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKaG9va3MudGVzdDAeFw0yNjExMjQxNDUzMjhaFw0zNjExMjEx
+NDUzMjhaMBUxEzARBgNVBAMMCmhvb2tzLnRlc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAS5WxA6XJ2HLT+dmxiyycEp9zBN1tSElle0aswdwoRYf3C0gQUEaBJ5
+ZvDEhjv+6oXtvZ6jXSJ1weY86++1DUX2o1MwUTAdBgNVHQ4EFgQUFvcgT3S5qLMY
+FB1WH0rfAKs81y0wHwYDVR0jBBgwFoAUFvcgT3S5qLMYFB1WH0rfAKs81y0wDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiAey1RlYcOHctZn48mTcSPT
+ht1QJpdbLpfBLrGH0IWHsAIhAJMc1OKwda3w5MwuXBgP4gPU7A8C0YSvWU3bVc6C
+Rzqa
+-----END CERTIFICATE-----`,
+};
+
+export const LATER = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgc20ESBkDjKrfUx2t
+fmmrvBrELRuJkmmp96FB2ec3TXGhRANCAAQm9DWDwOX9yeyD1/L0kw1msz3vrLF9
+E7q3wLNqUA64nQAteFOvd0DM1qJIX7orWrFXNr2gn5idZiC8fkyRGEut
+-----END PRIVATE KEY-----`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBgDCCASWgAwIBAgIUcwm+kmvDMJDxmzqGPJCTslDpz5wwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKaG9va3MudGVzdDAeFw0yNjExMjQxNDUzMjhaFw0zNzAyMDkx
+NDUzMjhaMBUxEzARBgNVBAMMCmhvb2tzLnRlc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQm9DWDwOX9yeyD1/L0kw1msz3vrLF9E7q3wLNqUA64nQAteFOvd0DM
+1qJIX7orWrFXNr2gn5idZiC8fkyRGEuto1MwUTAdBgNVHQ4EFgQUhGptn/X2WyWh
+oDjOXAgcEQfP9F4wHwYDVR0jBBgwFoAUhGptn/X2WyWhoDjOXAgcEQfP9F4wDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAl5N0+eVA4Qn7aveCDPOh
+vomYw+HdOYYhPLaE+JO3X4sCIQDOjZqa70U1z6TPj1cC62P6H+oywH3BmDA3He0q
+UKPDSg==
+-----END CERTIFICATE-----`,
+};
+
+/** When `SOONER` ends. */
+export const SOONER_ENDS = Date.parse('2036-11-21T14:53:28Z');
