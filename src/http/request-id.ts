@@ -27,8 +27,8 @@ function add(list: BlockList, range: string): void {
   const [address = '', bits, ...rest] = range.split('/');
   const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
   const whole = family === 'ipv6' ? 128 : 32;
-  const prefix = bits === undefined ? whole : Number(bits);
-  if (isIP(address) === 0 || rest.length > 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > whole) {
+  const prefix = bits === undefined ? whole : Number(/^\d{1,3}$/.test(bits) ? bits : 'none');
+  if (isIP(address) === 0 || rest.length > 0 || !(prefix <= whole)) {
     throw new PlainError(
       `TRUSTED_PROXIES: ${range} is neither an address nor a range such as 10.0.0.0/8: correct it`,
     );
