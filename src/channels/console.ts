@@ -1,4 +1,5 @@
 /** The console channel: shows a message instead of sending it. For the demo, for development, for a first look. */
+import { maskPhone } from '../domain/phone.ts';
 import { plainLine, plainText } from '../domain/plain.ts';
 import type { Channel, Outgoing, Traits } from './channel.ts';
 
@@ -50,14 +51,4 @@ function block(message: Outgoing): string[] {
     ...text.map(line => (line === '' ? '│' : `│ ${line}`)),
     `╰─ ${plainLine(message.id, 40)}`,
   ];
-}
-
-/** +7••••••••67: enough to know one's own, too little to call. */
-function maskPhone(phone: string): string {
-  const digits = phone.replace(/\D/g, '');
-  if (digits === '') return '';
-  const plus = phone.trim().startsWith('+') ? '+' : '';
-  const shown = digits.length < 8 ? 0 : Math.max(digits.length - 10, 1);
-  const end = shown === 0 ? '' : digits.slice(-2);
-  return `${plus}${digits.slice(0, shown)}${'•'.repeat(digits.length - shown - end.length)}${end}`;
 }

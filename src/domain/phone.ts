@@ -8,9 +8,14 @@ export function normalisePhone(text: string): string {
   return number?.isPossible() ? number.number : text;
 }
 
-/** For eyes that need to recognise a number, not to know it: all but the last two digits hidden. */
-export function maskPhone(text: string): string {
-  return text.replace(/\d(?=(?:\D*\d){2})/g, '•');
+/** +7••••••••67: enough to know one's own, too little to call. */
+export function maskPhone(phone: string): string {
+  const digits = phone.replace(/\D/g, '');
+  if (digits === '') return '';
+  const plus = phone.trim().startsWith('+') ? '+' : '';
+  const shown = digits.length < 8 ? 0 : Math.max(digits.length - 10, 1);
+  const end = shown === 0 ? '' : digits.slice(-2);
+  return `${plus}${digits.slice(0, shown)}${'•'.repeat(digits.length - shown - end.length)}${end}`;
 }
 
 /**

@@ -52,8 +52,9 @@ export function wallOf(instant: EpochMs, zone: string): Wall {
     .toString({ smallestUnit: 'second' });
 }
 
-/** Whether `zone` is an IANA zone this runtime knows. */
+/** Whether `zone` is an IANA zone this runtime knows. `+03:00` is none: it knows nothing of summer time. */
 export function isZone(zone: string): boolean {
+  if (/^[+-]/.test(zone)) return false;
   try {
     Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
     return true;

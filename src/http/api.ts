@@ -119,7 +119,12 @@ const policyField = z.unknown().transform((value, context) => {
 export const companyBody = z.object({
   companyId,
   title: z.string().min(1).max(200),
-  zone: z.string().refine(isZone, 'must be an IANA zone like Europe/Moscow'),
+  zone: z
+    .string()
+    .refine(
+      isZone,
+      'must be an IANA zone like Europe/Moscow; an offset like +03:00 knows nothing of summer time',
+    ),
   brand: z.enum(['yclients', 'altegio']).default('yclients'),
   locale: z.enum(['ru', 'en']).default('ru'),
   /** Short for `settle.any` of the policy. */

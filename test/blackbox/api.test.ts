@@ -399,6 +399,7 @@ describe('the API', { concurrency: true }, () => {
       'a title too long': { ...good, title: 'я'.repeat(201) },
       'no zone': { ...good, zone: undefined },
       'a zone of nowhere': { ...good, zone: 'Europe/Nowhere' },
+      'a zone without summer time': { ...good, zone: '+03:00' },
       'a channel that is not there': { ...good, route: ['pigeon'] },
       'no channel': { ...good, route: [] },
       'a URL that is none': { ...good, webhookUrl: 'not a url' },

@@ -6,7 +6,7 @@ import { changesBetween } from '../../src/domain/change.ts';
 import { type Facts, isBaseline, noticeBetween } from '../../src/domain/notice.ts';
 import { originOf } from '../../src/domain/origin.ts';
 import { maskPhone, normalisePhone } from '../../src/domain/phone.ts';
-import { instantOf, parseInstant, parseWall } from '../../src/domain/time.ts';
+import { instantOf, isZone, parseInstant, parseWall } from '../../src/domain/time.ts';
 
 const ZONE = 'Europe/Moscow';
 const STARTS = Date.parse('2031-05-20T11:30:00Z');
@@ -159,9 +159,17 @@ test('an hour that a DST change skips moves forward, one that occurs twice is th
   assert.equal(instantOf('2026-10-25T02:30:00', 'Europe/Belgrade'), Date.parse('2026-10-25T00:30:00Z'));
 });
 
+test('a zone is a name of IANA’s: an offset knows nothing of summer time', () => {
+  assert.deepEqual(['Europe/Moscow', 'UTC', '+03:00', '-0300', 'Europe/Nowhere', ''].filter(isZone), [
+    'Europe/Moscow',
+    'UTC',
+  ]);
+});
+
 test('phones are brought to one form, and masked for eyes', () => {
   assert.equal(normalisePhone('79160000001'), '+79160000001');
   assert.equal(normalisePhone('+7 (916) 000-00-01'), '+79160000001');
   assert.equal(normalisePhone('звонить после шести'), 'звонить после шести');
-  assert.equal(maskPhone('+79160000001'), '+•••••••••01');
+  assert.equal(maskPhone('+7 916 000-00-01'), '+7••••••••01');
+  assert.equal(maskPhone('4567890'), '•••••••');
 });
