@@ -71,11 +71,13 @@ export async function erasePerson(
     const total = Object.values(erasure.rows).reduce((sum, count) => sum + count, 0);
     if (total === 0 && !('clientId' in whom)) throw unknown(companyId);
     await audit(db, { actor, action: 'person.erase', companyId, subject: `${total} rows` });
-    if (dryRun) throw new DryRun(erasure);
+    if (dryRun) throw new DryRun({ ...erasure, left: await leftOf(db, companyId, traces) });
     return erasure;
   };
   try {
-    return await retried(() => transaction(pool, work));
+    const erasure = await retried(() => transaction(pool, work));
+    // Afterwards: it takes the longest, and what was erased is locked until the end of its transaction.
+    return { ...erasure, left: await leftOf(pool, companyId, traces) };
   } catch (error) {
     if (error instanceof DryRun) return error.erasure;
     throw error;
@@ -124,18 +126,23 @@ function russian(phone: string): string {
   return /^8\d{10}$/.test(digits) ? `+7${digits.slice(1)}` : phone;
 }
 
-async function eraseTraces(db: Db, companyId: number, traces: Traces): Promise<Erasure> {
+/** Events come first: reading them takes long, and a booking is locked from its change to the end. */
+async function eraseTraces(db: Db, companyId: number, traces: Traces): Promise<Omit<Erasure, 'left'>> {
   const { clientIds } = traces;
   const pattern = patternOf(traces);
   const recordIds = await findRecords(db, companyId, clientIds);
   const recipients = clientIds.map(id => `client:${id}`);
   const rows: Record<string, number> = {};
+  rows.webhook_events = await scrubAll(db, { companyId, clientIds, recordIds, pattern });
   for (const { table, erase } of ERASURES) {
     rows[table] = await erase(db, { companyId, clientIds, recipients, pattern });
   }
-  rows.webhook_events = await scrubAll(db, { companyId, clientIds, recordIds, pattern });
-  const left = pattern === null ? [] : await scanAll(db, companyId, pattern);
-  return { clients: clientIds.length, rows, left };
+  return { clients: clientIds.length, rows };
+}
+
+async function leftOf(db: Db, companyId: number, traces: Traces): Promise<readonly Leftover[]> {
+  const pattern = patternOf(traces);
+  return pattern === null ? [] : scanAll(db, companyId, pattern);
 }
 
 /** Finds any phone, e-mail or address of the person; null when none is known. Addresses are whole words. */

@@ -93,6 +93,7 @@ async function life(): Promise<void> {
     ),
     body('loyalty_card', 72, { id: 72, number: '+7 916 000 00 01', balance: 5 }, 'create'),
     body('something_new', 73, { deep: [{ client_id: '9', note: NAME }] }),
+    body('something_new', 74, { note: EMAIL }).replace('@', '\\u0040'),
   );
   await saveAddress(pipeline.pool, { companyId: 1, clientId: 9, channel: 'telegram', address: CHAT });
   await answers();

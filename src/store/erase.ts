@@ -3,6 +3,12 @@ import pg from 'pg';
 import { jsonArray, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
 
+/**
+ * A body as text without the escapes that could hide something. Reading all as JSON takes three times as long as looking
+ * whether there is one: 2.8 s against 1.0 s for 60,000 bodies.
+ */
+const BODY_TEXT = String.raw`CASE WHEN body::text ~ '\\[u/]' THEN payload::text ELSE body::text END`;
+
 /** A client who was erased, known by a keyed hash alone. */
 export type ErasedClient = { readonly companyId: number; readonly hash: Buffer };
 
@@ -69,10 +75,12 @@ export async function findTraces(db: Db, companyId: number, clientIds: readonly 
     `WITH said AS (
        SELECT phone, email FROM people WHERE company_id = $1 AND client_id = ANY($2::int8[])
        UNION
-       SELECT d ->> 'phone', d ->> 'email' FROM webhook_events,
-         LATERAL (SELECT CASE WHEN resource = 'client' THEN payload -> 'data' ELSE payload -> 'data' -> 'client' END AS d) c
-       WHERE company_id = $1 AND (resource = 'client' AND resource_id = ANY($2::int8[])
-         OR d ->> 'id' = ANY($2::int8[]::text[])))
+       SELECT d ->> 'phone', d ->> 'email' FROM (
+         SELECT CASE WHEN resource = 'client' THEN payload -> 'data' ELSE payload -> 'data' -> 'client' END AS d,
+           resource = 'client' AND resource_id = ANY($2::int8[]) AS own
+         FROM webhook_events WHERE company_id = $1 AND (resource = 'client' AND resource_id = ANY($2::int8[])
+           OR ${BODY_TEXT} ~ ('\\m(' || array_to_string($2::int8[], '|') || ')\\M'))) e
+       WHERE own OR d ->> 'id' = ANY($2::int8[]::text[]))
      SELECT ARRAY(SELECT DISTINCT phone FROM said WHERE phone <> '') AS phones,
        ARRAY(SELECT DISTINCT email FROM said WHERE email <> '') AS emails,
        ARRAY(SELECT address FROM addresses WHERE company_id = $1 AND client_id = ANY($2::int8[])
@@ -122,13 +130,13 @@ export async function findSuspects(
   limit: number,
 ): Promise<SuspectEvent[]> {
   const { rows } = await db.query<SuspectEvent>(
-    `SELECT * FROM (
+    `SELECT id, resource, "resourceId", payload, raw, matches FROM (
        SELECT id, resource, resource_id AS "resourceId", payload, raw,
-         coalesce(payload::text ~* $4, false) AS matches, record_id
-       FROM webhook_events WHERE company_id = $1 AND id > $5) e
+         coalesce(text ~* $4, false) AS matches, record_id, text
+       FROM webhook_events, LATERAL (SELECT ${BODY_TEXT} AS text OFFSET 0) t WHERE company_id = $1 AND id > $5) e
      WHERE matches OR raw IS NOT NULL OR record_id = ANY($3::int8[])
        OR (resource = 'client' AND "resourceId" = ANY($2::int8[]))
-       OR cardinality($2::int8[]) > 0 AND payload::text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')
+       OR cardinality($2::int8[]) > 0 AND text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')
      ORDER BY id LIMIT $6`,
     [search.companyId, search.clientIds, search.recordIds, search.pattern, after, limit],
   );
@@ -295,7 +303,8 @@ export type Leftover = { readonly table: string; readonly column: string; readon
 
 /**
  * Looks for a pattern in every column of the schema that can hold text, JSON or bytes, of one company where the table
- * says whose its rows are. Also in tables that did not exist when the erasures above were written.
+ * says whose its rows are. Also in tables that did not exist when the erasures above were written. Events that wait to be
+ * processed are left out: one that came meanwhile loses the person then.
  */
 export async function scanAll(db: Db, companyId: number, pattern: string): Promise<Leftover[]> {
   const { rows: columns } = await db.query<{ table: string; column: string; type: string; owned: boolean }>(
@@ -310,10 +319,12 @@ export async function scanAll(db: Db, companyId: number, pattern: string): Promi
   const left: Leftover[] = [];
   for (const { table, column, type, owned } of columns) {
     const name = pg.escapeIdentifier(column);
-    const text = type === 'bytea' ? `encode(${name}, 'escape')` : `${name}::text`;
+    const readable = type === 'bytea' ? `encode(${name}, 'escape')` : `${name}::text`;
+    const text = table === 'webhook_events' && column === 'payload' ? BODY_TEXT : readable;
     const { rows } = await db.query<{ found: number }>(
       `SELECT count(*) AS found FROM ${pg.escapeIdentifier(table)}
-       WHERE ${text} ~* $1 ${owned ? 'AND company_id = $2' : 'AND $2::int IS NOT NULL'}`,
+       WHERE ${text} ~* $1 ${owned ? 'AND company_id = $2' : 'AND $2::int IS NOT NULL'}
+         ${table === 'webhook_events' ? "AND state <> 'pending'" : ''}`,
       [pattern, companyId],
     );
     const found = rows[0]?.found ?? 0;
