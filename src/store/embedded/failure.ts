@@ -3,7 +3,9 @@ export class EmbeddedError extends Error {
   override readonly name = 'EmbeddedError';
 }
 
-const FULL = /No space left on device|Disk quota exceeded|Check free disk space|wrote only \d+ of/;
+// The last is SQLite's, which holds our lock.
+const FULL =
+  /No space left on device|Disk quota exceeded|Check free disk space|wrote only \d+ of|disk is full/;
 const OWN_DATABASE = 'set DATABASE_URL to a PostgreSQL of yours';
 
 /** Turns an operating system's refusal into a sentence; passes everything else on with the same advice. */
