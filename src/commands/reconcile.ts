@@ -1,5 +1,6 @@
 /** `reconcile`: compares one company with the platform now, and shows how far it is. */
 import { commandAccess } from '../api-access.ts';
+import { requireCompany } from '../companies.ts';
 import type { SweepKind } from '../domain/sweep.ts';
 import { createMetrics } from '../metrics.ts';
 import { createReconciler } from '../work/reconcile.ts';
@@ -11,6 +12,7 @@ export async function reconcileCommand(context: Context, id: string, options: Op
   const companyId = parseId(id, 'company');
   await withStore(context, async opened => {
     const { pool } = opened;
+    await requireCompany(pool, companyId);
     const access = commandAccess(context.config, opened);
     const sums = new Map<SweepKind, { pages: number; read: number; found: number }>();
     const reconciler = createReconciler({

@@ -174,6 +174,7 @@ test('wrong values are refused in the words that were typed, and change nothing'
     [{ source: 'poll' }, /there is no company 1;.*company list/],
   ] as const)
     await assert.rejects(companySet(context(), company, options), message);
+  await assert.rejects(reconcileCommand(context(), '77', {}), /there is no company 77;.*company list/);
   const { rows } = await database.pool.query(
     "SELECT FROM audit_log WHERE subject LIKE '%sweep%' AND company_id = 1",
   );
