@@ -89,7 +89,9 @@ const bodies: Record<string, unknown> = {
     userToken: 'canary-user-token-77',
   },
   'PUT /companies/{company}/clients/{client}/addresses/{channel}': { address: '123456789' },
-  'PUT /companies/{company}/policy': {},
+  // No reminders, as the houses of these tests have it: nothing is left to do once all is told.
+  'PUT /companies/{company}/policy': { reminders: { at: [] } },
+  'POST /companies/{company}/policy/preview': { startsLocal: '2031-05-20T14:30' },
   'POST /policy/validate': {},
 };
 
