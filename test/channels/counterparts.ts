@@ -343,7 +343,7 @@ async function openWebhook(t: Ending, manner: Manner, timeoutMs = TIMEOUT_MS): P
 
 /** Verified twice: by the standard's own library, and by hand over the raw bytes. */
 export function isGenuine(
-  { headers }: IncomingMessage,
+  { headers }: Pick<IncomingMessage, 'headers'>,
   body: Buffer,
   secret: string = WEBHOOK_SECRET,
 ): boolean {
