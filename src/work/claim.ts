@@ -3,26 +3,16 @@
  * what will be said and takes a lease. A message whose sender died is taken up here when its lease ends: it may have
  * left, so it is repeated, word for word, only through a channel that drops repeats; otherwise it is `unknown`.
  */
-import {
-  type Button,
-  type Channel,
-  type ChannelName,
-  OPERATOR,
-  type Outgoing,
-  type Roads,
-} from '../channels/channel.ts';
-import { writePress } from '../domain/answer.ts';
+import { type Channel, type ChannelName, OPERATOR, type Outgoing, type Roads } from '../channels/channel.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
-import { clientIdOf, type Facts, type Notice } from '../domain/notice.ts';
+import { clientIdOf, type Notice } from '../domain/notice.ts';
 import { takeTurn } from '../domain/pace.ts';
-import { PHRASES } from '../domain/phrases.ts';
 import { CATEGORY_OF, type PlannedPurpose } from '../domain/plan.ts';
 import { tells } from '../domain/policy.ts';
 import { afterQuiet } from '../domain/quiet.ts';
 import type { Texts } from '../domain/text.ts';
-import { type EpochMs, instantOf } from '../domain/time.ts';
-import { factsOfVisit } from '../domain/visit.ts';
+import type { EpochMs } from '../domain/time.ts';
 import { type BookingKey, bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
 import {
@@ -41,7 +31,6 @@ import {
   type MessageEnd,
   type OpenMessage,
   recordAttempts,
-  type SaidRecord,
 } from '../store/messages.ts';
 import { findOrigins, type Origin } from '../store/origins.ts';
 import { accountScope, chatScope, lockSlots, saveSlots } from '../store/pace.ts';
@@ -50,9 +39,19 @@ import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
 import { type Known, readKnown } from './plan.ts';
 import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './planned.ts';
+import {
+  type Answering,
+  buttonsFor,
+  factsOf,
+  linksFor,
+  NOTHING,
+  renderSafely,
+  type Saying,
+  validity,
+} from './saying.ts';
 import { followUp, MAX_ATTEMPTS } from './settle.ts';
 
-export type ClaimDeps = {
+export type ClaimDeps = Answering & {
   readonly pool: Pool;
   readonly now: () => EpochMs;
   readonly channels: ReadonlyMap<ChannelName, Channel>;
@@ -60,10 +59,6 @@ export type ClaimDeps = {
   readonly vault: Vault;
   /** How whoever runs this is reached, for alerts. */
   readonly roads: Roads;
-  /** Somebody listens to what people answer, so buttons are of use. */
-  readonly answers: boolean;
-  /** Where a message can be answered by a browser; undefined: we are not to be reached from outside. */
-  readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
 };
 
 export type ReadyToSend = {
@@ -136,10 +131,6 @@ type Verdict =
       readonly error: string;
     };
 
-/** What a message says: a change, a visit with its records, or (a test) nothing of either. */
-type Saying = { readonly notice: Notice | null; readonly visit: readonly SaidRecord[] | null };
-const NOTHING: Saying = { notice: null, visit: null };
-
 /** Everything a verdict looks at. */
 type Scene = {
   readonly now: EpochMs;
@@ -147,7 +138,6 @@ type Scene = {
   readonly companies: ReadonlyMap<number, Company>;
   readonly contacts: ReadonlyMap<string, Contact>;
   readonly channels: ReadonlyMap<ChannelName, Channel>;
-  readonly answers: boolean;
   /** Companies' own, by `templateKey`. */
   readonly templates: ReadonlyMap<string, string>;
   /** What the plans of those to whom something planned is due are made from. */
@@ -180,9 +170,9 @@ async function claimBatch(
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const known = await knownOf(db, companies, messages, now);
-  const { channels, answers, roads } = deps;
+  const { channels, roads } = deps;
   const scene: Scene = {
-    ...{ now, bookings, companies, contacts, templates, channels, answers, roads, known },
+    ...{ now, bookings, companies, contacts, templates, channels, roads, known },
     leaving: new Map(),
   };
 
@@ -545,87 +535,13 @@ function prepare(
       email: contact?.email ?? '',
     },
     ...saying,
-    buttons: channel.traits.buttons ? buttonsFor(scene, company, message, saying) : [],
+    buttons: channel.traits.buttons ? buttonsFor(deps, company, message, saying) : [],
     ...linksFor(deps, company, message, saying),
     ...validity(company, message, saying),
     ...(secret === undefined ? {} : { secret }),
     attempt: message.attempts + 1,
   };
   return { message, saying, channel, outgoing, step: message.step };
-}
-
-/** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
-function isAnswerable({ apiUsable }: Company, message: OpenMessage, saying: Saying): boolean {
-  const facts = factsOf(saying);
-  // An answer is about one booking: to a visit of several it would say too little.
-  const answered =
-    message.purpose === 'notice' || (message.purpose === 'reminder' && saying.visit?.length === 1);
-  return apiUsable && answered && facts !== null && facts.status !== 'cancelled';
-}
-
-/** What a message says of the booking it belongs to. */
-function factsOf({ notice, visit }: Saying): Facts | null {
-  const [record] = visit ?? [];
-  if (record === undefined) return notice?.after ?? null;
-  const { recordId: _, ...facts } = record;
-  return facts;
-}
-
-function linksFor(
-  { answerUrl }: ClaimDeps,
-  company: Company,
-  message: OpenMessage,
-  saying: Saying,
-): Pick<Outgoing, 'links'> {
-  if (answerUrl === undefined || message.purpose === 'test') return {};
-  const url = answerUrl(company.companyId, message.id);
-  const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
-  return { links: { ...(isAnswerable(company, message, saying) ? { answer } : {}), stop: `${url}/stop` } };
-}
-
-/** Once the visit has begun, nobody needs the news of it, or to be reminded. */
-function validity({ zone }: Company, { purpose }: OpenMessage, saying: Saying): { validUntil?: EpochMs } {
-  const facts = purpose === 'notice' || purpose === 'reminder' ? factsOf(saying) : null;
-  return facts === null ? {} : { validUntil: instantOf(facts.startsLocal, zone) };
-}
-
-function buttonsFor(
-  { answers }: Scene,
-  company: Company,
-  message: OpenMessage,
-  saying: Saying,
-): readonly Button[] {
-  if (!answers || !isAnswerable(company, message, saying)) return [];
-  const { id: messageId } = message;
-  const { companyId, locale } = company;
-  const { confirm, cancel } = PHRASES[locale];
-  return [
-    { label: confirm, press: writePress({ act: 'confirm', companyId, messageId }) },
-    { label: cancel, press: writePress({ act: 'ask_cancel', companyId, messageId }) },
-  ];
-}
-
-function renderSafely(
-  texts: Texts,
-  { templates }: Scene,
-  company: Company,
-  contact: Contact | undefined,
-  purpose: OpenMessage['purpose'],
-  { notice, visit }: Saying,
-): { subject: string; text: string } | undefined {
-  try {
-    const { companyId, locale } = company;
-    const kind = isPlanned(purpose) ? purpose : (notice?.kind ?? 'test');
-    const input = {
-      notice,
-      visit: factsOfVisit(visit ?? []),
-      client: { name: contact?.name ?? '' },
-      company: { title: company.title, address: company.address, phone: company.phone },
-    };
-    return texts.render(kind, locale, input, templates.get(templateKey({ companyId, locale, kind })));
-  } catch {
-    return undefined;
-  }
 }
 
 function claimOf({ message, saying, channel }: PreparedMessage, origin: Origin | undefined): Claim {

@@ -1,0 +1,105 @@
+/**
+ * What a message says and what can be answered to it, composed at the claim: text, buttons, links, and until when it is
+ * of use. Pure.
+ */
+import type { Button, Outgoing } from '../channels/channel.ts';
+import { writePress } from '../domain/answer.ts';
+import type { Facts, Notice } from '../domain/notice.ts';
+import { PHRASES } from '../domain/phrases.ts';
+import type { Texts } from '../domain/text.ts';
+import { type EpochMs, instantOf } from '../domain/time.ts';
+import { factsOfVisit } from '../domain/visit.ts';
+import type { Company } from '../store/companies.ts';
+import type { Contact, OpenMessage, SaidRecord } from '../store/messages.ts';
+import { templateKey } from '../store/templates.ts';
+import { isPlanned } from './planned.ts';
+
+/** How people can answer. */
+export type Answering = {
+  /** Somebody listens to what people answer, so buttons are of use. */
+  readonly answers: boolean;
+  /** Where a message can be answered by a browser; undefined: we are not to be reached from outside. */
+  readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
+};
+
+/** What a message says: a change, a visit with its records, or (a test) nothing of either. */
+export type Saying = { readonly notice: Notice | null; readonly visit: readonly SaidRecord[] | null };
+export const NOTHING: Saying = { notice: null, visit: null };
+
+/** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
+function isAnswerable({ apiUsable }: Company, message: OpenMessage, saying: Saying): boolean {
+  const facts = factsOf(saying);
+  // An answer is about one booking: to a visit of several it would say too little.
+  const answered =
+    message.purpose === 'notice' || (message.purpose === 'reminder' && saying.visit?.length === 1);
+  return apiUsable && answered && facts !== null && facts.status !== 'cancelled';
+}
+
+/** What a message says of the booking it belongs to. */
+export function factsOf({ notice, visit }: Saying): Facts | null {
+  const [record] = visit ?? [];
+  if (record === undefined) return notice?.after ?? null;
+  const { recordId: _, ...facts } = record;
+  return facts;
+}
+
+export function linksFor(
+  { answerUrl }: Answering,
+  company: Company,
+  message: OpenMessage,
+  saying: Saying,
+): Pick<Outgoing, 'links'> {
+  if (answerUrl === undefined || message.purpose === 'test') return {};
+  const url = answerUrl(company.companyId, message.id);
+  const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
+  return { links: { ...(isAnswerable(company, message, saying) ? { answer } : {}), stop: `${url}/stop` } };
+}
+
+/** Once the visit has begun, nobody needs the news of it, or to be reminded. */
+export function validity(
+  { zone }: Company,
+  { purpose }: OpenMessage,
+  saying: Saying,
+): { validUntil?: EpochMs } {
+  const facts = purpose === 'notice' || purpose === 'reminder' ? factsOf(saying) : null;
+  return facts === null ? {} : { validUntil: instantOf(facts.startsLocal, zone) };
+}
+
+export function buttonsFor(
+  { answers }: Answering,
+  company: Company,
+  message: OpenMessage,
+  saying: Saying,
+): readonly Button[] {
+  if (!answers || !isAnswerable(company, message, saying)) return [];
+  const { id: messageId } = message;
+  const { companyId, locale } = company;
+  const { confirm, cancel } = PHRASES[locale];
+  return [
+    { label: confirm, press: writePress({ act: 'confirm', companyId, messageId }) },
+    { label: cancel, press: writePress({ act: 'ask_cancel', companyId, messageId }) },
+  ];
+}
+
+export function renderSafely(
+  texts: Texts,
+  { templates }: { readonly templates: ReadonlyMap<string, string> },
+  company: Company,
+  contact: Contact | undefined,
+  purpose: OpenMessage['purpose'],
+  { notice, visit }: Saying,
+): { subject: string; text: string } | undefined {
+  try {
+    const { companyId, locale } = company;
+    const kind = isPlanned(purpose) ? purpose : (notice?.kind ?? 'test');
+    const input = {
+      notice,
+      visit: factsOfVisit(visit ?? []),
+      client: { name: contact?.name ?? '' },
+      company: { title: company.title, address: company.address, phone: company.phone },
+    };
+    return texts.render(kind, locale, input, templates.get(templateKey({ companyId, locale, kind })));
+  } catch {
+    return undefined;
+  }
+}
