@@ -491,7 +491,7 @@ CREATE INDEX attempts_finished_at ON public.attempts USING brin (finished_at) WI
 CREATE INDEX booking_changes_created_at ON public.booking_changes USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX booking_changes_of_record ON public.booking_changes USING btree (company_id, record_id, id);
 CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, starts_at);
-CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id);
+CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id, starts_at);
 CREATE INDEX chats_of_chat ON public.chats USING btree (channel, chat);
 CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHERE (phone IS NOT NULL);
 CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, channel) WHERE (purpose = 'alert'::text);
@@ -499,7 +499,7 @@ CREATE INDEX messages_by_time ON public.messages USING btree (company_id, create
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_dead ON public.messages USING btree (updated_at) WHERE (state = 'dead'::text);
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
-CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient) WHERE (rule IS NOT NULL);
+CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient, visit_at) WHERE (rule IS NOT NULL);
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE UNIQUE INDEX messages_planned_once ON public.messages USING btree (company_id, record_id, rule, recipient, visit_at) WHERE ((rule IS NOT NULL) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));

@@ -138,11 +138,13 @@ export async function completeEvents(
       UPDATE webhook_events e SET state = 'done', processed_at = now(), effect = d.effect, error = NULL,
         traceparent = coalesce(d.traceparent, e.traceparent)
       FROM unnest($1::uuid[], $2::text[], $3::text[]) AS d (id, effect, traceparent)
-      WHERE e.id = d.id AND e.state = 'pending'`,
+      WHERE e.id = d.id AND e.state = $4`,
     values: [
       uuidArray(done.map(event => event.id)),
       textArray(done.map(event => event.effect)),
       textArray(done.map(event => event.traceparent)),
+      // A parameter: by its name the index of all that is pending would look as good as the key.
+      'pending',
     ],
   });
   return rowCount ?? 0;

@@ -342,9 +342,10 @@ export async function lockClaimed(
     name: 'lock_claimed',
     text: `
       SELECT ${OPEN_COLUMNS} FROM messages
-      WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[])) AND state = 'sending' AND leased_by = $1
+      WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[])) AND state = $4 AND leased_by = $1
       ORDER BY company_id, id FOR UPDATE`,
-    values: [owner, int4Array(keys.map(key => key.companyId)), uuidArray(keys.map(key => key.id))],
+    // The state is a parameter: by its name the index of all that is being sent would look as good as the key.
+    values: [owner, int4Array(keys.map(key => key.companyId)), uuidArray(keys.map(key => key.id)), 'sending'],
   });
   return rows;
 }

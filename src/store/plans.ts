@@ -117,6 +117,9 @@ export async function addPlanned(db: Db, messages: readonly PlannedWrite[], now:
   });
 }
 
+/** A parameter: by its name the index of all that is due would look as good as the key. */
+const DUE = 'due';
+
 /** Moves planned messages that are not being sent to another moment or other records of their visit. */
 export async function movePlanned(db: Db, messages: readonly PlannedWrite[], now: EpochMs): Promise<void> {
   if (messages.length === 0) return;
@@ -126,8 +129,8 @@ export async function movePlanned(db: Db, messages: readonly PlannedWrite[], now
       UPDATE messages m SET record_id = r.record_id, planned_for = r.planned_for, due_at = r.due_at,
         visit_at = r.visit_at, visit = r.visit, updated_at = $2
       FROM ${WRITTEN}
-      WHERE m.company_id = r.company_id AND m.id = r.id AND m.state = 'due'`,
-    values: [JSON.stringify(messages.map(rowOf)), new Date(now).toISOString()],
+      WHERE m.company_id = r.company_id AND m.id = r.id AND m.state = $3`,
+    values: [JSON.stringify(messages.map(rowOf)), new Date(now).toISOString(), DUE],
   });
 }
 
@@ -143,12 +146,13 @@ export async function withdrawPlanned(
     text: `
       UPDATE messages m SET state = 'superseded', error = r.why, updated_at = $4
       FROM unnest($1::int4[], $2::uuid[], $3::text[]) AS r (company_id, id, why)
-      WHERE m.company_id = r.company_id AND m.id = r.id AND m.state = 'due'`,
+      WHERE m.company_id = r.company_id AND m.id = r.id AND m.state = $5`,
     values: [
       int4Array(messages.map(({ companyId }) => companyId)),
       uuidArray(messages.map(({ id }) => id)),
       textArray(messages.map(({ why }) => why)),
       new Date(now).toISOString(),
+      DUE,
     ],
   });
 }

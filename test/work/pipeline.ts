@@ -43,6 +43,7 @@ export type Pipeline = {
   settle(): Promise<void>;
   /** Another pair of processes on the same database. */
   another(options?: {
+    readonly pool?: Pool;
     readonly leaseMs?: number;
     readonly channel?: Channel;
     readonly answers?: boolean;
@@ -83,7 +84,7 @@ export async function createPipeline(
   const build: Pipeline['another'] = (other = {}) => {
     const channels = other.channels ?? new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
     const common = {
-      ...{ pool, log, vault, metrics: createMetrics() },
+      ...{ pool: other.pool ?? pool, log, vault, metrics: createMetrics() },
       now: () => pipeline.now,
       random: () => 0.5,
     };

@@ -1,0 +1,84 @@
+/**
+ * The loops' statements keep the plan that they get on a new database, made while every table is empty: each must find
+ * its rows by the index that was made for it, and read no more than those.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createPool, type Pool } from '../../src/store/pool.ts';
+import { createPipeline, recordBody } from './pipeline.ts';
+
+const DAY_MS = 86_400_000;
+const VISIT = Date.parse('2031-05-20T11:30:00Z');
+/** They take from a queue whatever is in it: by the index of that queue, from its beginning. */
+const OF_QUEUES = ['fetch_pending', 'wake_events', 'find_due'];
+const GROWING = ['webhook_events', 'bookings', 'booking_changes', 'people', 'messages', 'attempts', 'receipts'];
+
+type Node = {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Index Name'?: string;
+  'Index Cond'?: string;
+  Plans?: Node[];
+};
+
+test('on a new database every statement of the loops finds its rows by its own index', async () => {
+  const pipeline = await createPipeline();
+  const statements = new Map<string, string>();
+  const pool = createPool(pipeline.url, { max: 4, name: 'by key', statementTimeoutMs: 30_000, byKey: true });
+  try {
+    const { processor, dispatcher } = pipeline.another({ pool: noted(pool, statements) });
+    await pipeline.addCompany({ companyId: 1, policy: { settle: { any: '0ms' } } });
+    for (const [step, data] of [{}, { date: '2031-05-21 10:00:00' }, { attendance: -1 }].entries()) {
+      pipeline.now = VISIT - 5 * DAY_MS + step * 5_000;
+      const body = recordBody({ status: step === 0 ? 'create' : 'update', at: pipeline.now, data });
+      await pipeline.receive(1, [{ body, receivedAt: pipeline.now }]);
+      await processor.drain();
+      await dispatcher.drain();
+    }
+    assert.ok(statements.size > 20, `${statements.size} statements were heard`);
+    const wide: string[] = [];
+    for (const [name, text] of statements) {
+      for (const node of nodesOf(await planOf(pool, text))) {
+        const fault = OF_QUEUES.includes(name) ? undefined : faultOf(node);
+        if (fault !== undefined) wide.push(`${name}: ${fault}`);
+      }
+    }
+    assert.deepEqual(wide, []);
+  } finally {
+    await pool.end();
+    await pipeline.close();
+  }
+});
+
+function faultOf(node: Node): string | undefined {
+  const table = node['Relation Name'];
+  if (table === undefined || !GROWING.includes(table)) return undefined;
+  const { 'Node Type': type, 'Index Name': index = '', 'Index Cond': condition = '' } = node;
+  if (type === 'ModifyTable') return undefined;
+  if (!type.startsWith('Index')) return `${type} of ${table}`;
+  if (index === 'webhook_events_pkey') return undefined;
+  return condition.includes(' AND ') ? undefined : `${index} by (${condition}) alone`;
+}
+
+async function planOf(pool: Pool, text: string): Promise<Node> {
+  const { rows } = await pool.query(`EXPLAIN (GENERIC_PLAN, FORMAT JSON) ${text}`);
+  return rows[0]['QUERY PLAN'][0].Plan;
+}
+
+function nodesOf(node: Node): Node[] {
+  return [node, ...(node.Plans ?? []).flatMap(nodesOf)];
+}
+
+/** The pool, telling of every statement that has a name. */
+function noted(pool: Pool, statements: Map<string, string>): Pool {
+  pool.on('connect', client => {
+    const query = client.query;
+    client.query = (...given: unknown[]) => {
+      const [statement] = given;
+      if (typeof statement === 'object' && statement !== null && 'name' in statement && 'text' in statement)
+        statements.set(String(statement.name), String(statement.text));
+      return Reflect.apply(query, client, given);
+    };
+  });
+  return pool;
+}
