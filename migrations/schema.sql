@@ -205,10 +205,12 @@ CREATE TABLE company_keys (
   key_hash bytea NOT NULL,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   expires_at timestamp with time zone,
+  use text DEFAULT 'events'::text NOT NULL,
   CONSTRAINT company_keys_pkey PRIMARY KEY (company_id, key_hash),
   CONSTRAINT company_keys_key_hash_key UNIQUE (key_hash),
   CONSTRAINT company_keys_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
-  CONSTRAINT company_keys_key_hash_check CHECK ((octet_length(key_hash) = 32))
+  CONSTRAINT company_keys_key_hash_check CHECK ((octet_length(key_hash) = 32)),
+  CONSTRAINT company_keys_use_check CHECK ((use = ANY (ARRAY['events'::text, 'texts'::text])))
 );
 
 CREATE TABLE company_secrets (
@@ -313,8 +315,8 @@ CREATE TABLE messages (
   CONSTRAINT messages_alert_check CHECK ((((purpose = 'alert'::text) = (company_id = 0)) AND ((purpose <> 'alert'::text) OR ((channel IS NOT NULL) AND (body IS NOT NULL))))),
   CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
   CONSTRAINT messages_check1 CHECK (((purpose <> 'notice'::text) OR (record_id IS NOT NULL))),
-  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text])) = (rule IS NULL)) AND ((rule IS NULL) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
-  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
+  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'relay'::text])) = (rule IS NULL)) AND ((rule IS NULL) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
+  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'relay'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
   CONSTRAINT messages_state_check CHECK ((state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'failed'::text, 'dead'::text, 'unknown'::text, 'superseded'::text, 'expired'::text, 'cancelled'::text]))),
   CONSTRAINT messages_step_check CHECK ((step > 0))
 );
@@ -373,6 +375,30 @@ CREATE TABLE rejects (
   cause text NOT NULL,
   count integer NOT NULL,
   CONSTRAINT rejects_pkey PRIMARY KEY (minute, cause)
+);
+
+CREATE TABLE relays (
+  company_id integer NOT NULL,
+  message_id uuid NOT NULL,
+  digest bytea NOT NULL,
+  their_id text NOT NULL,
+  category text NOT NULL,
+  asked text,
+  accepted_at timestamp with time zone NOT NULL,
+  told smallint,
+  moves integer DEFAULT 0 NOT NULL,
+  due_at timestamp with time zone,
+  attempts integer DEFAULT 0 NOT NULL,
+  reason text,
+  leased_by uuid,
+  leased_until timestamp with time zone,
+  CONSTRAINT relays_pkey PRIMARY KEY (company_id, message_id),
+  CONSTRAINT relays_company_id_digest_key UNIQUE (company_id, digest),
+  CONSTRAINT relays_company_id_message_id_fkey FOREIGN KEY (company_id, message_id) REFERENCES messages(company_id, id) ON DELETE CASCADE,
+  CONSTRAINT relays_category_check CHECK ((category = ANY (ARRAY['service'::text, 'advertising'::text]))),
+  CONSTRAINT relays_digest_check CHECK ((octet_length(digest) = 32)),
+  CONSTRAINT relays_their_id_check CHECK ((their_id <> ''::text)),
+  CONSTRAINT relays_told_check CHECK ((told = ANY (ARRAY[1, 2, 4, 8, 16, 52])))
 );
 
 CREATE TABLE replans (
@@ -504,7 +530,10 @@ CREATE INDEX messages_of_record ON public.messages USING btree (company_id, reco
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE UNIQUE INDEX messages_planned_once ON public.messages USING btree (company_id, record_id, rule, recipient, visit_at) WHERE ((rule IS NOT NULL) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE INDEX messages_sending ON public.messages USING btree (leased_until) WHERE (state = 'sending'::text);
+CREATE INDEX people_of_phone ON public.people USING btree (company_id, phone) WHERE (phone <> ''::text);
 CREATE INDEX receipts_by_time ON public.receipts USING btree (created_at);
+CREATE INDEX relays_by_time ON public.relays USING btree (company_id, accepted_at);
+CREATE INDEX relays_due ON public.relays USING btree (due_at) WHERE (due_at IS NOT NULL);
 CREATE INDEX rereads_due ON public.rereads USING btree (due_at);
 CREATE INDEX sweeps_due ON public.sweeps USING btree (due_at);
 CREATE INDEX webhook_events_created_at ON public.webhook_events USING brin (created_at) WITH (autosummarize='true');
@@ -512,3 +541,15 @@ CREATE INDEX webhook_events_of_company ON public.webhook_events USING btree (com
 CREATE INDEX webhook_events_pending ON public.webhook_events USING btree (shard, seq) WHERE (state = 'pending'::text);
 CREATE INDEX webhook_events_troubled ON public.webhook_events USING btree (company_id, id) WHERE (state = ANY (ARRAY['dead'::text, 'quarantined'::text]));
 CREATE INDEX webhook_events_waiting ON public.webhook_events USING btree (company_id, resource, resource_id, seq) WHERE (state = 'waiting'::text);
+
+CREATE OR REPLACE FUNCTION public.relay_moved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  UPDATE relays SET moves = moves + 1, due_at = least(due_at, now())
+  WHERE company_id = NEW.company_id AND message_id = NEW.id;
+  RETURN NULL;
+END $function$;
+
+CREATE TRIGGER relay_moved AFTER UPDATE OF state ON public.messages FOR EACH ROW WHEN (((new.purpose = 'relay'::text) AND (new.state IS DISTINCT FROM old.state))) EXECUTE FUNCTION relay_moved();

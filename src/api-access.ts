@@ -125,6 +125,13 @@ export function commandAccess(config: ApiAccessOptions['config'], { pool, vault 
   });
 }
 
+/** Partner tokens by brand. */
+export function partnerTokensOf(config: ApiAccessOptions['config']): {
+  readonly [brand in Brand]: string | undefined;
+} {
+  return { yclients: tokensOf(config, 'yclients').partner, altegio: tokensOf(config, 'altegio').partner };
+}
+
 /** Altegio's own where they are set, else those of YClients: most serve one brand only, and set the one pair. */
 function tokensOf(
   config: ApiAccessOptions['config'],

@@ -132,6 +132,24 @@ company
   )
   .addOption(json())
   .action(run(() => import('./commands/company.ts').then(module => module.companyRotateSecret)));
+const operator = company
+  .command('operator')
+  .description('be a salon’s SMS operator: the platform’s own texts leave by our routes');
+operator
+  .command('on <id>')
+  .description('print the address to give to the platform for the salon’s texts')
+  .addOption(json())
+  .action(run(() => import('./commands/operator.ts').then(module => module.operatorOn)));
+operator
+  .command('off <id>')
+  .description('take no texts any more; those that were taken still leave')
+  .addOption(json())
+  .action(run(() => import('./commands/operator.ts').then(module => module.operatorOff)));
+operator
+  .command('rotate-key <id>')
+  .description('a new address; the old one works for another 24 hours')
+  .addOption(json())
+  .action(run(() => import('./commands/operator.ts').then(module => module.operatorRotateKey)));
 company
   .command('invite <id>')
   .description('the link and QR code by which its clients open the bot')

@@ -7,6 +7,7 @@ import {
   audit,
   type Company,
   dropKey,
+  dropKeys,
   dropSecrets,
   findCompanies,
   insertCompany,
@@ -127,6 +128,30 @@ export async function rotateKey({ pool, vault, actor }: OperatorDeps, companyId:
     await audit(db, { actor, action: 'company.rotate_key', companyId });
   });
   return key;
+}
+
+/**
+ * An address for the company's texts: we are its SMS operator from then on. Where there is one already this is a new
+ * one, and the old one goes on working for a day.
+ */
+export async function openTexts({ pool, vault, actor }: OperatorDeps, companyId: number): Promise<string> {
+  const key = newUrlKey();
+  await transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    await addKey(db, companyId, vault.hashKey(key), KEY_GRACE_MS, 'texts');
+    await audit(db, { actor, action: 'company.operator_key', companyId });
+  });
+  return key;
+}
+
+/** Takes no texts of the company any more; those that were taken still leave. False: it took none. */
+export async function closeTexts({ pool, actor }: OperatorDeps, companyId: number): Promise<boolean> {
+  return transaction(pool, async db => {
+    await requireCompany(db, companyId);
+    const closed = await dropKeys(db, companyId, 'texts');
+    if (closed) await audit(db, { actor, action: 'company.operator_off', companyId });
+    return closed;
+  });
 }
 
 /**

@@ -93,6 +93,11 @@ const schema = z.object({
   YCLIENTS_API_URL: url.optional().describe('In place of https://api.yclients.com and https://api.alteg.io.'),
   ALTEGIO_PARTNER_TOKEN: token.optional().describe('For companies at Altegio, where it is another.'),
   ALTEGIO_USER_TOKEN: token.optional().describe('For companies at Altegio, where it is another.'),
+  YCLIENTS_STATUS_URL: url
+    .optional()
+    .describe(
+      'In place of https://yclients.com and https://app.alteg.io: where the platform is told what became of its texts (docs/sms-operator.md).',
+    ),
   API_ADDRESS: z
     .string()
     .regex(/^[\w.:-]{1,60}$/, 'must be a short name, e.g. an address')

@@ -1,7 +1,7 @@
 /** The composition root: puts the roles of one process together, starts and stops them in order. No logic. */
 import { hash, randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { type ApiAccess, createApiAccess } from './api-access.ts';
+import { type ApiAccess, createApiAccess, partnerTokensOf } from './api-access.ts';
 import type { Channel } from './channels/channel.ts';
 import { closeChannels, createChannels } from './channels/registry.ts';
 import { createTelegramEar } from './channels/telegram-ear.ts';
@@ -48,9 +48,11 @@ import { createProcessor, type Processor } from './work/process.ts';
 import { createReconciler, type Reconciler } from './work/reconcile.ts';
 import { createRejectCounter, type RejectCounter } from './work/rejects.ts';
 import { createReplanner, type Replanner } from './work/replan.ts';
+import { createReporter, type Reporter } from './work/report.ts';
 import { createSuccession } from './work/succession.ts';
 import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
+import { createStatusTeller, STATUS_URLS } from './yclients/relay-status.ts';
 
 /** A statement of the receiver that takes longer is given up: the sender stops waiting at 10 s. */
 const RECEIVE_STATEMENT_TIMEOUT_MS = 4_000;
@@ -130,6 +132,12 @@ export async function startService(
         tracing,
       })
     : undefined;
+  const teller = createStatusTeller({
+    ...{ partnerTokens: partnerTokensOf(config), baseUrl: config.YCLIENTS_STATUS_URL, now },
+  });
+  const reporter: Reporter | undefined = has('dispatch')
+    ? createReporter({ pool: work, log, metrics, random, teller })
+    : undefined;
   const processor: Processor | undefined = has('process')
     ? createProcessor({
         pool: work,
@@ -179,7 +187,14 @@ export async function startService(
     : undefined;
   const succession = onOutgrown && createSuccession({ pool, log, metrics, onOutgrown });
   const receiver = has('receive')
-    ? buildReceiver(config, { log, metrics, opened, access, tracing, onAppended: () => processor?.wake() })
+    ? buildReceiver(config, {
+        ...{ log, metrics, opened, access, tracing },
+        onAppended: () => processor?.wake(),
+        onTexts: () => {
+          dispatcher?.wake();
+          reporter?.wake();
+        },
+      })
     : undefined;
   watchDepths(metrics, () => soon(readDepths(pool)));
   watchSweeps(metrics, () => soon(readSweepDepths(pool)));
@@ -189,9 +204,10 @@ export async function startService(
 
   const token = await adminToken(config, pool);
   const webhookUrl = (key: string) => `${publicUrl(config, receiver?.app)}/webhooks/yclients/${key}`;
+  const textsUrl = (key: string) => `${publicUrl(config, receiver?.app)}/operator/yclients/${key}`;
   let stopping = false;
   const admin = createAdmin({
-    ...{ pool, vault, log, metrics, webhookUrl },
+    ...{ pool, vault, log, metrics, webhookUrl, textsUrl },
     version: VERSION,
     tokenHash: token.hash,
     serveApi: has('web'),
@@ -213,12 +229,14 @@ export async function startService(
       await processor?.stop();
       await replanner?.stop();
       await dispatcher?.stop();
+      await reporter?.stop();
       await upkeep?.stop();
       await watch?.stop();
       await succession?.stop();
       await closeChannels(channels);
       await closeServer(admin);
       await access.close();
+      await teller.close();
       await work.end();
       await opened.close();
       await tracing?.close();
@@ -238,6 +256,7 @@ export async function startService(
   processor?.start();
   replanner?.start();
   dispatcher?.start();
+  reporter?.start();
   reconciler?.start();
   listener?.start();
   actor?.start();
@@ -289,6 +308,7 @@ function buildReceiver(
     access,
     tracing,
     onAppended,
+    onTexts,
   }: {
     log: Log;
     metrics: Metrics;
@@ -296,6 +316,7 @@ function buildReceiver(
     access: ApiAccess;
     tracing: Tracing | undefined;
     onAppended: () => void;
+    onTexts: () => void;
   },
 ): { app: FastifyInstance; pool: Pool; close(): Promise<void> } {
   const pool = createPool(opened.url, {
@@ -315,6 +336,11 @@ function buildReceiver(
       ? {}
       : { answers: { pool, vault: opened.vault, now: Date.now } }),
     ...receiptsOf(config, pool, opened.vault),
+    relay: {
+      ...{ pool, onTexts },
+      keys: createKeyRing({ pool, vault: opened.vault, now: Date.now, use: 'texts' }),
+      statusUrlOf: brand => config.YCLIENTS_STATUS_URL ?? STATUS_URLS[brand],
+    },
     limits: { perCompany: config.RATE_PER_COMPANY, perAddress: config.RATE_PER_ADDRESS },
     trustedProxies: config.TRUSTED_PROXIES,
   });

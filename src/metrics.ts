@@ -49,6 +49,16 @@ export function createMetrics() {
     rejected: counter('requests_rejected_total', 'Webhook requests refused, by cause', ['cause']),
     quarantined: counter('events_quarantined_total', 'Bodies nobody could read, kept with their bytes'),
     appendSeconds: histogram('append_seconds', 'From a request parsed to its event durable'),
+    texts: counter(
+      'relay_texts_total',
+      'Texts of the platform for us to send: stored, duplicate, unreadable',
+      ['outcome'],
+    ),
+    reports: counter(
+      'relay_reports_total',
+      'Statuses of such texts on their way to the platform: told, later, refused, given_up',
+      ['status', 'outcome'],
+    ),
     processed: counter('events_processed_total', 'Events processed, by what they came to', [
       'resource',
       'effect',

@@ -39,7 +39,7 @@ export type Outgoing = {
   readonly companyId: number;
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test' | 'alert' | PlannedPurpose;
+  readonly purpose: 'notice' | 'test' | 'alert' | 'relay' | PlannedPurpose;
   /** Chat id, phone, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;

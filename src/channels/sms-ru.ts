@@ -7,6 +7,7 @@
  * 10 a second is ours. A number takes so many a day (230) and the same text once a minute (231). No key that would
  * make a repeat harmless, so an answer that did not come is `unknown`.
  */
+import { NO_MONEY } from '../domain/relay.ts';
 import { smsParts } from '../domain/sms.ts';
 import type { Channel, RejectedScope, SendResult } from './channel.ts';
 import {
@@ -72,7 +73,7 @@ function read({ status, json }: Answer, to: string): SendResult | undefined {
   if (code === undefined) return undefined;
   const providerId = textAt(json, 'sms', to, 'sms_id');
   if (code === 100 && providerId !== undefined) return { outcome: 'sent', providerId };
-  const reason = `SMS.ru ${code}`;
+  const reason = code === 201 ? `SMS.ru 201: ${NO_MONEY}` : `SMS.ru ${code}`;
   // «Temporarily unavailable», «error on the server, repeat the request».
   if (code === 220 || code === 500) return retry(reason);
   if (code === 231 || code === 233) return retry(reason, 60_000);

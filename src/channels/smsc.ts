@@ -8,6 +8,7 @@
  * documented for different texts; 10 a second is ours. `id` may be given by us but does not keep a repeat from
  * leaving, so an answer that did not come is `unknown`.
  */
+import { NO_MONEY } from '../domain/relay.ts';
 import { smsParts } from '../domain/sms.ts';
 import type { Channel, RejectedScope, SendResult } from './channel.ts';
 import {
@@ -78,7 +79,7 @@ function read({ json }: Answer): SendResult | undefined {
   const code = numberAt(json, 'error_code');
   const id = textAt(json, 'id');
   if (code === undefined) return id === undefined ? undefined : { outcome: 'sent', providerId: id };
-  const reason = `SMSC error ${code}`;
+  const reason = code === 3 ? `SMSC error 3: ${NO_MONEY}` : `SMSC error ${code}`;
   if (code === 4) return retry(reason, 60_000, 'limited');
   if (code === 9) return retry(reason, 60_000);
   const scope = SCOPES[code];

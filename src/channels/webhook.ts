@@ -5,7 +5,7 @@
  *     {
  *       "id": "019…",                 the message's UUID, also in the header webhook-id; the same on every attempt
  *       "type": "notice.booked",      notice.<kind>, "reminder", "review", "no_show", "rebook", "test",
- *                                     or "alert" (to whoever runs this; companyId is 0)
+ *                                     "relay" (a text of the platform's own), or "alert" (to whoever runs this; companyId is 0)
  *       "companyId": 4564, "recordId": 1 | null, "attempt": 1,
  *       "recipient": { "clientId": 1 | null, "name": "…", "phone": "…", "email": "…" },
  *       "subject": "…", "text": "…",

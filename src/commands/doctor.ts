@@ -25,6 +25,7 @@ import { HOW_TO_READ } from '../work/sweep.ts';
 import { raisedOf } from './alerts.ts';
 import { describeDrift } from './drift.ts';
 import { type Finding, fault, note, ok } from './finding.ts';
+import { operatorFindings } from './operator.ts';
 import { outsideFindings } from './outside.ts';
 import { type Context, print, withStore } from './run.ts';
 
@@ -118,6 +119,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened, config: 
       ? [note('drift', `${drift.length - DRIFT_SHOWN} more: \`drift list\``)]
       : []),
     ...reconciliationFindings(coverage),
+    ...(await operatorFindings(pool, config)),
     ...(await pauseFindings(pool)),
     ...alertFindings(alerts, [...roadsOf(config).keys()]),
   ];

@@ -68,6 +68,12 @@ export const policyDocument = z.strictObject({
       notIfBookedWithin: duration(7 * DAY_MS, '7d').optional(),
     })
     .optional(),
+  relay: z
+    .strictObject({
+      by: z.enum(['route', 'asked']).optional(),
+      repeats: z.enum(['send', 'drop']).optional(),
+    })
+    .optional(),
   afterVisit: z
     .strictObject({
       review: afterVisit.optional(),

@@ -26,6 +26,9 @@ export const ORIGINS: readonly Origin[] = ['bot', 'widget', 'app', 'aggregator',
  */
 export type QuietRule = 'send' | 'defer' | 'drop';
 
+/** The channels by which a text of the platform may leave. */
+export type RelayBy = 'route' | 'asked';
+
 /** What a message is, in law and in manners. */
 export type Category = 'notices' | 'reminders' | 'afterVisit' | 'advertising';
 
@@ -53,6 +56,13 @@ export type PolicyDocument = {
     /** No reminder to those who booked less than this before it. */
     readonly notIfBookedWithin?: string;
   };
+  /** Texts of the platform's own that we send as the salon's SMS operator. */
+  readonly relay?: {
+    /** `route`: by the salon's route; `asked`: by SMS or WhatsApp alone, where the platform asked for that. */
+    readonly by?: RelayBy;
+    /** A service text with the hour of a visit that we tell the same person of within an hour: `send` or `drop` it. */
+    readonly repeats?: 'send' | 'drop';
+  };
   /** How long after the visit; null: not at all. */
   readonly afterVisit?: {
     readonly review?: string | null;
@@ -74,6 +84,7 @@ export type Policy = {
     readonly minimumLeadMs: number;
     readonly notIfBookedWithinMs: number;
   };
+  readonly relay: { readonly by: RelayBy; readonly repeats: 'send' | 'drop' };
   readonly afterVisit: {
     readonly reviewMs: number | null;
     readonly noShowMs: number | null;
@@ -106,6 +117,7 @@ export const DEFAULTS = {
   },
   limits: { perDay: 8, advertisingPerDay: 1 },
   reminders: { at: ['24h', '2h'], minimumLead: '30m', notIfBookedWithin: '3h' },
+  relay: { by: 'route', repeats: 'send' },
   afterVisit: { review: null, noShow: null, rebook: null },
 } as const satisfies PolicyDocument;
 
@@ -120,6 +132,7 @@ export function completePolicy(document: PolicyDocument): typeof DEFAULTS & Poli
     quietHours: { ...DEFAULTS.quietHours, ...document.quietHours },
     limits: { ...DEFAULTS.limits, ...document.limits },
     reminders: { ...DEFAULTS.reminders, ...document.reminders },
+    relay: { ...DEFAULTS.relay, ...document.relay },
     afterVisit: { ...DEFAULTS.afterVisit, ...document.afterVisit },
   };
   return whole as typeof DEFAULTS & PolicyDocument;
@@ -141,6 +154,7 @@ export function policyOf(document: PolicyDocument): Policy {
       minimumLeadMs: durationMs(minimumLead),
       notIfBookedWithinMs: durationMs(notIfBookedWithin),
     },
+    relay: { ...DEFAULTS.relay, ...document.relay },
     afterVisit: {
       reviewMs: review === null ? null : durationMs(review),
       noShowMs: noShow === null ? null : durationMs(noShow),

@@ -4,7 +4,15 @@
  */
 import { z } from 'zod';
 import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
-import { addCompany, dropCompany, requireCompany, rotateKey, setCompany } from '../companies.ts';
+import {
+  addCompany,
+  closeTexts,
+  dropCompany,
+  openTexts,
+  requireCompany,
+  rotateKey,
+  setCompany,
+} from '../companies.ts';
 import { ORIGINS, type PolicyDocument } from '../domain/policy.ts';
 import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
 import { isZone, parseInstant, parseWall } from '../domain/time.ts';
@@ -17,6 +25,7 @@ import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { replayEvent } from '../store/inbox.ts';
 import { type Pool, transaction } from '../store/pool.ts';
+import { readRelayStates } from '../store/relays.ts';
 import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
 import type { Vault } from '../vault.ts';
 import type { Problem } from './problem.ts';
@@ -26,6 +35,8 @@ export type ApiDeps = {
   readonly vault: Vault;
   /** The URL to give to the platform for a key. */
   readonly webhookUrl: (key: string) => string;
+  /** The same for a key of texts. */
+  readonly textsUrl: (key: string) => string;
   /** An event was put back: there is work. */
   readonly onReplay: () => void;
 };
@@ -342,6 +353,44 @@ export const ROUTES: readonly Route[] = [
       const { company } = companyParams.parse(input.params);
       const key = await rotateKey({ pool, vault, actor: 'api' }, company);
       return { companyId: company, key, url: webhookUrl(key) };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/companies/{company}/operator',
+    summary: 'Whether we are its SMS operator, and the texts of the last 24 hours',
+    params: companyParams,
+    answer: 'companyId, on, texts, untold, givenUp',
+    handle: async ({ pool }, input) => {
+      const { company } = companyParams.parse(input.params);
+      const [state] = await readRelayStates(pool, company);
+      if (state === undefined) return missing(`company ${company}`);
+      const { brand: _, route: __, ...rest } = state;
+      return rest;
+    },
+  },
+  {
+    method: 'POST',
+    path: '/companies/{company}/operator',
+    summary: 'Be its SMS operator: a new address for its texts; an old one works for another 24 hours',
+    params: companyParams,
+    answer: 'companyId, key, url',
+    handle: async ({ pool, vault, textsUrl }, input) => {
+      const { company } = companyParams.parse(input.params);
+      const key = await openTexts({ pool, vault, actor: 'api' }, company);
+      return { companyId: company, key, url: textsUrl(key) };
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/companies/{company}/operator',
+    summary: 'Take no texts of it any more; those that were taken still leave, and their statuses are told',
+    params: companyParams,
+    answer: 'companyId, on, was: whether it was on',
+    handle: async ({ pool, vault }, input) => {
+      const { company } = companyParams.parse(input.params);
+      const was = await closeTexts({ pool, vault, actor: 'api' }, company);
+      return { companyId: company, on: false, was };
     },
   },
   {

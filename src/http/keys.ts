@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import type { EpochMs } from '../domain/time.ts';
-import { type Company, findKey } from '../store/companies.ts';
+import { type Company, findKey, type KeyUse } from '../store/companies.ts';
 import type { Pool } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
 
@@ -30,16 +30,18 @@ export function createKeyRing({
   pool,
   vault,
   now,
+  use = 'events',
 }: {
   pool: Pool;
   vault: Vault;
   now: () => EpochMs;
+  use?: KeyUse;
 }): KeyRing {
   const entries = new Map<string, Entry>();
   const loading = new Map<string, Promise<Entry | undefined>>();
 
   async function load(keyHash: Buffer, name: string): Promise<Entry | undefined> {
-    const key = await findKey(pool, keyHash);
+    const key = await findKey(pool, keyHash, use);
     entries.delete(name);
     if (key === undefined) return undefined;
     const { company, expiresAt, sealedSecrets } = key;

@@ -4,7 +4,6 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { EpochMs } from '../domain/time.ts';
 import { type Appended, type IngestLog, Unstorable } from '../ingest/ingest-log.ts';
 import { quarantined, type ReadOptions, readBody, type Unreadable } from '../ingest/read-body.ts';
@@ -15,11 +14,19 @@ import type { NewEvent } from '../store/inbox.ts';
 import { type Tracing, traceIdOf } from '../tracing.ts';
 import { type AnswerRoute, addAnswerRoutes } from './answer.ts';
 import { addConnectRoute, type ConnectRoute } from './connect.ts';
+import {
+  createGuard,
+  type Guard,
+  type Limits,
+  noteRefusal,
+  type Refusal,
+  UNAVAILABLE,
+  type Way,
+} from './guard.ts';
 import type { KeyHolder, KeyRing } from './keys.ts';
 import { addLifecycleRoute, isLifecycle, LIFECYCLE_MISPLACED, type LifecycleRoute } from './lifecycle.ts';
 import {
   FAILED,
-  NOT_FOUND,
   type Problem,
   refuseAsProblems,
   sendProblem,
@@ -29,6 +36,7 @@ import {
   writeProblem,
 } from './problem.ts';
 import { addReceiptRoutes, type ReceiptRoute } from './receipts.ts';
+import { addRelayRoute, type RelayRoute } from './relay.ts';
 import { createTrust, requestIdOf, type Trust, traceparentOf } from './request-id.ts';
 import { faultOf } from './signature.ts';
 
@@ -47,9 +55,6 @@ const CONNECTIONS = 4_096;
 const CHECK_INTERVAL_MS = 1_000;
 /** A key has 43 characters; a path longer than any key is answered like any unknown one. */
 const PATH_LENGTH = 500;
-/** Unknown keys from one address in a minute; beyond it the refusal is 429. Known keys are never touched by it. */
-const MISSES_PER_MINUTE = 60;
-const WINDOW_SECONDS = 10;
 /** No answer: in a trace only, as nginx writes it. */
 const HUNG_UP = 499;
 const JSON_TYPE = /^\s*application\/json\s*(?:;|$)/i;
@@ -62,11 +67,7 @@ export type ReceiverDeps = {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => EpochMs;
-  readonly limits: {
-    /** Requests a second, averaged over ten. */
-    readonly perCompany: number;
-    readonly perAddress: number;
-  };
+  readonly limits: Limits;
   /** Proxies whose X-Forwarded-For is believed, as CIDR ranges; empty: none. */
   readonly trustedProxies: readonly string[];
   /** Where clients answer messages that have links; undefined: there are no such routes. */
@@ -74,6 +75,8 @@ export type ReceiverDeps = {
   readonly tracing?: Tracing | undefined;
   /** Where providers of channels tell what became of messages; undefined: there are no such routes. */
   readonly receipts?: ReceiptRoute | undefined;
+  /** Where the platform hands over texts of salons whose SMS operator we are; undefined: there is no such route. */
+  readonly relay?: RelayRoute | undefined;
   /** Where salons connect and leave by the marketplace; undefined: there are no such routes. */
   readonly marketplace?: { readonly connect: ConnectRoute; readonly lifecycle: LifecycleRoute } | undefined;
 };
@@ -110,6 +113,7 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
   addRoutes(app, deps, trust);
   if (deps.answers !== undefined) addAnswerRoutes(app, deps, deps.answers);
   if (deps.receipts !== undefined) addReceiptRoutes(app, deps, deps.receipts);
+  if (deps.relay !== undefined) addRelayRoute(app, deps, deps.relay);
   if (deps.marketplace !== undefined) {
     addConnectRoute(app, deps, deps.marketplace.connect);
     addLifecycleRoute(app, deps, deps.marketplace.lifecycle);
@@ -192,39 +196,6 @@ async function take(
   noteReceived(deps, { ...way, companyId, appended, durationMs: performance.now() - startedAt });
 }
 
-/** What a request is called, and the span it is received in; null: no traces are kept. */
-type Way = { readonly requestId: string; readonly traceparent: string | null };
-
-/** What may be said of a refused request. */
-type About = {
-  readonly company_id?: number;
-  readonly event?: string;
-  readonly reason?: string;
-  readonly err?: unknown;
-};
-
-/** One line a refusal: of strangers, who may be many, for debugging only; where a company's event was at stake, always. */
-function noteRefusal(
-  { metrics, log }: ReceiverDeps,
-  refusal: Partial<Way> & Pick<Refusal, 'cause' | 'status' | 'about'>,
-): void {
-  const { requestId, traceparent, cause, status, about = {} } = refusal;
-  metrics.rejected.inc({ cause });
-  const level = status >= 500 ? 'error' : about.company_id === undefined ? 'debug' : 'warn';
-  log[level](
-    {
-      role: 'receive',
-      ...(requestId === undefined ? {} : { request_id: requestId }),
-      ...(traceparent ? { trace_id: traceIdOf(traceparent) } : {}),
-      outcome: 'refused',
-      reason: cause,
-      status,
-      ...about,
-    },
-    'request refused',
-  );
-}
-
 function noteReceived(
   { log }: ReceiverDeps,
   {
@@ -265,7 +236,7 @@ async function admitAndReceive(
   request: KeyedRequest,
   way: Way,
 ): Promise<Taken | Refusal | undefined> {
-  const holder = await guard.admit(request);
+  const holder = await guard.admit(request.ip, request.params.key ?? request.query.key);
   if ('status' in holder) return holder;
   const { companyId } = holder.company;
   const raw = await readBytes(request.raw);
@@ -292,65 +263,6 @@ function readBytes(request: IncomingMessage): Promise<Buffer | Refusal | undefin
     request.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
     request.on('close', () => resolve(undefined));
   });
-}
-
-type Refusal = Problem & { readonly cause: string; readonly about?: About };
-
-function tooMany(cause: string, retryAfterSeconds: number): Refusal {
-  const detail = 'Slow down, and send again after the time that Retry-After names.';
-  return { status: 429, title: 'Too many requests', detail, retryAfterSeconds, cause };
-}
-
-const UNAVAILABLE: Problem = {
-  status: 503,
-  title: 'Temporarily unavailable',
-  detail: 'The event was not kept. Send it again.',
-  retryAfterSeconds: 2,
-};
-
-type Guard = { admit(request: KeyedRequest): Promise<KeyHolder | Refusal> };
-
-/** Rate limits and the key: whether a request may go on to its body. */
-function createGuard({ keys, limits }: ReceiverDeps): Guard {
-  const perAddress = limiter(limits.perAddress * WINDOW_SECONDS, WINDOW_SECONDS);
-  const perCompany = limiter(limits.perCompany * WINDOW_SECONDS, WINDOW_SECONDS);
-  const misses = limiter(MISSES_PER_MINUTE, 60);
-
-  return {
-    async admit(request: KeyedRequest): Promise<KeyHolder | Refusal> {
-      const waitForAddress = await spend(perAddress, request.ip);
-      if (waitForAddress > 0) return tooMany('address_rate', waitForAddress);
-      const key = request.params.key ?? request.query.key;
-      try {
-        const holder = typeof key === 'string' ? await keys.find(key) : undefined;
-        if (holder === undefined) {
-          const wait = await spend(misses, request.ip);
-          return wait > 0 ? tooMany('unknown_key_rate', wait) : { ...NOT_FOUND, cause: 'unknown_key' };
-        }
-        const waitForCompany = await spend(perCompany, holder.company.companyId);
-        if (waitForCompany === 0) return holder;
-        const about = { company_id: holder.company.companyId };
-        return { ...tooMany('company_rate', waitForCompany), about };
-      } catch (error) {
-        return { ...UNAVAILABLE, cause: 'store_down', about: { err: error } };
-      }
-    },
-  };
-}
-
-function limiter(points: number, duration: number): RateLimiterMemory {
-  return new RateLimiterMemory({ points, duration });
-}
-
-/** 0, or the whole seconds after which there is room again. */
-async function spend(limit: RateLimiterMemory, key: string | number): Promise<number> {
-  try {
-    await limit.consume(key);
-    return 0;
-  } catch (refused) {
-    if (!(refused instanceof RateLimiterRes)) throw refused;
-    return Math.max(1, Math.ceil(refused.msBeforeNext / 1000));
-  }
 }
 
 async function receive(

@@ -252,17 +252,20 @@ export type LiveKey = {
   readonly sealedSecrets: readonly Buffer[];
 };
 
+/** What a URL key is for: a salon's events, or its texts where we are its SMS operator. */
+export type KeyUse = 'events' | 'texts';
+
 /** The company whose live key has this hash. Removed companies have no keys; those of a stopped one sleep. */
-export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefined> {
+export async function findKey(db: Db, keyHash: Buffer, use: KeyUse = 'events'): Promise<LiveKey | undefined> {
   const { rows } = await db.query<CompanyRow & { expiresAt: EpochMs | null; sealedSecrets: Buffer[] }>({
     name: 'find_key',
     text: `SELECT k.expires_at AS "expiresAt", ${COLUMNS},
         ARRAY(SELECT sealed FROM company_secrets s WHERE s.company_id = companies.company_id AND purpose = 'inbound'
           AND (s.expires_at IS NULL OR s.expires_at > now())) AS "sealedSecrets"
       FROM company_keys k JOIN companies USING (company_id)
-      WHERE key_hash = $1 AND (k.expires_at IS NULL OR k.expires_at > now()) AND removed_at IS NULL
+      WHERE key_hash = $1 AND use = $2 AND (k.expires_at IS NULL OR k.expires_at > now()) AND removed_at IS NULL
         AND stopped_at IS NULL`,
-    values: [keyHash],
+    values: [keyHash, use],
   });
   const [row] = rows;
   if (row === undefined) return undefined;
@@ -271,20 +274,27 @@ export async function findKey(db: Db, keyHash: Buffer): Promise<LiveKey | undefi
 }
 
 /**
- * Adds a key. Keys that live already expire after `graceMs`, and only the newest of them is kept until then, so that
- * at most two are live.
+ * Adds a key. Keys of that use that live already expire after `graceMs`, and only the newest of them is kept until
+ * then, so that at most two are live.
  */
-export async function addKey(db: Db, companyId: number, keyHash: Buffer, graceMs: number): Promise<void> {
+export async function addKey(
+  db: Db,
+  companyId: number,
+  keyHash: Buffer,
+  graceMs: number,
+  use: KeyUse = 'events',
+): Promise<void> {
   await db.query(
     `WITH old AS (
-       SELECT key_hash, row_number() OVER (ORDER BY created_at DESC) AS age FROM company_keys WHERE company_id = $1),
+       SELECT key_hash, row_number() OVER (ORDER BY created_at DESC) AS age FROM company_keys
+       WHERE company_id = $1 AND use = $4),
      dropped AS (
        DELETE FROM company_keys WHERE company_id = $1 AND key_hash IN (SELECT key_hash FROM old WHERE age > 1)),
      expiring AS (
        UPDATE company_keys SET expires_at = least(expires_at, now() + $3 * interval '1 millisecond')
        WHERE company_id = $1 AND key_hash IN (SELECT key_hash FROM old WHERE age = 1))
-     INSERT INTO company_keys (company_id, key_hash) VALUES ($1, $2)`,
-    [companyId, keyHash, graceMs],
+     INSERT INTO company_keys (company_id, key_hash, use) VALUES ($1, $2, $4)`,
+    [companyId, keyHash, graceMs, use],
   );
 }
 
@@ -309,9 +319,19 @@ export async function lendKey(db: Db, companyId: number, keyHash: Buffer, lifeMs
 export async function settleKey(db: Db, companyId: number, keyHash: Buffer, graceMs: number): Promise<void> {
   await db.query(
     `UPDATE company_keys SET expires_at = least(expires_at, now() + $3 * interval '1 millisecond')
-     WHERE company_id = $1 AND created_at < (SELECT created_at FROM company_keys WHERE key_hash = $2)`,
+     WHERE company_id = $1 AND use = 'events'
+       AND created_at < (SELECT created_at FROM company_keys WHERE key_hash = $2)`,
     [companyId, keyHash, graceMs],
   );
+}
+
+/** Ends every key of one use at once. False: there was none. */
+export async function dropKeys(db: Db, companyId: number, use: KeyUse): Promise<boolean> {
+  const { rowCount } = await db.query('DELETE FROM company_keys WHERE company_id = $1 AND use = $2', [
+    companyId,
+    use,
+  ]);
+  return (rowCount ?? 0) > 0;
 }
 
 export async function dropKey(db: Db, companyId: number, keyHash: Buffer): Promise<void> {

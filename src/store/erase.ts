@@ -205,6 +205,17 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         [companyId, clientIds.map(String), pattern],
       ),
   },
+  // With the phone goes what was asked: a text that waits is not sent, and nothing more is told of it.
+  {
+    table: 'relays',
+    erase: (db, { companyId, pattern }) =>
+      touched(
+        db,
+        `DELETE FROM relays r USING messages m WHERE r.company_id = $1 AND m.company_id = $1 AND m.id = r.message_id
+           AND (m.recipient ~* $2 OR m.body ~* $2 OR r.their_id ~* $2)`,
+        [companyId, pattern],
+      ),
+  },
   // Its attempts come first: afterwards nothing tells whose they were.
   {
     table: 'attempts',

@@ -110,7 +110,7 @@ export async function insertTestMessage(
 
 export type Candidate = MessageKey & { readonly recordId: number | null; readonly recipient: string };
 
-export type MessagePurpose = 'notice' | 'test' | 'alert' | PlannedPurpose;
+export type MessagePurpose = 'notice' | 'test' | 'alert' | 'relay' | PlannedPurpose;
 
 /** A record of a visit as a planned message speaks of it. */
 export type SaidRecord = Covered & Facts;
@@ -148,7 +148,7 @@ export type OpenMessage = MessageKey & {
   readonly plannedFor: EpochMs | null;
   /** What it covers; from its first claim on with what is said of it. */
   readonly visit: readonly (Covered & Partial<Facts>)[] | null;
-  /** Of an alert, its words; of others nothing before they were sent. */
+  /** Of an alert and of a text of the platform, its words; of others nothing before they were sent. */
   readonly subject: string | null;
   readonly body: string | null;
 };

@@ -85,6 +85,7 @@ export async function dropOwnership(client: CopyClient): Promise<void> {
   await client.query('UPDATE sweeps SET leased_by = NULL, leased_until = NULL');
   await client.query('UPDATE rereads SET leased_by = NULL, leased_until = NULL');
   await client.query('DELETE FROM alert_watch');
+  await client.query('UPDATE relays SET leased_by = NULL, leased_until = NULL');
   await client.query('UPDATE ears SET leased_by = NULL, leased_until = NULL');
   // What was being done is looked at again before anything is written, so it may be done by two.
   await client.query(
@@ -102,6 +103,7 @@ export const LEASED_TABLES = [
   'alert_watch',
   'ears',
   'messages',
+  'relays',
   'rereads',
   'shards',
   'sweeps',

@@ -39,6 +39,7 @@ import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
 import { type Known, readKnown } from './plan.ts';
 import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './planned.ts';
+import { type DueRelay, judgeRelay, readRelays } from './relaying.ts';
 import {
   type Answering,
   buttonsFor,
@@ -145,6 +146,8 @@ type Scene = {
   /** Planned messages of this batch that leave, by company and recipient. */
   readonly leaving: Map<string, PlannedPurpose[]>;
   readonly roads: Roads;
+  /** Texts of the platform among them, by message. */
+  readonly relays: ReadonlyMap<string, DueRelay>;
 };
 
 async function claimBatch(
@@ -170,9 +173,11 @@ async function claimBatch(
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const known = await knownOf(db, companies, messages, now);
+  const texts = await readRelays(db, companies, messages);
   const { channels, roads } = deps;
   const scene: Scene = {
-    ...{ now, bookings, companies, contacts, templates, channels, roads, known },
+    ...{ now, bookings, companies, templates, channels, roads, known, relays: texts.relays },
+    contacts: new Map([...contacts, ...texts.contacts]),
     leaving: new Map(),
   };
 
@@ -289,6 +294,7 @@ function judge(scene: Scene, message: DueMessage): Verdict {
   if (company === undefined) return end('failed', 'the company is unknown');
   if (company.removed) return end('failed', 'the company was removed');
   if (company.stopped) return end('failed', 'the salon switched us off');
+  if (message.purpose === 'relay') return judgeText(scene, company, message);
   if (message.state === 'sending') return judgeAbandoned(scene, company, message);
   if (message.purpose === 'test') return route(scene, company, message, NOTHING);
   if (isPlanned(message.purpose)) return judgeVisit(scene, company, message);
@@ -340,6 +346,22 @@ function judgeNotice(scene: Scene, company: Company, message: OpenMessage, store
 
 function waiting(message: OpenMessage, waitMs: number): Verdict {
   return { do: 'end', message, state: 'due', error: null, waitMs };
+}
+
+/** A text of the platform. */
+function judgeText(scene: Scene, company: Company, message: DueMessage): Verdict {
+  const { channels, now } = scene;
+  const [relay, contact] = [scene.relays.get(message.id), contactOf(scene, message)];
+  const maxAttempts = MAX_ATTEMPTS;
+  const verdict = judgeRelay(message, { relay, company, contact, channels, maxAttempts, now });
+  switch (verdict.do) {
+    case 'wait':
+      return waiting(message, verdict.until - now);
+    case 'drop':
+      return { do: 'end', message, state: verdict.state, error: verdict.error };
+    case 'say':
+      return route(scene, { ...company, route: verdict.route }, message, NOTHING);
+  }
 }
 
 /** A message about a visit, as the plan has it now. */
@@ -446,7 +468,9 @@ function route(scene: Scene, company: Company, message: OpenMessage, saying: Say
   const refuse = (error: string): Verdict => ({ do: 'end', message, state: 'failed', error });
   const contact = contactOf(scene, message);
   if (contact?.refuses) return refuse('the client does not want messages');
-  const advertising = isPlanned(message.purpose) && CATEGORY_OF[message.purpose] === 'advertising';
+  const advertising =
+    scene.relays.get(message.id)?.category === 'advertising' ||
+    (isPlanned(message.purpose) && CATEGORY_OF[message.purpose] === 'advertising');
   const refused = new Set([
     ...(contact?.refusedOn ?? []),
     ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
@@ -518,7 +542,10 @@ function prepare(
   const company = scene.companies.get(message.companyId);
   const contact = contactOf(scene, message);
   if (company === undefined) return { message, state: 'failed', error: 'the company is unknown' };
-  const text = renderSafely(deps.texts, scene, company, contact, message.purpose, saying);
+  const text =
+    message.purpose === 'relay'
+      ? { subject: '', text: message.body ?? '' }
+      : renderSafely(deps.texts, scene, company, contact, message.purpose, saying);
   if (text === undefined) return { message, state: 'failed', error: 'its text could not be rendered' };
   const secret = secrets.get(company.companyId);
   const outgoing: Outgoing = {

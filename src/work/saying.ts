@@ -49,7 +49,7 @@ export function linksFor(
   message: OpenMessage,
   saying: Saying,
 ): Pick<Outgoing, 'links'> {
-  if (answerUrl === undefined || message.purpose === 'test') return {};
+  if (answerUrl === undefined || message.purpose === 'test' || message.purpose === 'relay') return {};
   const url = answerUrl(company.companyId, message.id);
   const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
   return { links: { ...(isAnswerable(company, message, saying) ? { answer } : {}), stop: `${url}/stop` } };

@@ -1,0 +1,110 @@
+/** Who may bring a body: rate limits and the key of a URL, both before the body is read. Refusals and how they are noted. */
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { traceIdOf } from '../tracing.ts';
+import type { KeyHolder, KeyRing } from './keys.ts';
+import { NOT_FOUND, type Problem } from './problem.ts';
+
+/** Unknown keys from one address in a minute; beyond it the refusal is 429. Known keys are never touched by it. */
+const MISSES_PER_MINUTE = 60;
+const WINDOW_SECONDS = 10;
+
+export type Refusal = Problem & { readonly cause: string; readonly about?: About };
+
+/** What may be said of a refused request. */
+type About = {
+  readonly company_id?: number;
+  readonly event?: string;
+  readonly reason?: string;
+  readonly err?: unknown;
+};
+
+/** What a request is called, and the span it is received in; null: no traces are kept. */
+export type Way = { readonly requestId: string; readonly traceparent: string | null };
+
+export type Limits = {
+  /** Requests a second, averaged over ten. */
+  readonly perCompany: number;
+  readonly perAddress: number;
+};
+
+export type Guard = {
+  /** The holder of the key that a request from `ip` names. */
+  admit(ip: string, key: unknown): Promise<KeyHolder | Refusal>;
+};
+
+export const UNAVAILABLE: Problem = {
+  status: 503,
+  title: 'Temporarily unavailable',
+  detail: 'The event was not kept. Send it again.',
+  retryAfterSeconds: 2,
+};
+
+export function createGuard({ keys, limits }: { readonly keys: KeyRing; readonly limits: Limits }): Guard {
+  const perAddress = limiter(limits.perAddress * WINDOW_SECONDS, WINDOW_SECONDS);
+  const perCompany = limiter(limits.perCompany * WINDOW_SECONDS, WINDOW_SECONDS);
+  const misses = limiter(MISSES_PER_MINUTE, 60);
+
+  return {
+    async admit(ip, key) {
+      const waitForAddress = await spend(perAddress, ip);
+      if (waitForAddress > 0) return tooMany('address_rate', waitForAddress);
+      try {
+        const holder = typeof key === 'string' ? await keys.find(key) : undefined;
+        if (holder === undefined) {
+          const wait = await spend(misses, ip);
+          return wait > 0 ? tooMany('unknown_key_rate', wait) : { ...NOT_FOUND, cause: 'unknown_key' };
+        }
+        const waitForCompany = await spend(perCompany, holder.company.companyId);
+        if (waitForCompany === 0) return holder;
+        const about = { company_id: holder.company.companyId };
+        return { ...tooMany('company_rate', waitForCompany), about };
+      } catch (error) {
+        return { ...UNAVAILABLE, cause: 'store_down', about: { err: error } };
+      }
+    },
+  };
+}
+
+function tooMany(cause: string, retryAfterSeconds: number): Refusal {
+  const detail = 'Slow down, and send again after the time that Retry-After names.';
+  return { status: 429, title: 'Too many requests', detail, retryAfterSeconds, cause };
+}
+
+function limiter(points: number, duration: number): RateLimiterMemory {
+  return new RateLimiterMemory({ points, duration });
+}
+
+/** 0, or the whole seconds after which there is room again. */
+async function spend(limit: RateLimiterMemory, key: string | number): Promise<number> {
+  try {
+    await limit.consume(key);
+    return 0;
+  } catch (refused) {
+    if (!(refused instanceof RateLimiterRes)) throw refused;
+    return Math.max(1, Math.ceil(refused.msBeforeNext / 1000));
+  }
+}
+
+/** One line a refusal: of strangers, who may be many, for debugging only; where a company's event was at stake, always. */
+export function noteRefusal(
+  { metrics, log }: { readonly metrics: Metrics; readonly log: Log },
+  refusal: Partial<Way> & Pick<Refusal, 'cause' | 'status' | 'about'>,
+): void {
+  const { requestId, traceparent, cause, status, about = {} } = refusal;
+  metrics.rejected.inc({ cause });
+  const level = status >= 500 ? 'error' : about.company_id === undefined ? 'debug' : 'warn';
+  log[level](
+    {
+      role: 'receive',
+      ...(requestId === undefined ? {} : { request_id: requestId }),
+      ...(traceparent ? { trace_id: traceIdOf(traceparent) } : {}),
+      outcome: 'refused',
+      reason: cause,
+      status,
+      ...about,
+    },
+    'request refused',
+  );
+}
