@@ -180,6 +180,14 @@ type ReceiptRow = {
 type MessageDetail = MessageRow & {
   readonly attemptsMade: readonly AttemptRow[];
   readonly receipts: readonly ReceiptRow[];
+  /** Of a text of the platform: its id there, and the last status that it took; see `domain/relay.ts`. */
+  readonly relay: {
+    readonly theirId: string;
+    readonly category: string;
+    readonly asked: string | null;
+    readonly told: number | null;
+    readonly reason: string | null;
+  } | null;
 };
 
 export async function showMessage(db: Db, id: string): Promise<MessageDetail | undefined> {
@@ -191,7 +199,10 @@ export async function showMessage(db: Db, id: string): Promise<MessageDetail | u
        (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', r.channel, 'status', status, 'reason', r.reason,
           'receivedAt', ${iso('r.created_at')}) ORDER BY r.created_at, status), '[]')
         FROM attempts a JOIN receipts r USING (channel, provider_id)
-        WHERE a.company_id = m.company_id AND a.message_id = m.id) AS receipts
+        WHERE a.company_id = m.company_id AND a.message_id = m.id) AS receipts,
+       (SELECT jsonb_build_object('theirId', their_id, 'category', category, 'asked', asked, 'told', told,
+          'reason', reason)
+        FROM relays r WHERE r.company_id = m.company_id AND r.message_id = m.id) AS relay
      FROM messages m WHERE id = $1`,
     [id],
   );

@@ -23,6 +23,7 @@ import { connectQuery, type LifecycleEvent, type Owner, openMarketplace } from '
 import { PLAIN, type Quirks } from './quirks.ts';
 import { RECORDS_ROUTES } from './records-routes.ts';
 import { createServer, type World } from './server.ts';
+import { openTexts, type Text } from './texts.ts';
 import { DOCUMENTED, type Limits, openTraffic, type TrafficStats } from './traffic.ts';
 import { openTroubles, type Trouble } from './trouble.ts';
 import { WRITING_ROUTES } from './writing-routes.ts';
@@ -78,6 +79,10 @@ export type Platform = {
   tell(companyId: number, happening: Happening): void;
   /** The URLs that hear of `resource`; `own`: it was caused by the partner's own call. */
   listeners(companyId: number, resource: string, own: boolean): readonly string[];
+  /** A text of the company's for its SMS operator: its id, and the body to post. */
+  text(companyId: number, text: Text): { readonly id: string; readonly body: string };
+  /** What the operator said of a text, in the order in which it came. */
+  statuses(id: string): readonly number[];
   /** One request to a listener, now. Never rejects. */
   post(url: string, body: string): Promise<Answer>;
   /** When all webhooks so far have been answered or given up. */
@@ -129,6 +134,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   const way = options.way ?? { faults: parseFaults('none') };
   const courier = openCourier(clock, random.fork(), way);
   const market = openMarketplace({ applicationId, partnerToken, grantMs });
+  const texts = openTexts({ partnerToken, url: () => url });
   const tell = (branch: Branch, { webhooks }: Happening, own: boolean) =>
     courier.send(webhooks, ({ resource }) => listenersOf(branch.hooks(), resource, own));
 
@@ -142,10 +148,11 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     traffic,
     troubles,
     quirks: () => quirks,
+    companyOfText: texts.companyOf,
     due: options.onCall ?? (() => {}),
     changed: options.onWrite ?? ((branch, happening) => tell(branch, happening, true)),
   };
-  const server = createServer(world, [...ROUTES, ...market.routes]);
+  const server = createServer(world, [...ROUTES, ...market.routes, ...texts.routes]);
   const url = await server.listen({ host, port });
 
   const companyOf = (companyId: number): Branch => {
@@ -174,6 +181,8 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     salon: companyOf,
     tell: (companyId, happening) => tell(companyOf(companyId), happening, false),
     listeners: (companyId, resource, own) => listenersOf(companyOf(companyId).hooks(), resource, own),
+    text: (companyId, text) => texts.write(companyOf(companyId).companyId, text),
+    statuses: texts.statuses,
     post: courier.post,
     settled: courier.settled,
     connect(companyIds, owner) {

@@ -20,7 +20,7 @@ export type Call = {
 
 export type Route = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** With `:company`; or with `:visit` and `:record`, which are looked for in every company; else the body has a `salon_id`. */
+  /** With `:company`; or with `:visit` and `:record`, which are looked for in every company; else the body has a `salon_id`, or with `:token` a text's id. */
   readonly path: string;
   /** Its name in counts and in troubles. */
   readonly operation: string;

@@ -24,6 +24,8 @@ export type World = {
   readonly traffic: Traffic;
   readonly troubles: Troubles;
   quirks(): Quirks;
+  /** The company that a text, by its id, is of. */
+  companyOfText(id: string): number | undefined;
   /** A call is about to be served. */
   due(): void;
   /** A call changed the salon. */
@@ -103,11 +105,13 @@ function readBody(text: unknown): unknown {
 }
 
 const salonBody = z.object({ salon_id: z.coerce.number() });
+const textBody = z.object({ id: z.string() });
 
-/** The company in the path, the one that holds the record in the path, or the one in the body. */
+/** The company in the path, the one that holds the record in the path, or the one in the body or of the text there. */
 function companyOf(params: Input['params'], body: unknown, world: World): number | undefined {
   const { company, record, visit } = params;
   if (company !== undefined) return world.branches.get(Number(company))?.companyId;
+  if (params.token !== undefined) return world.companyOfText(textBody.safeParse(body).data?.id ?? '');
   if (record === undefined)
     return world.branches.get(salonBody.safeParse(body).data?.salon_id ?? 0)?.companyId;
   const holds = (branch: Branch) => branch.record(Number(record))?.visitId === Number(visit);
