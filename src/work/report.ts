@@ -77,7 +77,7 @@ export function createReporter({ pool, log, metrics, random, teller }: ReportDep
         attempts: attempts + 1,
         ...('reason' in told ? { reason: told.reason } : {}),
       },
-      'status of a text told',
+      outcome === 'told' ? 'status of a text told' : 'status of a text not taken',
     );
     switch (told.outcome) {
       case 'told':

@@ -5,8 +5,10 @@ import { after, before, beforeEach, test } from 'node:test';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Channel, ChannelName, Outgoing, SendResult } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
+import { operatorFindings } from '../../src/commands/operator.ts';
 import { closeTexts, openTexts, rotateKey } from '../../src/companies.ts';
-import { NO_MONEY } from '../../src/domain/relay.ts';
+import { readConfig } from '../../src/config.ts';
+import { NO_MONEY, nextStatus } from '../../src/domain/relay.ts';
 import { erasePerson } from '../../src/erase.ts';
 import { createKeyRing } from '../../src/http/keys.ts';
 import { createReceiver } from '../../src/http/receive.ts';
@@ -16,6 +18,7 @@ import { createMetrics } from '../../src/metrics.ts';
 import { type Platform, startPlatform } from '../../src/simulator/api/platform.ts';
 import { createPool } from '../../src/store/pool.ts';
 import { saveReceipts } from '../../src/store/receipts.ts';
+import { claimReports, endReport, findRelayedMessages } from '../../src/store/relays.ts';
 import { showMessage } from '../../src/store/views.ts';
 import type { Dispatcher } from '../../src/work/dispatch.ts';
 import { createReporter, type Reporter } from '../../src/work/report.ts';
@@ -395,6 +398,56 @@ test('a move between the look and its end is not forgotten', async () => {
   assert.equal(await stateOf(message), 'sent');
   while ((await slow.runOnce()) > 0);
   assert.deepEqual(platform.statuses(id), [8, 4]);
+});
+
+test('a look that found nothing forgets the hour only of what it has seen', async () => {
+  const shop = await salon();
+  const { id, message } = await relay(shop);
+  while ((await reporter.runOnce()) > 0);
+  const { pool } = pipeline;
+  const look = async (between: () => Promise<unknown>) => {
+    await pool.query('UPDATE relays SET due_at = now() WHERE message_id = $1', [message]);
+    const owner = '00000000-0000-4000-8000-000000000001';
+    const [report] = await claimReports(pool, { owner, leaseMs: 60_000, limit: 1 });
+    assert.ok(report);
+    const stood = (await findRelayedMessages(pool, [report])).get(message);
+    assert.ok(stood);
+    assert.equal(nextStatus(report.told, stood), null);
+    await between();
+    assert.equal(await endReport(pool, report, { owner, end: { do: 'quiet' } }), true);
+    assert.equal(await endReport(pool, report, { owner, end: { do: 'quiet' } }), false, 'it is ours no more');
+    const { rows } = await pool.query('SELECT due_at FROM relays WHERE message_id = $1', [message]);
+    return rows[0].due_at;
+  };
+  assert.equal(await look(async () => {}), null);
+  assert.notEqual(await look(() => dispatcher.drain()), null);
+  while ((await reporter.runOnce()) > 0);
+  assert.deepEqual(platform.statuses(id), [8, 4]);
+});
+
+test('doctor names what an operator of texts lacks, and the statuses that were not taken', async () => {
+  const shop = await salon({ route: ['sms'] });
+  const says = async (env: Readonly<Record<string, string>>) => {
+    const findings = await operatorFindings(pipeline.pool, readConfig(env));
+    return findings
+      .filter(finding => finding.says.includes(`company ${shop.companyId}`))
+      .map(({ state, says: words }) => `${state}: ${words}`);
+  };
+  const able = { YCLIENTS_PARTNER_TOKEN: 'token', SMS_PROVIDER: 'sms.ru', SMS_TOKEN: 'token' };
+  assert.deepEqual(await says(able), [`ok: company ${shop.companyId}: 0 texts of its own in 24 hours`]);
+  const lacks = await says({ PUBLIC_URL: 'http://otklik.example' });
+  assert.deepEqual(
+    lacks.map(lack => /YCLIENTS_PARTNER_TOKEN|https|none of sms/.exec(lack)?.[0]),
+    ['YCLIENTS_PARTNER_TOKEN', 'https', 'none of sms'],
+  );
+  pipeline.now = Date.now();
+  platform.setFault({ operations: ['text_status'], kind: 'error' });
+  const { message } = await relay(shop);
+  await settle();
+  assert.match((await says(able)).join(), /note: .*1 texts .* of 1 the platform did not take a status yet/);
+  platform.setFault();
+  await pipeline.pool.query('UPDATE relays SET due_at = now() WHERE message_id = $1', [message]);
+  await settle();
 });
 
 test('an empty account is told as one, and what was tried in vain as not delivered', async () => {
