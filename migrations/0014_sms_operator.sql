@@ -7,10 +7,11 @@ ALTER TABLE company_keys ADD COLUMN use text NOT NULL DEFAULT 'events' CHECK (us
 ALTER TABLE messages
   DROP CONSTRAINT messages_purpose_check,
   ADD CONSTRAINT messages_purpose_check
-    CHECK (purpose IN ('notice', 'test', 'alert', 'relay', 'reminder', 'review', 'no_show', 'rebook')),
+    CHECK (purpose IN ('notice', 'test', 'alert', 'digest', 'relay', 'reminder', 'review', 'no_show', 'rebook')),
   DROP CONSTRAINT messages_planned_check,
-  ADD CONSTRAINT messages_planned_check CHECK ((purpose IN ('notice', 'test', 'alert', 'relay')) = (rule IS NULL)
-    AND (rule IS NULL) = (planned_for IS NULL) AND (rule IS NULL) = (visit_at IS NULL)
+  ADD CONSTRAINT messages_planned_check CHECK (
+    (purpose IN ('notice', 'test', 'alert', 'digest', 'relay')) = (rule IS NULL)
+    AND (rule IS NULL AND purpose <> 'digest') = (planned_for IS NULL) AND (rule IS NULL) = (visit_at IS NULL)
     AND (rule IS NULL OR record_id IS NOT NULL));
 
 -- What the platform asked for, and what it has been told. What it is to be told next follows from the message's state
