@@ -13,6 +13,9 @@ wanted=(
   caddy:caddy
   promtool:prometheus
   docker-compose:docker-compose
+  podman:podman
+  runc:runc
+  mmdebstrap:mmdebstrap
 )
 
 PATH=$PATH:/usr/sbin

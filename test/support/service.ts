@@ -32,6 +32,7 @@ export type Company = {
 };
 type Environment = Readonly<Record<string, string>>;
 type Ports = { public: number; admin: number };
+type CommandLine = (env: Environment) => readonly [string, ...string[]];
 
 export type Service = {
   publicUrl: string;
@@ -76,20 +77,19 @@ export async function freePorts(): Promise<Ports> {
   return { public: first ?? 0, admin: second ?? 0 };
 }
 
-/** Starts `serve` and answers when /readyz does. Retries once on other ports when somebody took ours meanwhile. */
+/**
+ * Starts `serve` and answers when /readyz does. Retries once on other ports when somebody took ours meanwhile.
+ * `run` answers the command line for what is not to be started as it lies here, given the program's settings.
+ */
 export async function startService(
   databaseUrl: string,
-  { env = {}, ports }: { env?: Environment; ports?: Ports } = {},
+  { env = {}, ports, run }: { env?: Environment; ports?: Ports; run?: CommandLine } = {},
 ): Promise<Service> {
   const chosen = ports ?? (await freePorts());
-  const child = spawn(process.execPath, [PROGRAM, 'serve'], {
-    env: environment(databaseUrl, {
-      PUBLIC_PORT: String(chosen.public),
-      ADMIN_PORT: String(chosen.admin),
-      ...env,
-    }),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const own = { PUBLIC_PORT: String(chosen.public), ADMIN_PORT: String(chosen.admin), ...env };
+  const variables = environment(databaseUrl, own);
+  const [program, ...args] = run?.(settings(databaseUrl, own)) ?? [process.execPath, PROGRAM, 'serve'];
+  const child = spawn(program, args, { env: variables, stdio: ['ignore', 'pipe', 'pipe'] });
   const service = serviceOf(child, chosen);
   try {
     await until(async () => service.ended() || (await isReady(service)), {
@@ -100,7 +100,9 @@ export async function startService(
     return service;
   } catch (error) {
     await service.kill9();
-    if (!ports && service.output().includes('EADDRINUSE')) return startService(databaseUrl, { env });
+    if (!ports && service.output().includes('EADDRINUSE')) {
+      return startService(databaseUrl, { env, ...(run && { run }) });
+    }
     throw new Error(`the service did not start:\n${service.output()}`, { cause: error });
   }
 }
@@ -248,6 +250,12 @@ function environment(databaseUrl: string, env: Environment): NodeJS.ProcessEnv {
     TMPDIR: process.env.TMPDIR,
     NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
     DATA_DIR: tmpdir(),
+    ...settings(databaseUrl, env),
+  };
+}
+
+function settings(databaseUrl: string, env: Environment): Environment {
+  return {
     ...(databaseUrl === '' ? {} : { DATABASE_URL: databaseUrl }),
     OTKLIK_KEY,
     ADMIN_TOKEN,
