@@ -91,6 +91,10 @@ function allowed(fields: Fields): Record<string, unknown> {
   return fields.err === undefined ? kept : Object.assign(kept, describeError(fields.err));
 }
 
+const FULL = 'disk full: free space where the database lies; docs/operations.md#alert-disk';
+/** What codes mean to the operator whose log would else say no more than that the store is down. */
+const WORDS: Readonly<Record<string, string>> = { '53100': FULL, ENOSPC: FULL, EDQUOT: FULL };
+
 /**
  * What may be said of an error: its class, code and where it was thrown. Its message may quote a value (PostgreSQL's
  * details do), so only messages of our own errors are kept, which are written not to.
@@ -105,7 +109,8 @@ export function describeError(error: unknown): {
   const code = 'code' in error && typeof error.code === 'string' ? { error_code: error.code } : {};
   const frame = error.stack?.split('\n').find(line => /\/src\//.test(line));
   const at = frame ? { error_at: frame.replace(/^.*\/(src\/[^)]*)\)?$/, '$1') } : {};
-  const says = isPlain(error) ? { error_says: error.message } : {};
+  const words = isPlain(error) ? error.message : WORDS[code.error_code ?? ''];
+  const says = words === undefined ? {} : { error_says: words };
   return { error: error.name, ...code, ...at, ...says };
 }
 
