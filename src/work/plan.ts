@@ -28,6 +28,13 @@ export type Known = {
   readonly planned: ReadonlyMap<string, readonly PlannedRow[]>;
 };
 
+/** What a plan is made from, read while its clients are locked. */
+export type Scene = {
+  readonly clients: readonly ClientKey[];
+  readonly wishes: ReadonlyMap<string, ClientWishes>;
+  readonly known: Known;
+};
+
 /** Plans for these clients and writes what differs. Clients of companies that are not given are left alone. */
 export async function planClients(
   db: Db,
@@ -35,14 +42,32 @@ export async function planClients(
   clients: readonly ClientKey[],
   now: EpochMs,
 ): Promise<void> {
+  await writePlans(db, companies, await lockScene(db, companies, clients, now), now);
+}
+
+/** Locks the clients and reads what their plans look at. Its statements are all given to the connection at once. */
+export async function lockScene(
+  db: Db,
+  companies: ReadonlyMap<number, Company>,
+  clients: readonly ClientKey[],
+  now: EpochMs,
+): Promise<Scene> {
   const theirs = clients.filter(({ companyId }) => companies.has(companyId));
-  if (theirs.length === 0) return;
-  const wishes = new Map((await lockClients(db, theirs)).map(client => [clientKey(client), client]));
-  const known = await readKnown(db, companies, theirs, now);
+  const [wishes, known] = await Promise.all([lockClients(db, theirs), readKnown(db, companies, theirs, now)]);
+  return { clients: theirs, wishes: new Map(wishes.map(client => [clientKey(client), client])), known };
+}
+
+/** Makes the plans and writes what differs from what is stored. */
+export async function writePlans(
+  db: Db,
+  companies: ReadonlyMap<number, Company>,
+  { clients, wishes, known }: Scene,
+  now: EpochMs,
+): Promise<void> {
   const added: PlannedWrite[] = [];
   const moved: PlannedWrite[] = [];
   const withdrawn: { companyId: number; id: string; why: string }[] = [];
-  for (const client of theirs) {
+  for (const client of clients) {
     const company = companies.get(client.companyId);
     if (company === undefined) continue;
     const input = inputFor(known, company, client, wishes.get(clientKey(client)), now);
@@ -57,9 +82,11 @@ export async function planClients(
     withdrawn.push(...difference.withdraw.map(({ id, why }) => ({ companyId: client.companyId, id, why })));
   }
   // What moves away, or goes, first: its place may be taken by what is added.
-  await withdrawPlanned(db, withdrawn, now);
-  await movePlanned(db, moved, now);
-  await addPlanned(db, added, now);
+  await Promise.all([
+    withdrawPlanned(db, withdrawn, now),
+    movePlanned(db, moved, now),
+    addPlanned(db, added, now),
+  ]);
 }
 
 export async function readKnown(

@@ -42,7 +42,7 @@ import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { forgetErased } from './forget.ts';
 import { createLoop, type Loop } from './loop.ts';
-import { planClients } from './plan.ts';
+import { lockScene, writePlans } from './plan.ts';
 import { beginTrail, type Trail } from './trail.ts';
 
 const SHARDS = 64;
@@ -285,8 +285,16 @@ async function commitBatch(
   const events = fetched.filter(event => ours.has(event.shard));
   const { events: left, scrubbed } = forgetErased(deps.vault, erased, events);
   const effects = fold(left, { bookings, companies, now });
-  const movedOver = await write(db, effects, now, trail);
-  await planClients(db, companies, [...effects.clients.values()], now);
+  const [, scene] = await Promise.all([
+    write(db, effects, now, trail),
+    lockScene(db, companies, [...effects.clients.values()], now),
+  ]);
+  // The hour's counts are one row of the company, held until the commit: last of all.
+  await Promise.all([
+    writePlans(db, companies, scene, now),
+    addCounts(db, [...effects.counts.values()], now),
+  ]);
+  const movedOver = await moveOver(db, effects);
   if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
   const ended = scrubbed.filter(event => event.resource !== 'record');
   return { ...effects, done: [...effects.done, ...ended.map(erasedEffect)], movedOver };
@@ -299,11 +307,18 @@ function erasedEffect({ id, resource }: PendingEvent): Effects['done'][number] {
 /** What a batch came to, and the companies that moved from polling to webhooks by it. */
 type Outcome = Effects & { readonly movedOver: readonly number[] };
 
-async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Promise<readonly number[]> {
-  const written = Promise.all([
+/**
+ * Everything but plans, in one go. People come last: their rows are held until the commit, and the other lane, which may
+ * have visits of the same clients, waits for them.
+ */
+async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Promise<void> {
+  const [completed] = await Promise.all([
+    completeEvents(
+      db,
+      effects.done.map(event => ({ ...event, traceparent: trail.traceparentOf(event.id) })),
+    ),
     saveBookings(db, effects.bookings),
     appendChanges(db, effects.changes),
-    savePeople(db, effects.people),
     saveEntities(db, effects.entities),
     ...effects.companies.flatMap(({ companyId, update }) => [
       updateCompany(db, companyId, update),
@@ -321,20 +336,15 @@ async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Prom
       effects.doubts.map(doubt => ({ ...doubt, dueAt: doubt.until })),
     ),
     releaseNotices(db, effects.settled),
-  ]);
-  const [completed] = await Promise.all([
-    completeEvents(
-      db,
-      effects.done.map(event => ({ ...event, traceparent: trail.traceparentOf(event.id) })),
-    ),
-    addCounts(db, [...effects.counts.values()], now),
-    written,
+    savePeople(db, effects.people),
   ]);
   if (completed !== effects.done.length) {
     throw new Error(`${effects.done.length} events were processed but ${completed} were still pending`);
   }
-  const movedOver =
-    effects.webhooksBegan.size === 0 ? [] : await moveToWebhooks(db, [...effects.webhooksBegan]);
+}
+
+async function moveOver(db: Db, { webhooksBegan }: Effects): Promise<readonly number[]> {
+  const movedOver = webhooksBegan.size === 0 ? [] : await moveToWebhooks(db, [...webhooksBegan]);
   for (const companyId of movedOver) {
     await audit(db, { actor: 'otklik', action: 'company.webhooks_began', companyId });
   }
