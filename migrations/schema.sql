@@ -17,11 +17,13 @@ CREATE TABLE actions (
   reason text,
   created_at timestamp with time zone NOT NULL,
   updated_at timestamp with time zone NOT NULL,
+  link text,
   CONSTRAINT actions_pkey PRIMARY KEY (company_id, id),
   CONSTRAINT actions_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
   CONSTRAINT actions_check CHECK (((state = 'doing'::text) = (leased_until IS NOT NULL))),
-  CONSTRAINT actions_kind_check CHECK ((kind = ANY (ARRAY['confirm'::text, 'cancel'::text]))),
-  CONSTRAINT actions_state_check CHECK ((state = ANY (ARRAY['due'::text, 'doing'::text, 'done'::text, 'refused'::text, 'failed'::text])))
+  CONSTRAINT actions_kind_check CHECK ((kind = ANY (ARRAY['confirm'::text, 'cancel'::text, 'move'::text]))),
+  CONSTRAINT actions_link_check CHECK ((link ~ '^https?://'::text)),
+  CONSTRAINT actions_state_check CHECK ((state = ANY (ARRAY['asked'::text, 'due'::text, 'doing'::text, 'done'::text, 'refused'::text, 'failed'::text])))
 );
 
 CREATE TABLE addresses (
@@ -281,6 +283,15 @@ CREATE TABLE erased_people (
   CONSTRAINT erased_people_client_hash_check CHECK ((octet_length(client_hash) = 32))
 );
 
+CREATE TABLE heard (
+  channel text NOT NULL,
+  update_id text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  said jsonb,
+  heard_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT heard_pkey PRIMARY KEY (channel, update_id)
+);
+
 CREATE TABLE messages (
   company_id integer NOT NULL,
   id uuid NOT NULL,
@@ -509,6 +520,7 @@ CREATE TABLE workers (
 );
 
 
+CREATE INDEX actions_asked ON public.actions USING btree (channel, chat) WHERE (state = 'asked'::text);
 CREATE INDEX actions_of_message ON public.actions USING btree (company_id, message_id);
 CREATE UNIQUE INDEX actions_once ON public.actions USING btree (company_id, record_id, kind) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
 CREATE INDEX actions_open ON public.actions USING btree (due_at) WHERE (state = ANY (ARRAY['due'::text, 'doing'::text]));
@@ -520,6 +532,7 @@ CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, start
 CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id, starts_at);
 CREATE INDEX chats_of_chat ON public.chats USING btree (channel, chat);
 CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHERE (phone IS NOT NULL);
+CREATE INDEX heard_new ON public.heard USING btree (channel, id) WHERE (said IS NOT NULL);
 CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, channel) WHERE (purpose = 'alert'::text);
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');

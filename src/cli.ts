@@ -17,6 +17,20 @@ const program = new Command('otklik')
   .configureHelp({ showGlobalOptions: true });
 
 const json = () => new Option('--json', 'print JSON');
+const invitedTo = () =>
+  new Option('--channel <channel>', 'the messenger; where one is set up, that').choices([
+    'telegram',
+    'max',
+    'vk',
+  ]);
+const consentChannel = () => new Option('--channel <channel>', 'there only; else wherever they are reached');
+const consentCategory = (unset: string) =>
+  new Option('--category <category>', `of these messages only; unset: ${unset}`).choices([
+    'service',
+    'advertising',
+  ]);
+const consentReason = () =>
+  new Option('--reason <words>', 'whose word it is and how it came, kept as proof').makeOptionMandatory();
 const source = () =>
   new Option('--source <source>', 'where changes come from').choices(['webhook', 'poll', 'both']);
 const verify = () =>
@@ -153,6 +167,7 @@ operator
 company
   .command('invite <id>')
   .description('the link and QR code by which its clients open the bot')
+  .addOption(invitedTo())
   .option('--svg <file>', 'write the QR code into this file, to be printed')
   .addOption(json())
   .action(run(() => import('./commands/invite.ts').then(module => module.companyInvite)));
@@ -167,6 +182,36 @@ company
   .description('work again for a salon that the platform had stopped (freeze, uninstall)')
   .addOption(json())
   .action(run(() => import('./commands/company.ts').then(module => module.companyResume)));
+
+const client = program.command('client').description('a client: what is known, allowed, refused and told');
+client
+  .command('show <company> <client>')
+  .description('by phone or id: addresses, consents with their proof, the latest messages')
+  .addOption(json())
+  .action(run(() => import('./commands/client.ts').then(module => module.clientShow)));
+client
+  .command('opt-out <company> <client>')
+  .description('keep that a client refuses messages')
+  .addOption(consentChannel())
+  .addOption(consentCategory('both'))
+  .addOption(consentReason())
+  .addOption(json())
+  .action(run(() => import('./commands/client.ts').then(module => module.clientOptOut)));
+client
+  .command('opt-in <company> <client>')
+  .description('keep that a client allows messages again')
+  .addOption(consentChannel())
+  .addOption(consentCategory('service'))
+  .addOption(consentReason())
+  .addOption(json())
+  .action(run(() => import('./commands/client.ts').then(module => module.clientOptIn)));
+client
+  .command('invite <company> <client>')
+  .description('a link and QR code by which this client alone opens the bot, good for a week')
+  .addOption(invitedTo())
+  .option('--svg <file>', 'write the QR code into this file')
+  .addOption(json())
+  .action(run(() => import('./commands/invite.ts').then(module => module.clientInvite)));
 
 const templates = program.command('templates').description('the texts that people read');
 const templateLocale = () => new Option('--locale <locale>', 'language of the text').choices(['ru', 'en']);

@@ -175,6 +175,18 @@ const schema = z.object({
     .describe(
       'Turns the vk channel on: a community’s key with the right to messages, Управление → Работа с API → Ключи доступа.',
     ),
+  VK_CONFIRMATION: z
+    .string()
+    .regex(/^[\w-]{4,64}$/, 'must be the string alone')
+    .optional()
+    .describe(
+      'What VK expects when it tries the address of updates: Управление → Работа с API → Callback API. Unset: no buttons.',
+    ),
+  VK_SECRET: z
+    .string()
+    .regex(/^[\w-]{8,50}$/, 'must be 8 to 50 letters and digits')
+    .optional()
+    .describe('The secret key entered there, which proves what VK brings.'),
   VK_API_URL: url.optional().describe('In place of https://api.vk.com.'),
   SMTP_URL: z
     .url({ protocol: /^smtps?$/, error: 'must look like smtp://user:password@host:587' })
@@ -302,6 +314,11 @@ function lacking(config: Config): string[] {
       'TELEGRAM_TOKEN',
       config.ALERT_TELEGRAM_CHAT !== undefined && config.TELEGRAM_TOKEN === undefined,
       'ALERT_TELEGRAM_CHAT is',
+    ],
+    [
+      'VK_SECRET',
+      config.VK_CONFIRMATION !== undefined && config.VK_SECRET === undefined,
+      'VK_CONFIRMATION is',
     ],
     ['SMTP_URL', config.ALERT_EMAIL !== undefined && SMTP_URL === undefined, 'ALERT_EMAIL is'],
     [

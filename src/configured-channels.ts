@@ -1,7 +1,9 @@
 /** Which channels the configuration turns on, and with what. */
 import type { ChannelName } from './channels/channel.ts';
+import type { MaxConfig } from './channels/max.ts';
 import type { ChannelsConfig, SmsProviderConfig, WhatsappConfig } from './channels/registry.ts';
 import type { TelegramConfig } from './channels/telegram.ts';
+import type { VkConfig } from './channels/vk.ts';
 import type { Config } from './config.ts';
 import { receiptReaders } from './receipt-readers.ts';
 
@@ -20,17 +22,17 @@ export const TURNED_ON_BY: Readonly<Record<ChannelName, string | null>> = {
 const WEBHOOK_TIMEOUT_MS = 10_000;
 
 export function channelsConfig(config: Config): ChannelsConfig {
-  const { MAX_TOKEN, VK_TOKEN, SMTP_URL, EMAIL_FROM } = config;
+  const { SMTP_URL, EMAIL_FROM } = config;
   return {
     console: { write: line => process.stdout.write(`${line}\n`) },
     webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: WEBHOOK_TIMEOUT_MS },
     // Told where to send them by nobody but ourselves.
     receiptsFrom: new Set(config.PUBLIC_URL === undefined ? [] : receiptReaders(config).keys()),
     telegram: telegramOf(config),
-    max: MAX_TOKEN === undefined ? undefined : { token: MAX_TOKEN, apiUrl: config.MAX_API_URL },
+    max: maxOf(config),
     whatsapp: whatsappOf(config),
     sms: smsOf(config),
-    vk: VK_TOKEN === undefined ? undefined : { token: VK_TOKEN, apiUrl: config.VK_API_URL },
+    vk: vkOf(config),
     email: SMTP_URL === undefined ? undefined : { smtpUrl: SMTP_URL, from: EMAIL_FROM },
   };
 }
@@ -40,6 +42,14 @@ export function telegramOf({
   TELEGRAM_API_ROOT: apiRoot,
 }: Config): TelegramConfig | undefined {
   return token === undefined ? undefined : { token, apiRoot };
+}
+
+export function maxOf({ MAX_TOKEN: token, MAX_API_URL: apiUrl }: Config): MaxConfig | undefined {
+  return token === undefined ? undefined : { token, apiUrl };
+}
+
+export function vkOf({ VK_TOKEN: token, VK_API_URL: apiUrl }: Config): VkConfig | undefined {
+  return token === undefined ? undefined : { token, apiUrl };
 }
 
 /** `readConfig` has seen to it that what a provider needs is set. */

@@ -4,10 +4,10 @@ import type { FastifyInstance } from 'fastify';
 import { type ApiAccess, createApiAccess, partnerTokensOf } from './api-access.ts';
 import type { Channel } from './channels/channel.ts';
 import { closeChannels, createChannels } from './channels/registry.ts';
-import { createTelegramEar } from './channels/telegram-ear.ts';
 import { type Config, isReachable, marketplaceLacks, type Role } from './config.ts';
 import { roadsOf, watchSettings } from './configured-alerts.ts';
-import { channelsConfig, telegramOf } from './configured-channels.ts';
+import { channelsConfig } from './configured-channels.ts';
+import { answeredOn, createEars } from './configured-ears.ts';
 import { createConnector, createStopper } from './connect.ts';
 import { createAlertTexts } from './domain/alert-text.ts';
 import { writeLink } from './domain/answer.ts';
@@ -28,7 +28,7 @@ import {
   watchSweeps,
 } from './metrics.ts';
 import { type Opened, open } from './open.ts';
-import { receiptReaders } from './receipt-readers.ts';
+import { receiptReaders, receiptUrl } from './receipt-readers.ts';
 import { readBudget } from './store/budget.ts';
 import { readCoverage, sumCoverage } from './store/coverage.ts';
 import { pendingMigrations } from './store/migrate.ts';
@@ -115,7 +115,6 @@ export async function startService(
     },
   });
   const tracing = await tracingOf(config);
-  const telegram = telegramOf(config);
   const dispatcher: Dispatcher | undefined = has('dispatch')
     ? createDispatcher({
         pool: work,
@@ -127,7 +126,7 @@ export async function startService(
         vault,
         texts: createTexts(templates),
         roads,
-        answers: telegram !== undefined,
+        answers: answeredOn(config),
         answerUrl: answerUrlOf(config, vault),
         tracing,
       })
@@ -160,17 +159,22 @@ export async function startService(
         onFound: () => processor?.wake(),
       })
     : undefined;
-  const ear = has('listen') && telegram !== undefined ? createTelegramEar(telegram) : undefined;
+  const ears = has('listen') ? createEars(config, { sms: channels.get('sms') }) : [];
   const actor: Actor | undefined = has('listen')
     ? createActor({
-        ...{ pool: work, log, metrics, now, random, ear },
+        ...{ pool: work, log, metrics, now, random },
+        mouths: new Map(ears.map(ear => [ear.channel, ear])),
         apiOf: givenApi ?? access.findApi,
         onFound: () => processor?.wake(),
       })
     : undefined;
-  const listener: Listener | undefined = ear
-    ? createListener({ pool: work, log, metrics, now, ear, onAction: () => actor?.wake() })
-    : undefined;
+  const listeners: readonly Listener[] = ears.map(ear =>
+    createListener({
+      ...{ pool: work, log, metrics, now, vault, ear },
+      updatesUrl: updatesUrlOf(config, ear.channel, vault),
+      onAction: () => actor?.wake(),
+    }),
+  );
   const upkeep: Upkeep | undefined = has('upkeep')
     ? createUpkeep({ pool, log, metrics, now, keep: keepOf(config) })
     : undefined;
@@ -193,6 +197,9 @@ export async function startService(
         onTexts: () => {
           dispatcher?.wake();
           reporter?.wake();
+        },
+        onHeard: () => {
+          for (const listener of listeners) listener.wake();
         },
       })
     : undefined;
@@ -222,9 +229,9 @@ export async function startService(
       await receiver?.close();
       await rejects?.stop();
       access.stop();
-      await listener?.stop();
+      await Promise.all(listeners.map(listener => listener.stop()));
       await actor?.stop();
-      await ear?.close();
+      await Promise.all(ears.map(ear => ear.close()));
       await reconciler?.stop();
       await processor?.stop();
       await replanner?.stop();
@@ -258,7 +265,7 @@ export async function startService(
   dispatcher?.start();
   reporter?.start();
   reconciler?.start();
-  listener?.start();
+  for (const listener of listeners) listener.start();
   actor?.start();
   upkeep?.start();
   watch?.start();
@@ -309,6 +316,7 @@ function buildReceiver(
     tracing,
     onAppended,
     onTexts,
+    onHeard,
   }: {
     log: Log;
     metrics: Metrics;
@@ -317,6 +325,7 @@ function buildReceiver(
     tracing: Tracing | undefined;
     onAppended: () => void;
     onTexts: () => void;
+    onHeard: () => void;
   },
 ): { app: FastifyInstance; pool: Pool; close(): Promise<void> } {
   const pool = createPool(opened.url, {
@@ -335,7 +344,7 @@ function buildReceiver(
     ...(answerUrlOf(config, opened.vault) === undefined
       ? {}
       : { answers: { pool, vault: opened.vault, now: Date.now } }),
-    ...receiptsOf(config, pool, opened.vault),
+    ...receiptsOf(config, pool, opened.vault, onHeard),
     relay: {
       ...{ pool, onTexts },
       keys: createKeyRing({ pool, vault: opened.vault, now: Date.now, use: 'texts' }),
@@ -407,14 +416,20 @@ function keepOf(config: Config): Keep {
   };
 }
 
-/** Routes for receipts, where there is a channel whose provider sends any. */
+/** Routes for receipts and updates, where there is a channel whose provider sends any. */
 function receiptsOf(
   config: Config,
   pool: Pool,
   { receiptSecret: secret }: Vault,
+  onHeard: () => void,
 ): Pick<ReceiverDeps, 'receipts'> {
   const readers = receiptReaders(config);
-  return readers.size === 0 ? {} : { receipts: { pool, secret, readers } };
+  return readers.size === 0 ? {} : { receipts: { pool, secret, readers, onHeard } };
+}
+
+/** Where a messenger is to bring what people send. */
+function updatesUrlOf({ PUBLIC_URL }: Config, channel: string, { receiptSecret }: Vault): string | undefined {
+  return PUBLIC_URL === undefined ? undefined : receiptUrl(PUBLIC_URL, channel, receiptSecret);
 }
 
 /** Where a message can be answered by a browser, once we can be reached from outside. */

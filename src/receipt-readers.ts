@@ -1,4 +1,5 @@
-/** Whose receipts are read, by the configuration, and where a provider is to send them. */
+/** Whose receipts and updates are read, by the configuration, and where a provider is to send them. */
+import { maxUpdates } from './channels/max-ear.ts';
 import {
   cloudReceipts,
   GREEN_API_RECEIPTS,
@@ -7,11 +8,13 @@ import {
   smsRuReceipts,
   WAZZUP_RECEIPTS,
 } from './channels/receipts.ts';
+import { vkUpdates } from './channels/vk-ear.ts';
 import type { Config } from './config.ts';
 
-/** By the provider's name. What cannot be proven is not read: Meta's need the app's secret. */
+/** By the provider's name, or the channel's where it has one only. What cannot be proven is not read: Meta's need the app's secret. */
 export function receiptReaders(config: Config): Map<string, ReceiptReader> {
   const { WHATSAPP_PROVIDER, WHATSAPP_APP_SECRET, SMS_PROVIDER, SMS_TOKEN = '' } = config;
+  const { MAX_TOKEN, VK_TOKEN, VK_CONFIRMATION: confirmation, VK_SECRET: secret } = config;
   const readers = new Map<string, ReceiptReader>();
   switch (WHATSAPP_PROVIDER) {
     case 'cloud':
@@ -28,6 +31,9 @@ export function receiptReaders(config: Config): Map<string, ReceiptReader> {
   }
   if (SMS_PROVIDER === 'sms.ru') readers.set('sms.ru', smsRuReceipts(SMS_TOKEN));
   if (SMS_PROVIDER === 'smsc') readers.set('smsc', SMSC_RECEIPTS);
+  if (MAX_TOKEN !== undefined) readers.set('max', maxUpdates(MAX_TOKEN));
+  if (VK_TOKEN !== undefined && confirmation !== undefined && secret !== undefined)
+    readers.set('vk', vkUpdates({ confirmation, secret }));
   return readers;
 }
 

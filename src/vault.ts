@@ -23,6 +23,8 @@ export type Vault = {
   hashClient(companyId: number, clientId: number): Buffer;
   /** The proof, 43 characters, that a link to answer this message was written by us. */
   proveLink(companyId: number, messageId: string): string;
+  /** The proof, 22 characters, that a link into a chat was made by us for this client and is good until this day. */
+  proveInvite(companyId: number, clientId: number, day: number): string;
   /** 43 characters in the addresses that we give to providers of channels for their receipts. */
   readonly receiptSecret: string;
   seal(secret: string): Buffer;
@@ -58,6 +60,11 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
       createHmac('sha256', hashing).update(`erased client ${companyId}:${clientId}`).digest(),
     proveLink: (companyId, messageId) =>
       createHmac('sha256', hashing).update(`answer ${companyId}:${messageId}`).digest('base64url'),
+    proveInvite: (companyId, clientId, day) =>
+      createHmac('sha256', hashing)
+        .update(`invite ${companyId}:${clientId}:${day}`)
+        .digest('base64url')
+        .slice(0, 22),
     receiptSecret: createHmac('sha256', hashing).update('receipts').digest('base64url'),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { type Erasure, erasePerson, readmitPerson, type Whom } from '../src/erase.ts';
 import { newId } from '../src/ids.ts';
 import { quarantined } from '../src/ingest/read-body.ts';
-import { insertAction } from '../src/store/actions.ts';
+import { insertActions } from '../src/store/actions.ts';
 import { linkChat, openChat, recordConsent, settleInvite } from '../src/store/chats.ts';
 import { audit, saveAddress } from '../src/store/companies.ts';
 import { insertEvents } from '../src/store/inbox.ts';
@@ -118,24 +118,22 @@ async function life(): Promise<void> {
 async function answers(): Promise<void> {
   const key = { channel: 'telegram', chat: OPENED };
   await settleInvite(pipeline.pool, 1, 'a1b2c3d4e5f6');
-  await openChat(pipeline.pool, key, 'a1b2c3d4e5f6');
+  await openChat(pipeline.pool, key, { invite: 'a1b2c3d4e5f6' });
   await linkChat(pipeline.pool, key, '+79160000001');
   await recordConsent(pipeline.pool, {
     ...{ ...key, companyIds: [1], granted: false, words: 'стоп', at: pipeline.now },
     categories: ['service', 'advertising'],
   });
-  const answered = { companyId: 1, recordId: 1, recipient: 'client:9', messageId: newId() };
-  await insertAction(pipeline.pool, {
-    ...{ id: newId(), kind: 'confirm', now: pipeline.now, ...key },
+  await insertActions(pipeline.pool, newId, {
+    ...{ kind: 'confirm', now: pipeline.now, ...key },
     answered: {
-      ...answered,
-      facts: {
-        status: 'booked',
-        startsLocal: '2031-05-20T14:30:00',
-        staffId: 5,
-        staffName: '',
-        services: [],
-      },
+      ...{ companyId: 1, recipient: 'client:9', messageId: newId() },
+      records: [
+        {
+          ...{ recordId: 1, status: 'booked', startsLocal: '2031-05-20T14:30:00' },
+          ...{ staffId: 5, staffName: '', services: [] },
+        },
+      ],
     },
   });
 }

@@ -26,11 +26,14 @@ export const ADDRESSED = [
 ] as const satisfies readonly ChannelName[];
 
 /** A button under a message, for channels that have them; the others leave it out. */
-export type Button = {
-  readonly label: string;
-  /** What comes back when it is pressed, at most 64 bytes: see `domain/answer.ts`. */
-  readonly press: string;
-};
+export type Button = { readonly label: string } & (
+  | {
+      /** What comes back when it is pressed, at most 64 bytes: see `domain/answer.ts`. */
+      readonly press: string;
+    }
+  /** A page that it opens. */
+  | { readonly url: string }
+);
 
 /** A message ready to leave: rendered, addressed, claimed by this process. */
 export type Outgoing = {

@@ -15,7 +15,7 @@ export type Heard = { readonly chat: string } & (
       readonly own: boolean;
     }
   | {
-      /** A button was pressed; `pressId` is to be answered so that it stops turning. */
+      /** A button was pressed; `pressId` is to be answered so that it stops turning, `''` where nothing turns. */
       readonly kind: 'press';
       readonly press: string;
       readonly pressId: string;
@@ -35,8 +35,24 @@ export type Reply = {
   readonly contactDone?: boolean;
 };
 
-export type Ear = {
+/** Talks back in the chats of a messenger. */
+export type Mouth = {
   readonly channel: ChannelName;
+  /** A number is shared and the messenger vouches for it, the chat itself is the number, or there is none. */
+  readonly numbers: 'shared' | 'chat' | 'none';
+  /** Each reply is paid for: only what somebody has to know is said. */
+  readonly costly: boolean;
+  /** Says something in a chat. A reply that does not arrive is not repeated; the answer says why, or undefined. */
+  reply(reply: Reply, signal: AbortSignal): Promise<string | undefined>;
+  /** Ends the waiting of a pressed button. The same. */
+  acknowledge(pressId: string, signal: AbortSignal): Promise<string | undefined>;
+  /** The address of the bot with an invite, for people to open. Rejects with a message of codes only. */
+  inviteUrl(invite: string, signal: AbortSignal): Promise<string>;
+  close(): Promise<void>;
+};
+
+/** Asks for news. */
+export type Ear = Mouth & {
   /** The bot's own id. */
   readonly account: string;
   /** The longest that `listen` waits for news. */
@@ -46,11 +62,13 @@ export type Ear = {
    * `PlainError`-like message of codes only.
    */
   listen(position: number, signal: AbortSignal): Promise<{ heard: readonly Heard[]; position: number }>;
-  /** Says something in a chat. A reply that does not arrive is not repeated; the answer says why, or undefined. */
-  reply(reply: Reply, signal: AbortSignal): Promise<string | undefined>;
-  /** Ends the waiting of a pressed button. The same. */
-  acknowledge(pressId: string, signal: AbortSignal): Promise<string | undefined>;
-  /** The address of the bot with an invite, for people to open. */
-  inviteUrl(invite: string, signal: AbortSignal): Promise<string>;
-  close(): Promise<void>;
 };
+
+/** Is told the news: the messenger calls an address of ours, where `Updates` reads what it brings. */
+export type ToldEar = Mouth & {
+  /** Sees to it that the messenger calls this address; absent where a person enters it. The answer is a fault. */
+  subscribe?(url: string, signal: AbortSignal): Promise<string | undefined>;
+};
+
+/** What one call of a messenger's brought. */
+export type Update = { readonly updateId: string; readonly said: Heard };

@@ -3,11 +3,11 @@
  *
  * dev.max.ru/docs-api/methods/POST/messages: `POST /messages?chat_id=`, the token bare in `Authorization`, text of at
  * most 4000 characters, no more than two messages a second into one chat, 30 requests a second in all
- * (dev.max.ru/docs-api). Errors are JSON `{code, message}`; codes of their own for a dialog: `chat.denied` with
+ * (dev.max.ru/docs-api). Buttons are an attachment `inline_keyboard`, rows of `callback` and `link`. Errors are JSON `{code, message}`; codes of their own for a dialog: `chat.denied` with
  * `error.dialog.suspended` is somebody who has stopped the bot. No key that would make a repeat harmless, so an answer
  * that did not come is `unknown`. Ours and not the official client: that one sends without a timeout.
  */
-import type { Channel, SendResult } from './channel.ts';
+import type { Button, Channel, SendResult } from './channel.ts';
 import {
   type Answer,
   createCaller,
@@ -21,8 +21,12 @@ import {
 
 export type MaxConfig = ProviderConfig & { readonly token: string; readonly apiUrl?: string | undefined };
 
+export function maxRoot(apiUrl: string | undefined): string {
+  return rootOf(apiUrl, 'https://platform-api2.max.ru');
+}
+
 export function createMax({ token, apiUrl, ...config }: MaxConfig): Channel {
-  const root = rootOf(apiUrl, 'https://platform-api2.max.ru');
+  const root = maxRoot(apiUrl);
   return createProviderChannel(
     {
       name: 'max',
@@ -30,26 +34,39 @@ export function createMax({ token, apiUrl, ...config }: MaxConfig): Channel {
         address: 'chat',
         reaches: 'those who wrote',
         maxText: 4000,
-        // Its updates are not listened to yet: a button would lead nowhere.
-        buttons: false,
+        buttons: true,
         receiptWithinMs: null,
         pace: { everyMs: 40, chatEveryMs: 500 },
       },
       idempotent: false,
       concurrency: 20,
       readAddress: address => (/^-?\d{1,20}$/.test(address) ? address : undefined),
-      write: (chat, text) => ({
+      write: (chat, text, { buttons = [] }) => ({
         url: `${root}/messages?chat_id=${chat}&disable_link_preview=true`,
         headers: { authorization: token },
-        body: { text },
+        body: { text, ...keyboardOf(buttons) },
       }),
-      read,
+      read: readMaxSent,
     },
     createCaller(config),
   );
 }
 
-function read({ status, json, retryAfterMs }: Answer): SendResult | undefined {
+/** One button a row, as in Telegram. `contact` is the label of one that shares the sender's own number. */
+export function keyboardOf(
+  buttons: readonly Button[],
+  contact?: string,
+): { readonly attachments?: readonly object[] } {
+  const rows: object[][] = buttons.map(button => [
+    'url' in button
+      ? { type: 'link', text: button.label, url: button.url }
+      : { type: 'callback', text: button.label, payload: button.press },
+  ]);
+  if (contact !== undefined) rows.push([{ type: 'request_contact', text: contact }]);
+  return rows.length === 0 ? {} : { attachments: [{ type: 'inline_keyboard', payload: { buttons: rows } }] };
+}
+
+export function readMaxSent({ status, json, retryAfterMs }: Answer): SendResult | undefined {
   const sent = textAt(json, 'message', 'body', 'mid');
   if (status === 200 && sent !== undefined) return { outcome: 'sent', providerId: sent };
   const code = textAt(json, 'code');

@@ -4,6 +4,7 @@
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { ChannelName } from './channel.ts';
+import type { Update } from './ear.ts';
 import { at, numberAt, textAt } from './provider.ts';
 
 export type ReceiptStatus = 'delivered' | 'read' | 'failed';
@@ -24,6 +25,10 @@ export type ReceiptReader = {
   read(body: Buffer, headers: Readonly<Record<string, unknown>>): readonly Receipt[] | undefined;
   /** The answer to a trial call, where there is one; undefined: refused. */
   challenge?(query: Readonly<Record<string, unknown>>, secret: string): string | undefined;
+  /** What people sent back, in a body that `read` has believed; absent where a provider brings none. */
+  hear?(body: Buffer): readonly Update[];
+  /** In place of `answer`, where it depends on what was brought. */
+  answerTo?(body: Buffer): string;
 };
 
 /**
@@ -187,7 +192,8 @@ function listAt(json: unknown, name: string): readonly unknown[] {
   return Array.isArray(list) ? list : [];
 }
 
-function parse(body: Buffer): unknown {
+/** JSON, or undefined. */
+export function parse(body: Buffer): unknown {
   try {
     const json: unknown = JSON.parse(body.toString());
     return typeof json === 'object' && json !== null ? json : undefined;
@@ -196,7 +202,8 @@ function parse(body: Buffer): unknown {
   }
 }
 
-function same(given: string, expected: string): boolean {
+/** Takes as long for a right beginning as for a wrong one. */
+export function same(given: string, expected: string): boolean {
   const [left, right] = [Buffer.from(given), Buffer.from(expected)];
   return left.length === right.length && timingSafeEqual(left, right);
 }

@@ -26,6 +26,8 @@ export function createTelegramEar({
     bot.call(ask, { signal, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES });
   return {
     channel: 'telegram',
+    numbers: 'shared',
+    costly: false,
     account: bot.account,
     waitMs,
     async listen(position, signal) {

@@ -85,9 +85,15 @@ export function createTelegram({ timeoutMs = TIMEOUT_MS, ...config }: TelegramCo
 
 /** One button a row: two Russian words of a button do not fit beside others on a phone. */
 export function keyboardOf(buttons: readonly Button[]): {
-  inline_keyboard: { text: string; callback_data: string }[][];
+  inline_keyboard: ({ text: string; callback_data: string } | { text: string; url: string })[][];
 } {
-  return { inline_keyboard: buttons.map(({ label, press }) => [{ text: label, callback_data: press }]) };
+  return {
+    inline_keyboard: buttons.map(button => [
+      'url' in button
+        ? { text: button.label, url: button.url }
+        : { text: button.label, callback_data: button.press },
+    ]),
+  };
 }
 
 /** What became of a call that failed. Its reason is made of codes and known phrases. */

@@ -4,13 +4,16 @@
  * dev.vk.com/method/messages.send: `random_id` (a 32-bit integer) is remembered with the message for an hour, and a
  * second call with it sends nothing, so a doubt may be tried again within that hour. Texts up to 9000 characters
  * (VKCOM/vk-api-schema, messages/methods.json). A community's key may be used 20 times a second
- * (dev.vk.com/api/api-requests). The HTTP status is 200 whatever happens: what counts is `error.error_code`, see
+ * (dev.vk.com/api/api-requests). Buttons are `keyboard`, JSON in a field (dev.vk.com/api/bots/development/keyboard):
+ * inline, ten at most, a label of 40 characters; pressed, one of the type `text` comes back as a message with its
+ * `payload`, in every client and without an event of its own that the community would have to switch on. The HTTP status is 200 whatever happens: what counts is `error.error_code`, see
  * VKCOM/vk-api-schema, errors.json. `error.request_params` repeats what was asked, so no word of it is ever told.
  */
 import { createHash } from 'node:crypto';
-import type { Channel, SendResult } from './channel.ts';
+import type { Button, Channel, SendResult } from './channel.ts';
 import {
   type Answer,
+  clip,
   createCaller,
   createProviderChannel,
   numberAt,
@@ -23,12 +26,16 @@ import {
 
 export type VkConfig = ProviderConfig & { readonly token: string; readonly apiUrl?: string | undefined };
 
-const VERSION = '5.199';
+export const VK_VERSION = '5.199';
 /** VK says an hour; ten minutes are left for clocks and for a call on its way. */
 const REMEMBERS_MS = 50 * 60_000;
 
+export function vkRoot(apiUrl: string | undefined): string {
+  return rootOf(apiUrl, 'https://api.vk.com');
+}
+
 export function createVk({ token, apiUrl, ...config }: VkConfig): Channel {
-  const root = rootOf(apiUrl, 'https://api.vk.com');
+  const root = vkRoot(apiUrl);
   return createProviderChannel(
     {
       name: 'vk',
@@ -36,7 +43,7 @@ export function createVk({ token, apiUrl, ...config }: VkConfig): Channel {
         address: 'chat',
         reaches: 'those who wrote',
         maxText: 9000,
-        buttons: false,
+        buttons: true,
         receiptWithinMs: null,
         pace: { everyMs: 60, chatEveryMs: 500 },
       },
@@ -44,18 +51,34 @@ export function createVk({ token, apiUrl, ...config }: VkConfig): Channel {
       remembersMs: REMEMBERS_MS,
       concurrency: 20,
       readAddress: address => (/^\d{1,10}$/.test(address) ? address : undefined),
-      write: (peer, text, { id }) => ({
+      write: (peer, text, { id, buttons = [] }) => ({
         url: `${root}/method/messages.send`,
         body: new URLSearchParams({
-          ...{ access_token: token, v: VERSION, peer_id: peer, message: text },
+          ...{ access_token: token, v: VK_VERSION, peer_id: peer, message: text },
           random_id: String(randomId(id)),
           dont_parse_links: '1',
+          ...keyboardOf(buttons),
         }),
       }),
-      read,
+      read: readVkSent,
     },
     createCaller(config),
   );
+}
+
+const LABEL = 40;
+
+export function keyboardOf(buttons: readonly Button[]): { readonly keyboard?: string } {
+  if (buttons.length === 0) return {};
+  const rows = buttons.map(button => {
+    const label = clip(button.label, LABEL);
+    return [
+      'url' in button
+        ? { action: { type: 'open_link', link: button.url, label } }
+        : { action: { type: 'text', label, payload: JSON.stringify({ press: button.press }) } },
+    ];
+  });
+  return { keyboard: JSON.stringify({ inline: true, buttons: rows }) };
 }
 
 /** The same for every attempt of a message; never 0, which would switch the check off. */
@@ -72,7 +95,7 @@ const SCOPES: ReadonlyArray<readonly [Parameters<typeof rejected>[0], readonly n
   ['channel', [2, 3, 4, 5, 7, 14, 15, 17, 20, 23, 24, 27, 28, 37, 38, 42, 203, 985]],
 ];
 
-function read({ status, json, retryAfterMs }: Answer): SendResult | undefined {
+export function readVkSent({ status, json, retryAfterMs }: Answer): SendResult | undefined {
   const sent = numberAt(json, 'response');
   if (sent !== undefined) return { outcome: 'sent', providerId: String(sent) };
   const code = numberAt(json, 'error', 'error_code');

@@ -13,9 +13,9 @@ export async function listChannels(context: Context, options: { readonly json?: 
   const rows = [...channels.values()].map(({ name, provider = '', traits }) => ({
     ...{ channel: name, provider, address: traits.address, reaches: traits.reaches },
     receipts:
-      !readers.has(provider) || config.PUBLIC_URL === undefined
+      !readers.has(provider || name) || config.PUBLIC_URL === undefined
         ? null
-        : receiptUrl(config.PUBLIC_URL, provider, secret),
+        : receiptUrl(config.PUBLIC_URL, provider || name, secret),
   }));
   const shown = rows.map(({ channel, provider, address, reaches, receipts }) => [
     ...[channel, provider, address, reaches],

@@ -7,19 +7,19 @@ import type { Facts } from './notice.ts';
 import type { EpochMs, Wall } from './time.ts';
 
 /** What a button under a message does. A visit is cancelled only after a second press. */
-export type Act = 'confirm' | 'ask_cancel' | 'cancel' | 'keep';
+export type Act = 'confirm' | 'ask_cancel' | 'cancel' | 'keep' | 'move';
 
 export type Press = { readonly act: Act; readonly companyId: number; readonly messageId: string };
 
-/** What a person asked for, to be done at the platform's API. */
-export type ActionKind = 'confirm' | 'cancel';
+/** What a person asked for, to be done at the platform's API. `move` only looks up where they can do it themselves. */
+export type ActionKind = 'confirm' | 'cancel' | 'move';
 
-const CODES = { confirm: 'c', ask_cancel: 'x', cancel: 'X', keep: 'k' } as const satisfies Record<
+const CODES = { confirm: 'c', ask_cancel: 'x', cancel: 'X', keep: 'k', move: 'm' } as const satisfies Record<
   Act,
   string
 >;
 const ACTS = new Map<string, Act>(Object.entries(CODES).map(([act, code]) => [code, act as Act]));
-const PRESS = /^([cxXk])\.([1-9]\d{0,9})\.([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})$/;
+const PRESS = /^([cxXkm])\.([1-9]\d{0,9})\.([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})$/;
 
 /** 50 characters at most: Telegram carries 64 bytes. Names no person, and proves nothing: anyone may send any. */
 export function writePress({ act, companyId, messageId }: Press): string {
@@ -49,11 +49,37 @@ export function readLink(text: string): Link | undefined {
   return { companyId: Number(companyId), messageId, proof };
 }
 
-export type Word = 'stop' | 'resume';
+/** What is in a link by which the salon brings one client into a chat: whose, and until which day since 1970 it is good. */
+export type PersonalInvite = {
+  readonly companyId: number;
+  readonly clientId: number;
+  readonly day: number;
+  readonly proof: string;
+};
+
+const PERSONAL = /^c([1-9]\d{0,9})_([1-9]\d{0,15})_(\d{5})_([\w-]{22})$/;
+
+/** 57 characters at most, of those that a deep link of Telegram (64), MAX (128) and VK may have. */
+export function writePersonalInvite({ companyId, clientId, day, proof }: PersonalInvite): string {
+  return `c${companyId}_${clientId}_${day}_${proof}`;
+}
+
+export function readPersonalInvite(text: string): PersonalInvite | undefined {
+  const [, companyId, clientId, day, proof] = PERSONAL.exec(text) ?? [];
+  if (proof === undefined) return undefined;
+  return { companyId: Number(companyId), clientId: Number(clientId), day: Number(day), proof };
+}
+
+/** `really`: yes to the question whether to cancel. */
+export type Word = 'stop' | 'resume' | 'confirm' | 'cancel' | 'really' | 'move';
 
 const WORDS: Readonly<Record<Word, readonly string[]>> = {
   stop: ['stop', 'стоп', 'отписаться', 'отписка', 'не пишите', 'unsubscribe'],
   resume: ['resume', 'возобновить', 'подписаться', 'subscribe'],
+  confirm: ['да', 'yes', 'подтверждаю', 'подтвердить', 'confirm', 'приду', 'буду', '+'],
+  cancel: ['нет', 'no', 'отмена', 'отменить', 'отменяю', 'отмените', 'cancel', 'не приду', 'не смогу'],
+  really: ['да, отменить', 'да отменить', 'yes, cancel', 'yes cancel'],
+  move: ['перенести', 'перенос', 'перенесите', 'move', 'reschedule'],
 };
 
 /** A message that is nothing but the word, in any case, with a slash before it or signs after it. */
@@ -100,8 +126,9 @@ export function judgeAction(about: {
     case 1:
       return kind === 'confirm' ? { do: 'done' } : { do: 'refuse', because: 'over' };
     case 2:
-      return kind === 'confirm' ? { do: 'done' } : { do: 'act' };
+      return kind === 'cancel' ? { do: 'act' } : { do: 'done' };
     case 0:
-      return { do: 'act' };
+      // To move it nothing is written: the client does it where we lead them.
+      return kind === 'move' ? { do: 'done' } : { do: 'act' };
   }
 }

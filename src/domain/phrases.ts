@@ -5,6 +5,10 @@ import type { Locale } from './text.ts';
 export type Phrases = {
   readonly confirm: string;
   readonly cancel: string;
+  readonly move: string;
+  /** The same for a visit of several records. */
+  readonly confirmAll: string;
+  readonly cancelAll: string;
   /** Before a link to a page with these. */
   readonly confirmOrCancel: string;
   readonly reallyCancel: string;
@@ -12,6 +16,8 @@ export type Phrases = {
   readonly shareNumber: string;
   /** To one who opened the salon's link. */
   welcome(title: string): string;
+  /** The same where no number can be shared. */
+  welcomeByLink(title: string): string;
   readonly linked: string;
   readonly foreignContact: string;
   readonly noInvite: string;
@@ -19,7 +25,13 @@ export type Phrases = {
   readonly resumed: string;
   /** To words that nobody reads. */
   notRead(phone: string): string;
+  /** To a yes or a no where there is no visit that it could be about. */
+  nothingToAnswer(phone: string): string;
   askCancel(when: string): string;
+  /** The same where there are no buttons. */
+  askCancelByWord(when: string): string;
+  /** Where a visit can be moved; undefined: nowhere but at the salon. */
+  moveBy(link: string | undefined, phone: string): string;
   readonly kept: string;
   confirmed(when: string): string;
   cancelled(when: string): string;
@@ -38,19 +50,31 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
   ru: {
     confirm: 'Подтверждаю',
     cancel: 'Отменить запись',
-    confirmOrCancel: 'Подтвердить или отменить',
+    move: 'Перенести',
+    confirmAll: 'Подтверждаю весь визит',
+    cancelAll: 'Отменить весь визит',
+    confirmOrCancel: 'Подтвердить, перенести или отменить',
     reallyCancel: 'Да, отменить',
     keep: 'Нет, приду',
     shareNumber: 'Поделиться номером',
     welcome: title =>
       `${title}: здесь будут сообщения о ваших записях. Чтобы мы узнали вас, нажмите «Поделиться номером» под строкой ввода.`,
+    welcomeByLink: title =>
+      `${title}: здесь могут быть сообщения о ваших записях. Чтобы мы узнали вас, попросите у салона личную ссылку на этот чат.`,
     linked: 'Готово: сообщения о ваших записях придут сюда. Чтобы их не получать, напишите «стоп».',
     foreignContact: 'Это номер другого человека. Нажмите «Поделиться номером», чтобы отправить свой.',
     noInvite: 'Откройте бота по ссылке или QR-коду вашего салона: так мы узнаем, о каких записях писать.',
     stopped: 'Больше не пишем. Чтобы снова получать сообщения о записях, напишите «возобновить».',
     resumed: 'Сообщения о записях снова будут приходить сюда.',
     notRead: phone => `Сообщения здесь никто не читает.${phone === '' ? '' : ` Телефон салона: ${phone}.`}`,
+    nothingToAnswer: phone =>
+      `Сейчас отвечать не на что: предстоящей записи, о которой мы здесь писали, нет.${phone === '' ? '' : ` Телефон салона: ${phone}.`}`,
     askCancel: when => `Отменить запись на ${when}?`,
+    askCancelByWord: when => `Отменить запись на ${when}? Ответьте: да, отменить`,
+    moveBy: (link, phone) =>
+      link === undefined
+        ? `Перенести запись может только салон.${phone === '' ? '' : ` Позвоните: ${phone}.`}`
+        : `Перенести запись можно здесь: ${link}`,
     kept: 'Хорошо, запись остаётся.',
     confirmed: when => `Спасибо, ждём вас: ${when}.`,
     cancelled: when => `Запись на ${when} отменена.`,
@@ -73,12 +97,17 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
   en: {
     confirm: 'I will come',
     cancel: 'Cancel the visit',
-    confirmOrCancel: 'Confirm or cancel',
+    move: 'Move it',
+    confirmAll: 'I will come to all of it',
+    cancelAll: 'Cancel the whole visit',
+    confirmOrCancel: 'Confirm, move or cancel',
     reallyCancel: 'Yes, cancel',
     keep: 'No, I will come',
     shareNumber: 'Share my number',
     welcome: title =>
       `${title}: news of your visits will come here. So that we know you, press “Share my number” below the input line.`,
+    welcomeByLink: title =>
+      `${title}: news of your visits can come here. So that we know you, ask the salon for your own link to this chat.`,
     linked: 'Done: news of your visits will come here. To stop it, write “stop”.',
     foreignContact: 'This is somebody else’s number. Press “Share my number” to send your own.',
     noInvite:
@@ -86,7 +115,14 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
     stopped: 'We write no more. To hear of your visits again, write “resume”.',
     resumed: 'News of your visits will come here again.',
     notRead: phone => `Nobody reads messages here.${phone === '' ? '' : ` The salon’s phone: ${phone}.`}`,
+    nothingToAnswer: phone =>
+      `There is nothing to answer just now: no visit to come of which we have told you here.${phone === '' ? '' : ` The salon’s phone: ${phone}.`}`,
     askCancel: when => `Cancel the visit on ${when}?`,
+    askCancelByWord: when => `Cancel the visit on ${when}? Answer: yes, cancel`,
+    moveBy: (link, phone) =>
+      link === undefined
+        ? `Only the salon can move the visit.${phone === '' ? '' : ` Please call ${phone}.`}`
+        : `You can move the visit here: ${link}`,
     kept: 'Fine, the visit stands.',
     confirmed: when => `Thank you, see you on ${when}.`,
     cancelled: when => `The visit on ${when} is cancelled.`,

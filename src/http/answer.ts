@@ -1,5 +1,6 @@
 /**
- * `/answers/{link}`: the page where whoever has no buttons (an e-mail) confirms or cancels a visit, or ends messages.
+ * `/answers/{link}`: the page where whoever has no buttons (an e-mail) confirms, cancels or moves a visit, or ends
+ * messages.
  * Opening it changes nothing, since mail servers open every link they see: what changes something is a button's POST.
  */
 import { timingSafeEqual } from 'node:crypto';
@@ -7,12 +8,19 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { type ActionKind, type Link, readLink } from '../domain/answer.ts';
 import { clientIdOf } from '../domain/notice.ts';
+import { outcomeWords } from '../domain/outcome.ts';
 import { PHRASES, type Phrases } from '../domain/phrases.ts';
 import { type Locale, spokenTime } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Metrics } from '../metrics.ts';
-import { type Answered, findAnswer, findAnswered, insertAction } from '../store/actions.ts';
+import {
+  type Answered,
+  findAnswered,
+  findAnswers,
+  insertActions,
+  type RecordAnswer,
+} from '../store/actions.ts';
 import { refuseEmail } from '../store/chats.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
 import type { Pool } from '../store/pool.ts';
@@ -75,24 +83,32 @@ export function addAnswerRoutes(
     scope.get('/answers/:link', async (request: Asked, reply) => {
       const opened = await open(request, reply);
       if (opened === undefined) return reply;
-      const answer = await findAnswer(route.pool, opened.answered);
-      if (answer === undefined) return ask(reply, opened, choices(opened.phrases));
-      const waiting = answer.state === 'due' || answer.state === 'doing';
-      const word = waiting ? opened.phrases.working : wordOf(opened, answer);
-      if (waiting) return show(reply, opened, [html`<p>${word}</p>`], { againSeconds: AGAIN_SECONDS });
-      // Who has confirmed may still be prevented from coming.
-      const more = answer.state === 'done' && answer.kind === 'confirm';
-      const { cancel } = opened.phrases;
-      return ask(reply, opened, [html`<p>${word}</p>`, ...(more ? [form('ask_cancel', cancel)] : [])]);
+      const { phrases, company, answered } = opened;
+      const answers = lastOf(await findAnswers(route.pool, answered));
+      const [{ kind } = { kind: undefined }] = answers;
+      if (kind === undefined) return ask(reply, opened, choices(opened));
+      if (answers.some(({ state }) => state === 'due' || state === 'doing')) {
+        return show(reply, opened, [html`<p>${phrases.working}</p>`], { againSeconds: AGAIN_SECONDS });
+      }
+      const link = answers.find(answer => answer.link !== null)?.link ?? undefined;
+      const word =
+        link === undefined
+          ? html`<p>${outcomeWords(answers, answered, company)}</p>`
+          : html`<p>${phrases.moveBy('', company.phone)}<a href="${link}" rel="noreferrer">${link}</a></p>`;
+      // Who has confirmed may still be prevented from coming, and who looked where to move it may leave it as it is.
+      const more = answers.every(({ state }) => state === 'done') && kind !== 'cancel';
+      return ask(reply, opened, [word, ...(more ? choices(opened, kind) : [])]);
     });
 
     scope.post('/answers/:link', async (request: Asked, reply) => {
       const opened = await open(request, reply);
       if (opened === undefined) return reply;
       const { phrases, answered } = opened;
-      switch (request.body?.get('act')) {
+      const asked = request.body?.get('act');
+      switch (asked) {
         case 'confirm':
-          await act(opened, 'confirm');
+        case 'move':
+          await act(opened, asked);
           break;
         case 'ask_cancel':
           return ask(reply, opened, [
@@ -104,7 +120,7 @@ export function addAnswerRoutes(
           await act(opened, 'cancel');
           break;
         default:
-          return ask(reply, opened, choices(phrases));
+          return ask(reply, opened, choices(opened));
       }
       return reply.redirect(`/answers/${request.params.link}`, 303).send(answered.messageId);
     });
@@ -135,9 +151,7 @@ export function addAnswerRoutes(
   });
 
   async function act({ answered }: Opened, kind: ActionKind): Promise<void> {
-    await insertAction(route.pool, {
-      ...{ id: newId(), kind, answered, channel: 'email', chat: '', now: route.now() },
-    });
+    await insertActions(route.pool, newId, { kind, answered, channel: 'email', chat: '', now: route.now() });
   }
 }
 
@@ -146,11 +160,27 @@ function isOurs(vault: Vault, { companyId, messageId, proof }: Link): boolean {
 }
 
 function whenOf({ answered, company }: Opened): string {
-  return spokenTime(answered.facts.startsLocal, company.locale).when;
+  const [first] = answered.records;
+  return first === undefined ? '' : spokenTime(first.startsLocal, company.locale).when;
 }
 
-function choices(phrases: Phrases): readonly Html[] {
-  return [form('confirm', phrases.confirm), form('ask_cancel', phrases.cancel)];
+/** The answers to what was asked for last. */
+function lastOf(answers: readonly RecordAnswer[]): readonly RecordAnswer[] {
+  const last = answers.reduce<RecordAnswer | undefined>(
+    (latest, answer) => (latest === undefined || answer.id > latest.id ? answer : latest),
+    undefined,
+  );
+  return answers.filter(({ kind }) => kind === last?.kind);
+}
+
+/** What can be asked for, but for what was. */
+function choices({ phrases, answered }: Opened, done?: ActionKind): readonly Html[] {
+  const whole = answered.records.length > 1;
+  return [
+    ...(done === 'confirm' ? [] : [form('confirm', whole ? phrases.confirmAll : phrases.confirm)]),
+    ...(done === 'move' ? [] : [form('move', phrases.move)]),
+    form('ask_cancel', whole ? phrases.cancelAll : phrases.cancel),
+  ];
 }
 
 function form(act: string, label: string): Html {
@@ -177,20 +207,4 @@ function show(
     body: [visit, ...body],
     ...more,
   });
-}
-
-function wordOf(
-  opened: Opened,
-  {
-    kind,
-    state,
-    reason,
-  }: { readonly kind: ActionKind; readonly state: string; readonly reason: string | null },
-): string {
-  const { phrases, company } = opened;
-  const when = whenOf(opened);
-  if (state === 'done') return kind === 'confirm' ? phrases.confirmed(when) : phrases.cancelled(when);
-  if (state === 'refused' && (reason === 'over' || reason === 'moved' || reason === 'gone'))
-    return phrases.refused(reason);
-  return phrases.failed(company.phone);
 }

@@ -1,11 +1,12 @@
 /**
- * `/receipts/{provider}/{secret}`: where providers tell what became of messages. The address is a secret; who does not
+ * `/receipts/{provider}/{secret}`: where providers tell what became of messages, and what people sent back. The address is a secret; who does not
  * know it, or whose signature is not the provider's, gets the same 404 as for any path. What cannot be kept is 503, and
  * the provider calls again.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Metrics } from '../metrics.ts';
+import { saveHeard } from '../store/heard.ts';
 import type { Pool } from '../store/pool.ts';
 import { type NewReceipt, saveReceipts } from '../store/receipts.ts';
 import { NOT_FOUND, sendProblem } from './problem.ts';
@@ -19,6 +20,8 @@ type Reader = {
     headers: Readonly<Record<string, unknown>>,
   ): readonly Omit<NewReceipt, 'channel'>[] | undefined;
   challenge?(query: Readonly<Record<string, unknown>>, secret: string): string | undefined;
+  hear?(body: Buffer): readonly { readonly updateId: string; readonly said: object }[];
+  answerTo?(body: Buffer): string;
 };
 
 export type ReceiptRoute = {
@@ -26,6 +29,8 @@ export type ReceiptRoute = {
   readonly secret: string;
   /** By the provider's name. */
   readonly readers: ReadonlyMap<string, Reader>;
+  /** Something new was kept for whoever listens. */
+  readonly onHeard?: () => void;
 };
 
 /** Meta sends up to a thousand at once, some 600 bytes each. */
@@ -36,7 +41,7 @@ type Asked = FastifyRequest<{ Params: { provider: string; secret: string } }>;
 export function addReceiptRoutes(
   app: FastifyInstance,
   { metrics }: { readonly metrics: Metrics },
-  { pool, secret, readers }: ReceiptRoute,
+  { pool, secret, readers, onHeard }: ReceiptRoute,
 ): void {
   const readerOf = ({ params }: Asked) =>
     isSecret(params.secret, secret) ? readers.get(params.provider) : undefined;
@@ -64,13 +69,19 @@ export function addReceiptRoutes(
       const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const receipts = reader?.read(body, request.headers);
       if (reader === undefined || receipts === undefined) return refuse(reply);
-      const { channel, answer } = reader;
+      const { channel } = reader;
+      const heard = reader.hear?.(body) ?? [];
       await saveReceipts(
         pool,
         receipts.map(receipt => ({ ...receipt, channel })),
       );
       for (const { status } of receipts) metrics.receipts.inc({ channel, status });
-      return reply.type('text/plain').send(answer);
+      const kept = await saveHeard(
+        pool,
+        heard.map(update => ({ ...update, channel })),
+      );
+      if (kept > 0) onHeard?.();
+      return reply.type('text/plain').send(reader.answerTo?.(body) ?? reader.answer);
     });
     done();
   });

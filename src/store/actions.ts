@@ -2,17 +2,21 @@
 import type { ActionKind } from '../domain/answer.ts';
 import type { Facts } from '../domain/notice.ts';
 import type { EpochMs } from '../domain/time.ts';
+import type { ClientKey } from './plans.ts';
 import type { Db } from './pool.ts';
 
 /** A message that was answered. */
 export type Answered = {
   readonly companyId: number;
   readonly messageId: string;
-  readonly recordId: number;
   readonly recipient: string;
-  /** What it said was true. */
-  readonly facts: Facts;
+  /** What it said was true of each record it spoke of, by their beginning; one at least. */
+  readonly records: readonly (Facts & { readonly recordId: number })[];
 };
+
+/** A notice speaks of its record; a planned message of those of its visit. */
+const ANSWERED = `company_id AS "companyId", id AS "messageId", recipient, CASE WHEN jsonb_array_length(visit) > 0
+  THEN visit ELSE jsonb_build_array(told_after || jsonb_build_object('recordId', record_id)) END AS records`;
 
 export async function findAnswered(
   db: Db,
@@ -21,55 +25,126 @@ export async function findAnswered(
   const { rows } = await db.query<Answered>({
     name: 'find_answered',
     text: `
-      SELECT company_id AS "companyId", id AS "messageId", record_id AS "recordId", recipient, told_after AS facts
-      FROM messages WHERE company_id = $1 AND id = $2 AND record_id IS NOT NULL AND told_after IS NOT NULL`,
+      SELECT ${ANSWERED} FROM messages WHERE company_id = $1 AND id = $2 AND record_id IS NOT NULL AND told_after IS NOT NULL`,
     values: [companyId, messageId],
   });
   return rows[0];
 }
 
-/** What became of the last answer to a message; undefined: it was not answered. */
-export async function findAnswer(
+/**
+ * The last message of a visit that stands that one of these clients was sent on this channel: what a word answers. Messages
+ * of the last month only, as their clients may have been told elsewhere of what came after.
+ */
+export async function findLastAnswerable(
   db: Db,
-  { companyId, messageId }: { readonly companyId: number; readonly messageId: string },
-): Promise<
-  { readonly kind: ActionKind; readonly state: string; readonly reason: string | null } | undefined
-> {
-  const { rows } = await db.query<{ kind: ActionKind; state: string; reason: string | null }>({
-    name: 'find_answer',
+  { channel, clients, now }: { channel: string; clients: readonly ClientKey[]; now: EpochMs },
+): Promise<Answered | undefined> {
+  const { rows } = await db.query<Answered>({
+    name: 'find_last_answerable',
     text: `
-      SELECT kind, state, reason FROM actions
-      WHERE company_id = $1 AND message_id = $2 ORDER BY id DESC LIMIT 1`,
-    values: [companyId, messageId],
+      SELECT ${ANSWERED} FROM messages
+      WHERE (company_id, recipient) IN (SELECT company_id, 'client:' || client_id
+          FROM unnest($2::int4[], $3::int8[]) AS c (company_id, client_id))
+        AND channel = $1 AND state IN ('sent', 'delivered', 'unknown') AND purpose IN ('notice', 'reminder')
+        AND record_id IS NOT NULL AND told_after IS NOT NULL AND created_at > $4::timestamptz - interval '31 days'
+        AND told_after ->> 'status' = 'booked'
+        AND ((told_after ->> 'startsLocal')::timestamp AT TIME ZONE (SELECT zone FROM companies c
+          WHERE c.company_id = messages.company_id)) > $4
+        AND EXISTS (SELECT FROM bookings b WHERE b.company_id = messages.company_id
+          AND b.record_id = messages.record_id AND b.state <> 'cancelled'
+          AND b.told -> messages.recipient -> 'facts' ->> 'status' IS DISTINCT FROM 'cancelled')
+      ORDER BY sent_at DESC NULLS LAST, id DESC LIMIT 1`,
+    values: [
+      channel,
+      clients.map(({ companyId }) => companyId),
+      clients.map(({ clientId }) => clientId),
+      new Date(now).toISOString(),
+    ],
   });
   return rows[0];
+}
+
+/** What came of the last answer to one record of a message. */
+export type RecordAnswer = {
+  readonly id: string;
+  readonly recordId: number;
+  readonly kind: ActionKind;
+  readonly state: 'due' | 'doing' | 'done' | 'refused' | 'failed';
+  readonly reason: string | null;
+  readonly link: string | null;
+};
+
+/** What became of the answers to a message; none: it was not answered. */
+export async function findAnswers(
+  db: Db,
+  { companyId, messageId }: { readonly companyId: number; readonly messageId: string },
+): Promise<RecordAnswer[]> {
+  const { rows } = await db.query<RecordAnswer>({
+    name: 'find_answers',
+    text: `
+      SELECT DISTINCT ON (record_id, kind) id, record_id AS "recordId", kind, state, reason, link FROM actions
+      WHERE company_id = $1 AND message_id = $2 AND state <> 'asked' ORDER BY record_id, kind, id DESC`,
+    values: [companyId, messageId],
+  });
+  return rows;
+}
+
+/** Keeps others from ending answers to this message meanwhile, so that one of them is the last. */
+export async function lockAnswers(
+  db: Db,
+  { companyId, messageId }: { readonly companyId: number; readonly messageId: string },
+): Promise<void> {
+  await db.query({
+    name: 'lock_answers',
+    text: 'SELECT id FROM actions WHERE company_id = $1 AND message_id = $2 ORDER BY id FOR UPDATE',
+    values: [companyId, messageId],
+  });
 }
 
 export type NewAction = {
-  readonly id: string;
   readonly kind: ActionKind;
   readonly answered: Answered;
   readonly channel: string;
   readonly chat: string;
   readonly now: EpochMs;
+  /** To be done; or only asked for, until they say that they mean it. */
+  readonly state?: 'due' | 'asked';
 };
 
-/** Asks for an action. False: the same is under way already. */
-export async function insertAction(db: Db, action: NewAction): Promise<boolean> {
-  const { companyId, recordId, messageId, recipient } = action.answered;
+/** Asks for an action on each record of the message; one that is under way already goes on. Answers how many are new. */
+export async function insertActions(db: Db, newId: () => string, action: NewAction): Promise<number> {
+  const { companyId, records, messageId, recipient } = action.answered;
   const { rowCount } = await db.query({
-    name: 'insert_action',
+    name: 'insert_actions',
     text: `
-      INSERT INTO actions (company_id, id, kind, record_id, message_id, recipient, channel, chat, due_at, created_at,
-        updated_at)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9)
+      INSERT INTO actions (company_id, id, kind, record_id, message_id, recipient, channel, chat, state, due_at,
+        created_at, updated_at)
+      SELECT $1, r.id, $2, r.record_id, $3, $4, $5, $6, $7, $8, $8, $8
+      FROM unnest($9::uuid[], $10::int8[]) AS r (id, record_id)
       ON CONFLICT (company_id, record_id, kind) WHERE state IN ('due', 'doing') DO NOTHING`,
     values: [
-      ...[companyId, action.id, action.kind, recordId, messageId, recipient, action.channel, action.chat],
+      ...[companyId, action.kind, messageId, recipient, action.channel, action.chat, action.state ?? 'due'],
       new Date(action.now).toISOString(),
+      records.map(newId),
+      records.map(({ recordId }) => recordId),
     ],
   });
-  return rowCount === 1;
+  return rowCount ?? 0;
+}
+
+/** What was asked for by a word in this chat since `since`, with the question not answered yet; it is answered by this. */
+export async function takeAsked(
+  db: Db,
+  { channel, chat, since }: { readonly channel: string; readonly chat: string; readonly since: EpochMs },
+): Promise<{ readonly companyId: number; readonly messageId: string } | undefined> {
+  const { rows } = await db.query<{ companyId: number; messageId: string; fresh: boolean }>({
+    name: 'take_asked',
+    text: `
+      DELETE FROM actions WHERE channel = $1 AND chat = $2 AND state = 'asked'
+      RETURNING company_id AS "companyId", message_id AS "messageId", created_at > $3 AS fresh`,
+    values: [channel, chat, new Date(since).toISOString()],
+  });
+  return rows.find(({ fresh }) => fresh);
 }
 
 export type Action = {
@@ -112,6 +187,8 @@ export type ActionEnd = {
   readonly reason: string | null;
   /** For `due`. */
   readonly dueAt?: EpochMs;
+  /** Where the visit can be moved. */
+  readonly link?: string;
 };
 
 /** Ends an action or puts it back. False: its lease passed to another process, whose word stands. */
@@ -123,13 +200,14 @@ export async function endAction(
   const { rowCount } = await db.query({
     name: 'end_action',
     text: `
-      UPDATE actions SET state = $4, reason = $5, due_at = coalesce($6, due_at), updated_at = $7, leased_by = NULL,
-        leased_until = NULL
+      UPDATE actions SET state = $4, reason = $5, due_at = coalesce($6, due_at), updated_at = $7, link = $8,
+        leased_by = NULL, leased_until = NULL
       WHERE company_id = $1 AND id = $2 AND state = 'doing' AND leased_by = $3`,
     values: [
       ...[companyId, id, owner, end.state, end.reason],
       end.dueAt === undefined ? null : new Date(end.dueAt).toISOString(),
       new Date(now).toISOString(),
+      end.link ?? null,
     ],
   });
   return rowCount === 1;

@@ -14,25 +14,32 @@ export type ChatCompany = {
   readonly linked: boolean;
 };
 
-/** Opens a chat for the company whose invite this is. Undefined: there is no such invite, or the company was removed. */
+const LINKED = `(h.phone IS NOT NULL OR EXISTS (SELECT FROM addresses a
+  WHERE a.company_id = h.company_id AND a.channel = h.channel AND a.address = h.chat))`;
+
+/** Opens a chat for a company, known by its invite or itself. Undefined: there is none such, or it was removed. */
 export async function openChat(
   db: Db,
   { channel, chat }: ChatKey,
-  invite: string,
+  whose: { readonly invite: string } | { readonly companyId: number },
 ): Promise<ChatCompany | undefined> {
   const { rows } = await db.query<ChatCompany>({
     name: 'open_chat',
     text: `
-      INSERT INTO chats AS h (company_id, channel, chat, phone)
-      SELECT c.company_id, $1, $2, (SELECT phone FROM chats o WHERE o.channel = $1 AND o.chat = $2
-        AND o.phone IS NOT NULL LIMIT 1)
-      FROM companies c WHERE c.invite = $3 AND c.removed_at IS NULL
-      ON CONFLICT (company_id, channel, chat) DO UPDATE SET chat = EXCLUDED.chat
-      RETURNING company_id AS "companyId", phone IS NOT NULL AS linked,
-        (SELECT title FROM companies c WHERE c.company_id = h.company_id) AS title,
-        (SELECT phone FROM companies c WHERE c.company_id = h.company_id) AS phone,
-        (SELECT locale FROM companies c WHERE c.company_id = h.company_id) AS locale`,
-    values: [channel, chat, invite],
+      WITH opened AS (
+        INSERT INTO chats AS h (company_id, channel, chat, phone)
+        SELECT c.company_id, $1, $2, (SELECT phone FROM chats o WHERE o.channel = $1 AND o.chat = $2
+          AND o.phone IS NOT NULL LIMIT 1)
+        FROM companies c WHERE (c.invite = $3 OR c.company_id = $4) AND c.removed_at IS NULL
+        ON CONFLICT (company_id, channel, chat) DO UPDATE SET chat = EXCLUDED.chat
+        RETURNING *)
+      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, ${LINKED} AS linked
+      FROM opened h JOIN companies c USING (company_id)`,
+    values: [
+      ...[channel, chat],
+      'invite' in whose ? whose.invite : null,
+      'companyId' in whose ? whose.companyId : null,
+    ],
   });
   return rows[0];
 }
@@ -42,10 +49,45 @@ export async function findChatCompanies(db: Db, { channel, chat }: ChatKey): Pro
   const { rows } = await db.query<ChatCompany>({
     name: 'find_chat_companies',
     text: `
-      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, h.phone IS NOT NULL AS linked
+      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, ${LINKED} AS linked
       FROM chats h JOIN companies c USING (company_id)
       WHERE h.channel = $1 AND h.chat = $2 AND c.removed_at IS NULL ORDER BY h.created_at DESC, c.company_id`,
     values: [channel, chat],
+  });
+  return rows;
+}
+
+/** The companies whose client is reached on this channel by this number, which is the chat. */
+export async function findNumberCompanies(db: Db, { channel, chat }: ChatKey): Promise<ChatCompany[]> {
+  const { rows } = await db.query<ChatCompany>({
+    name: 'find_number_companies',
+    text: `
+      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, true AS linked
+      FROM companies c WHERE c.removed_at IS NULL AND (
+        EXISTS (SELECT FROM people p WHERE p.company_id = c.company_id AND p.phone = $2)
+        OR EXISTS (SELECT FROM addresses a WHERE a.company_id = c.company_id AND a.channel = $1 AND a.address = $2))
+      ORDER BY c.company_id`,
+    values: [channel, chat],
+  });
+  return rows;
+}
+
+/** The clients whose address on this channel this chat is, in these companies. */
+export async function findChatClients(
+  db: Db,
+  { channel, chat }: ChatKey,
+  companyIds: readonly number[],
+): Promise<{ readonly companyId: number; readonly clientId: number }[]> {
+  const { rows } = await db.query<{ companyId: number; clientId: number }>({
+    name: 'find_chat_clients',
+    text: `
+      SELECT company_id AS "companyId", client_id AS "clientId" FROM addresses
+      WHERE company_id = ANY($3::int4[]) AND channel = $1 AND address = $2
+      UNION
+      SELECT p.company_id, p.client_id FROM people p
+      WHERE p.company_id = ANY($3::int4[]) AND p.phone <> '' AND (p.phone = $2 OR p.phone IN (
+        SELECT phone FROM chats h WHERE h.company_id = p.company_id AND h.channel = $1 AND h.chat = $2))`,
+    values: [channel, chat, companyIds],
   });
   return rows;
 }

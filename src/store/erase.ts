@@ -257,6 +257,11 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         pattern,
       ]),
   },
+  // Of no company yet: a person is the same to all of them.
+  {
+    table: 'heard',
+    erase: (db, { pattern }) => touched(db, 'UPDATE heard SET said = NULL WHERE said::text ~* $1', [pattern]),
+  },
   {
     table: 'consents',
     erase: (db, { companyId, pattern }) =>

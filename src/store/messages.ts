@@ -238,7 +238,10 @@ export async function findContacts(
             UNION ALL
             SELECT channel, chat, false, created_at FROM chats WHERE company_id = p.company_id AND phone = p.phone
             UNION ALL
-            SELECT 'email', p.email, false, '-infinity' WHERE p.email <> '') k
+            SELECT 'email', p.email, false, '-infinity' WHERE p.email <> ''
+            UNION ALL
+            SELECT channel, p.phone, false, '-infinity' FROM unnest(ARRAY['sms', 'whatsapp']) AS channel
+            WHERE p.phone ~ '^\\+[1-9][0-9]{6,14}$') k
           ORDER BY k.channel, k.set_for_them DESC, k.created_at DESC) a) w
       WHERE (p.company_id, p.client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
     values: [clients.map(client => client.companyId), clients.map(client => client.clientId)],

@@ -63,6 +63,16 @@ export const pruneActions: Prune = (db, before, limit) =>
     limit,
   );
 
+/** What messengers brought: none of them brings the same again after so long. */
+export const pruneHeard: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM heard WHERE (channel, update_id) IN (
+       SELECT channel, update_id FROM heard WHERE heard_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
 /** The history of bookings, older than any booking that is kept. */
 export const pruneChanges: Prune = (db, before, limit) =>
   deleted(

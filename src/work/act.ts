@@ -7,17 +7,25 @@
  * booking concerns are told as of any change.
  */
 import { randomUUID } from 'node:crypto';
-import type { Ear } from '../channels/ear.ts';
+import type { Mouth } from '../channels/ear.ts';
 import { judgeAction, type Standing } from '../domain/answer.ts';
-import { factsFor, type ToldByRecipient } from '../domain/notice.ts';
-import { PHRASES } from '../domain/phrases.ts';
+import { type Facts, factsFor, type ToldByRecipient } from '../domain/notice.ts';
+import { outcomeWords } from '../domain/outcome.ts';
 import { backoffMs } from '../domain/sweep.ts';
-import { spokenTime } from '../domain/text.ts';
 import { type EpochMs, instantOf } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import { type Action, type ActionEnd, claimActions, endAction, findAnswered } from '../store/actions.ts';
+import {
+  type Action,
+  type ActionEnd,
+  claimActions,
+  endAction,
+  findAnswered,
+  findAnswers,
+  lockAnswers,
+  type RecordAnswer,
+} from '../store/actions.ts';
 import { bookingKey, lockBookings, saveOwnNews } from '../store/bookings.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
 import { insertEvents } from '../store/inbox.ts';
@@ -36,8 +44,8 @@ export type ActDeps = {
   readonly metrics: Metrics;
   readonly now: () => EpochMs;
   readonly random: () => number;
-  /** Says what came of an action in the chat it was asked in; undefined: there is no chat, a page shows it. */
-  readonly ear: Ear | undefined;
+  /** Say what came of an action in the chat it was asked in; where there is none, a page shows it. */
+  readonly mouths: ReadonlyMap<string, Mouth>;
   readonly apiOf: (companyId: number) => Promise<AnswerApi | undefined>;
   /** The inbox has news. */
   readonly onFound: () => void;
@@ -82,10 +90,12 @@ export function createActor(deps: ActDeps): Actor {
       await endAction(pool, action, { owner, now: now(), end: failed('what was answered is forgotten') });
       return;
     }
-    const phrases = PHRASES[company.locale];
-    const when = spokenTime(answered.facts.startsLocal, company.locale).when;
-    const { end, found } = await attempt(action, company, answered.facts);
-    const settled = await settle(action, company, end, found);
+    const facts = answered.records.find(({ recordId }) => recordId === action.recordId);
+    const { end, found } =
+      facts === undefined
+        ? { end: failed('what was answered is forgotten'), found: undefined }
+        : await attempt(action, company, facts);
+    const answers = await settle(action, company, end, found);
     metrics.actions.inc({ kind, outcome: end.state });
     log.info(
       {
@@ -102,15 +112,13 @@ export function createActor(deps: ActDeps): Actor {
       'answer acted on',
     );
     if (found !== undefined) deps.onFound();
-    if (!settled || end.state === 'due' || deps.ear?.channel !== action.channel) return;
-    const done = kind === 'confirm' ? phrases.confirmed(when) : phrases.cancelled(when);
-    const text =
-      end.state === 'done'
-        ? done
-        : end.refusal === undefined
-          ? phrases.failed(company.phone)
-          : phrases.refused(end.refusal);
-    const fault = await deps.ear.reply({ chat: action.chat, text }, abort.signal);
+    const mouth = deps.mouths.get(action.channel);
+    // A visit of several records is answered once, when the last of them has ended.
+    if (mouth === undefined || answers === undefined || answers.some(isOpen)) return;
+    // That somebody comes is what they said themselves: no SMS is paid for to repeat it.
+    if (mouth.costly && kind === 'confirm' && answers.every(({ state }) => state === 'done')) return;
+    const text = outcomeWords(answers, answered, company);
+    const fault = await mouth.reply({ chat: action.chat, text }, abort.signal);
     if (fault !== undefined)
       log.warn({ loop: 'act', channel: action.channel, reason: fault }, 'a reply did not arrive');
   }
@@ -119,8 +127,8 @@ export function createActor(deps: ActDeps): Actor {
   async function attempt(
     { companyId, recordId, kind, attempts }: Action,
     company: Company,
-    answered: Parameters<typeof judgeAction>[0]['answered'],
-  ): Promise<{ end: End; found?: { record: FoundRecord; readAt: EpochMs } }> {
+    answered: Facts,
+  ): Promise<{ end: ActionEnd; found?: { record: FoundRecord; readAt: EpochMs } }> {
     try {
       const api = await deps.apiOf(companyId);
       if (api === undefined) throw new ApiError('unauthorised', NO_ACCESS);
@@ -137,11 +145,15 @@ export function createActor(deps: ActDeps): Actor {
       });
       if (verdict.do === 'refuse')
         return {
-          end: { state: 'refused', reason: verdict.because, refusal: verdict.because },
+          end: { state: 'refused', reason: verdict.because },
           found: before,
         };
       if (verdict.do === 'act') await write(api, kind, before.record);
-      return { end: { state: 'done', reason: null }, found: verdict.do === 'act' ? await read() : before };
+      const link = kind === 'move' ? linkOf(before.record) : undefined;
+      return {
+        end: { state: 'done', reason: null, ...(link === undefined ? {} : { link }) },
+        found: verdict.do === 'act' ? await read() : before,
+      };
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const setback = setbackOf(error);
@@ -151,12 +163,13 @@ export function createActor(deps: ActDeps): Actor {
     }
   }
 
+  /** Keeps what came of a try. Answers with what has become of the message by now; undefined: the lease had passed on. */
   async function settle(
     action: Action,
     company: Company,
-    end: End,
+    end: ActionEnd,
     found: { record: FoundRecord; readAt: EpochMs } | undefined,
-  ): Promise<boolean> {
+  ): Promise<RecordAnswer[] | undefined> {
     const { companyId, recordId, recipient } = action;
     return transaction(pool, async db => {
       const key = { companyId, recordId };
@@ -179,7 +192,10 @@ export function createActor(deps: ActDeps): Actor {
           await saveOwnNews(db, { ...key, told, holdUntil: now() + HOLD_MS });
         }
       }
-      return endAction(db, action, { owner, now: now(), end });
+      await lockAnswers(db, action);
+      if (!(await endAction(db, action, { owner, now: now(), end }))) return undefined;
+      const answers = await findAnswers(db, action);
+      return answers.filter(({ kind }) => kind === action.kind);
     });
   }
 
@@ -194,14 +210,29 @@ export function createActor(deps: ActDeps): Actor {
   };
 }
 
-type End = ActionEnd & { readonly refusal?: 'over' | 'moved' | 'gone' };
-
-function failed(reason: string): End {
+function failed(reason: string): ActionEnd {
   return { state: 'failed', reason };
+}
+
+function isOpen({ state }: RecordAnswer): boolean {
+  return state === 'due' || state === 'doing';
+}
+
+/**
+ * The page at the platform where whoever booked sees their visit, and can move it where the salon lets them. Some
+ * builds do not send it.
+ */
+function linkOf({ data }: FoundRecord): string | undefined {
+  const link =
+    typeof data === 'object' && data !== null && 'short_link' in data ? data.short_link : undefined;
+  return typeof link === 'string' && /^https?:\/\/[\w.~:/?#@!$&'()*+,;=%-]{4,200}$/.test(link)
+    ? link
+    : undefined;
 }
 
 async function write(api: AnswerApi, kind: Action['kind'], record: FoundRecord): Promise<void> {
   const { recordId, body } = record;
+  if (kind === 'move') return;
   if (kind === 'cancel') {
     await api.deleteRecord(recordId);
     return;

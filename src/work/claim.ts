@@ -562,7 +562,7 @@ function prepare(
       email: contact?.email ?? '',
     },
     ...saying,
-    buttons: channel.traits.buttons ? buttonsFor(deps, company, message, saying) : [],
+    buttons: buttonsFor(deps, channel, company, message, saying),
     ...linksFor(deps, company, message, saying),
     ...validity(company, message, saying),
     ...(secret === undefined ? {} : { secret }),

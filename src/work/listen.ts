@@ -1,38 +1,53 @@
 /**
- * The listener: hears what people send to a bot. One process listens to a bot at a time. What an update means is kept
- * in the same transaction as the position after it, so that a crash neither loses an answer nor takes it twice; what we
- * say back in the chat goes out after that, once, and is lost by a crash in between: who hears nothing presses again.
+ * The listener: hears what people send to a bot, by asking for it or from what a messenger brought (`heard`). What an
+ * update means is kept in the same transaction that takes it, so that a crash neither loses an answer nor takes it
+ * twice; what we say back in the chat goes out after that, once, and is lost by a crash in between: who hears nothing
+ * presses again. One process listens to a bot at a time.
  */
 import { randomUUID } from 'node:crypto';
-import type { Ear, Heard, Reply } from '../channels/ear.ts';
+import type { Ear, Heard, Mouth, Reply, ToldEar } from '../channels/ear.ts';
 import { type ActionKind, type Press, readPress, readWord, writePress } from '../domain/answer.ts';
 import { clientIdOf } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
-import { PHRASES } from '../domain/phrases.ts';
+import { PHRASES, type Phrases } from '../domain/phrases.ts';
 import { spokenTime } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import { type Answered, findAnswered, insertAction } from '../store/actions.ts';
+import {
+  type Answered,
+  findAnswered,
+  findLastAnswerable,
+  insertActions,
+  takeAsked,
+} from '../store/actions.ts';
 import {
   type ChatCompany,
+  findChatClients,
   findChatCompanies,
+  findNumberCompanies,
   isChatOf,
   linkChat,
   openChat,
   recordConsent,
 } from '../store/chats.ts';
 import { moveEar, releaseEars, takeEar } from '../store/ears.ts';
+import { takeHeard } from '../store/heard.ts';
 import { type Db, type Pool, transaction } from '../store/pool.ts';
+import type { Vault } from '../vault.ts';
 import { createLoop, type Loop } from './loop.ts';
+import { acceptInvite } from './personal.ts';
 
 export type ListenDeps = {
   readonly pool: Pool;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly now: () => EpochMs;
-  readonly ear: Ear;
+  readonly vault: Pick<Vault, 'proveInvite'>;
+  readonly ear: Ear | ToldEar;
+  /** Where a messenger is to bring what it hears; undefined: nowhere, or we ask. */
+  readonly updatesUrl?: string | undefined;
   /** Something was asked for. */
   readonly onAction: () => void;
 };
@@ -48,31 +63,29 @@ const LEASE_MARGIN_MS = 60_000;
 const IDLE_MS = 1_000;
 /** A text of a person is looked at no further. */
 const MAX_WORDS = 100;
+const BATCH = 100;
+/** MAX forgets a subscription whose address has failed for hours. */
+const SUBSCRIBE_EVERY_MS = 10 * 60_000;
+/** How long a question waits for its answer. */
+const ASKED_MS = 60 * 60_000;
 
 export function createListener(deps: ListenDeps): Listener {
   const { pool, log, metrics, ear } = deps;
   const owner = randomUUID();
   let abort = new AbortController();
 
+  let subscribedAt = Number.NEGATIVE_INFINITY;
+
   async function runOnce(): Promise<number> {
     const { signal } = abort;
-    const position = await takeEar(pool, ear, { owner, leaseMs: ear.waitMs + LEASE_MARGIN_MS });
-    if (position === undefined) return 0;
-    const news = await listen(position, signal);
-    if (news === undefined || news.heard.length === 0) return 0;
-    const answers = await transaction(pool, async db => {
-      if (!(await moveEar(db, ear, { owner, position: news.position }))) return undefined;
-      const said: Answer[] = [];
-      for (const heard of news.heard) said.push(await understand(deps, db, heard));
-      return said;
-    });
-    if (answers === undefined) return 0;
-    if (answers.some(({ acts }) => acts)) deps.onAction();
-    for (const [index, answer] of answers.entries()) {
-      const heard = news.heard[index];
-      metrics.heard.inc({ channel: ear.channel, kind: heard?.kind ?? 'text' });
+    const taken = 'listen' in ear ? await ask(ear, signal) : await take(ear, signal);
+    if (taken.some(({ answer }) => answer.acts)) deps.onAction();
+    for (const { heard, answer } of taken) {
+      metrics.heard.inc({ channel: ear.channel, kind: heard.kind });
       const faults = [
-        heard?.kind === 'press' ? await ear.acknowledge(heard.pressId, signal) : undefined,
+        heard.kind === 'press' && heard.pressId !== ''
+          ? await ear.acknowledge(heard.pressId, signal)
+          : undefined,
         answer.reply === undefined ? undefined : await ear.reply(answer.reply, signal),
       ];
       for (const reason of faults) {
@@ -80,12 +93,43 @@ export function createListener(deps: ListenDeps): Listener {
           log.warn({ loop: 'listen', channel: ear.channel, reason }, 'a reply did not arrive');
       }
     }
-    return news.heard.length;
+    return taken.length;
   }
 
-  async function listen(position: number, signal: AbortSignal) {
+  /** Asks for what is new since the position that is kept. */
+  async function ask(asking: Ear, signal: AbortSignal): Promise<Understood[]> {
+    const position = await takeEar(pool, asking, { owner, leaseMs: asking.waitMs + LEASE_MARGIN_MS });
+    if (position === undefined) return [];
+    const news = await listen(asking, position, signal);
+    if (news === undefined || news.position === position) return [];
+    return transaction(pool, async db => {
+      if (!(await moveEar(db, asking, { owner, position: news.position }))) return [];
+      return understandAll(deps, db, news.heard);
+    });
+  }
+
+  /** Takes what was brought. */
+  async function take(told: ToldEar, signal: AbortSignal): Promise<Understood[]> {
+    await subscribe(told, signal);
+    return transaction(pool, async db => {
+      const heard = await takeHeard<Heard>(db, told.channel, BATCH);
+      return heard.length === 0 ? [] : understandAll(deps, db, heard);
+    });
+  }
+
+  async function subscribe(told: ToldEar, signal: AbortSignal): Promise<void> {
+    const { updatesUrl } = deps;
+    if (updatesUrl === undefined || told.subscribe === undefined) return;
+    if (deps.now() - subscribedAt < SUBSCRIBE_EVERY_MS) return;
+    subscribedAt = deps.now();
+    const reason = await told.subscribe(updatesUrl, signal);
+    if (reason !== undefined && !signal.aborted)
+      log.warn({ loop: 'listen', channel: told.channel, reason }, 'could not subscribe to what people send');
+  }
+
+  async function listen(asking: Ear, position: number, signal: AbortSignal) {
     try {
-      return await ear.listen(position, signal);
+      return await asking.listen(position, signal);
     } catch (error) {
       if (signal.aborted) return undefined;
       throw error;
@@ -114,21 +158,40 @@ export function createListener(deps: ListenDeps): Listener {
 }
 
 type Answer = { readonly reply: Reply | undefined; readonly acts: boolean };
+type Understood = { readonly heard: Heard; readonly answer: Answer };
 
 const SILENCE: Answer = { reply: undefined, acts: false };
 
+async function understandAll(deps: ListenDeps, db: Db, news: readonly Heard[]): Promise<Understood[]> {
+  const understood: Understood[] = [];
+  for (const heard of news) understood.push({ heard, answer: await understand(deps, db, heard) });
+  return understood;
+}
+
+/** What everything below looks at. */
+type Chat = {
+  readonly channel: string;
+  readonly chat: string;
+  /** Whose it is; the first speaks. */
+  readonly companies: readonly ChatCompany[];
+};
+
 async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answer> {
-  const key = { channel: deps.ear.channel, chat: heard.chat };
-  const say = (text: string, more: Partial<Reply> = {}): Answer => ({
-    reply: { chat: heard.chat, text, ...more },
-    acts: false,
-  });
-  const opened = heard.kind === 'start' ? await openChat(db, key, heard.invite) : undefined;
-  const companies = await findChatCompanies(db, key);
+  const { ear, now, vault } = deps;
+  const key = { channel: ear.channel, chat: heard.chat };
+  const opened =
+    heard.kind !== 'start'
+      ? undefined
+      : ((await acceptInvite(db, key, heard.invite, { vault, now: now() })) ??
+        (await openChat(db, key, { invite: heard.invite })));
+  const companies = await (ear.numbers === 'chat' ? findNumberCompanies : findChatCompanies)(db, key);
   const company = opened ?? companies[0];
+  const say = sayIn(heard.chat);
   // Nothing is known of whoever has no salon yet: Russian, as most of them.
   const phrases = PHRASES[company?.locale ?? 'ru'];
-  if (company === undefined) return heard.kind === 'left' ? SILENCE : say(phrases.noInvite);
+  if (company === undefined) {
+    return heard.kind === 'left' || ear.costly ? SILENCE : say(phrases.noInvite);
+  }
   const decide = (granted: boolean, words: string) =>
     recordConsent(db, {
       ...key,
@@ -137,74 +200,98 @@ async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answe
       categories: granted ? ['service'] : ['service', 'advertising'],
       granted,
       words: words.slice(0, MAX_WORDS),
-      at: deps.now(),
+      at: now(),
     });
+  const welcome = () => welcomeTo(ear, company, phrases, say);
   switch (heard.kind) {
     case 'left':
       await decide(false, 'blocked the bot');
       return SILENCE;
     case 'start':
       await decide(true, `/start ${heard.invite}`);
-      if (company.linked) return say(phrases.linked);
-      return say(phrases.welcome(company.title), { askForContact: phrases.shareNumber });
+      return company.linked ? say(phrases.linked) : welcome();
     case 'contact':
       if (!heard.own) return say(phrases.foreignContact, { askForContact: phrases.shareNumber });
       await linkChat(db, key, normalisePhone(heard.phone));
       await decide(true, 'shared their number');
       return say(phrases.linked, { contactDone: true });
-    case 'text':
-      switch (readWord(heard.text)) {
-        case 'stop':
-          await decide(false, heard.text);
-          return say(phrases.stopped);
-        case 'resume':
-          await decide(true, heard.text);
-          return say(phrases.resumed);
-        case undefined:
-          if (!company.linked)
-            return say(phrases.welcome(company.title), { askForContact: phrases.shareNumber });
-          return say(phrases.notRead(company.phone));
+    case 'text': {
+      const word = readWord(heard.text);
+      if (word === 'stop' || word === 'resume') {
+        await decide(word === 'resume', heard.text);
+        return ear.costly ? SILENCE : say(word === 'stop' ? phrases.stopped : phrases.resumed);
       }
-      break;
+      if (!company.linked) return welcome();
+      if (word !== undefined) return answerWord(deps, db, { ...key, companies }, word);
+      return ear.costly ? SILENCE : say(phrases.notRead(company.phone));
+    }
     case 'press':
-      return answerPress(deps, db, { ...key, press: heard.press, companies });
+      return answerPress(deps, db, { ...key, companies }, heard.press);
   }
+}
+
+type Say = (text: string, more?: Partial<Reply>) => Answer;
+
+function sayIn(chat: string): Say {
+  return (text, more = {}) => ({ reply: { chat, text, ...more }, acts: false });
+}
+
+function welcomeTo({ numbers }: Mouth, { title }: ChatCompany, phrases: Phrases, say: Say): Answer {
+  if (numbers === 'none') return say(phrases.welcomeByLink(title));
+  return say(phrases.welcome(title), { askForContact: phrases.shareNumber });
+}
+
+/** A word is about the last message of a visit to come that whoever writes was sent here. */
+async function answerWord(
+  deps: ListenDeps,
+  db: Db,
+  { companies, ...key }: Chat,
+  word: 'confirm' | 'cancel' | 'really' | 'move',
+): Promise<Answer> {
+  const asked = word === 'really' ? await takeAsked(db, { ...key, since: deps.now() - ASKED_MS }) : undefined;
+  const clients = await findChatClients(
+    db,
+    key,
+    companies.map(({ companyId }) => companyId),
+  );
+  const answered =
+    asked === undefined
+      ? await findLastAnswerable(db, { channel: key.channel, clients, now: deps.now() })
+      : await findAnswered(db, asked);
+  const company = companies.find(({ companyId }) => companyId === answered?.companyId);
+  if (answered === undefined || company === undefined) {
+    const [first] = companies;
+    const phrases = PHRASES[first?.locale ?? 'ru'];
+    return deps.ear.costly ? SILENCE : sayIn(key.chat)(phrases.nothingToAnswer(first?.phone ?? ''));
+  }
+  if (word === 'confirm' || word === 'move') return act(deps, db, key, answered, word);
+  if (asked !== undefined) return act(deps, db, key, answered, 'cancel');
+  // Whoever says at once that they really mean it was not asked yet, or too long ago.
+  await insertActions(db, newId, { ...key, kind: 'cancel', answered, now: deps.now(), state: 'asked' });
+  return sayIn(key.chat)(PHRASES[company.locale].askCancelByWord(whenOf(answered, company)));
 }
 
 /** A press proves nothing by itself: it counts where the chat is an address of the client the message went to. */
 async function answerPress(
   deps: ListenDeps,
   db: Db,
-  asked: {
-    readonly channel: string;
-    readonly chat: string;
-    readonly press: string;
-    readonly companies: readonly ChatCompany[];
-  },
+  { companies, ...key }: Chat,
+  data: string,
 ): Promise<Answer> {
-  const { channel, chat } = asked;
-  const press = readPress(asked.press);
+  const press = readPress(data);
   const answered = press === undefined ? undefined : await findAnswered(db, press);
   const clientId = answered === undefined ? undefined : clientIdOf(answered.recipient);
   if (press === undefined || answered === undefined || clientId === undefined) return SILENCE;
   const { companyId } = press;
-  const company = asked.companies.find(candidate => candidate.companyId === companyId);
-  if (company === undefined || !(await isChatOf(db, { channel, chat }, { companyId, clientId })))
-    return SILENCE;
+  const company = companies.find(candidate => candidate.companyId === companyId);
+  if (company === undefined || !(await isChatOf(db, key, { companyId, clientId }))) return SILENCE;
   const phrases = PHRASES[company.locale];
-  const say = (text: string, more: Partial<Reply> = {}): Answer => ({
-    reply: { chat, text, ...more },
-    acts: false,
-  });
-  const act = async (kind: ActionKind): Promise<Answer> => {
-    const acts = await insertAction(db, { id: newId(), kind, answered, channel, chat, now: deps.now() });
-    return { reply: undefined, acts };
-  };
+  const say = sayIn(key.chat);
   switch (press.act) {
     case 'confirm':
-      return act('confirm');
     case 'cancel':
-      return act('cancel');
+    case 'move':
+      return act(deps, db, key, answered, press.act);
     case 'keep':
       return say(phrases.kept);
     case 'ask_cancel':
@@ -217,10 +304,21 @@ async function answerPress(
   }
 }
 
+async function act(
+  deps: ListenDeps,
+  db: Db,
+  key: { readonly channel: string; readonly chat: string },
+  answered: Answered,
+  kind: ActionKind,
+): Promise<Answer> {
+  const acts = await insertActions(db, newId, { ...key, kind, answered, now: deps.now() });
+  return { reply: undefined, acts: acts > 0 };
+}
+
 function pressOf(act: Press['act'], { companyId, messageId }: Answered): string {
   return writePress({ act, companyId, messageId });
 }
 
-function whenOf({ facts }: Answered, { locale }: ChatCompany): string {
-  return spokenTime(facts.startsLocal, locale).when;
+function whenOf({ records: [first] }: Answered, { locale }: ChatCompany): string {
+  return first === undefined ? '' : spokenTime(first.startsLocal, locale).when;
 }

@@ -2,7 +2,7 @@
  * What a message says and what can be answered to it, composed at the claim: text, buttons, links, and until when it is
  * of use. Pure.
  */
-import type { Button, Outgoing } from '../channels/channel.ts';
+import type { Button, Channel, ChannelName, Outgoing } from '../channels/channel.ts';
 import { writePress } from '../domain/answer.ts';
 import type { Facts, Notice } from '../domain/notice.ts';
 import { PHRASES } from '../domain/phrases.ts';
@@ -16,8 +16,8 @@ import { isPlanned } from './planned.ts';
 
 /** How people can answer. */
 export type Answering = {
-  /** Somebody listens to what people answer, so buttons are of use. */
-  readonly answers: boolean;
+  /** Where somebody listens to what people answer, so that buttons are of use. */
+  readonly answers: ReadonlySet<ChannelName>;
   /** Where a message can be answered by a browser; undefined: we are not to be reached from outside. */
   readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
 };
@@ -29,9 +29,7 @@ export const NOTHING: Saying = { notice: null, visit: null };
 /** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
 function isAnswerable({ apiUsable }: Company, message: OpenMessage, saying: Saying): boolean {
   const facts = factsOf(saying);
-  // An answer is about one booking: to a visit of several it would say too little.
-  const answered =
-    message.purpose === 'notice' || (message.purpose === 'reminder' && saying.visit?.length === 1);
+  const answered = message.purpose === 'notice' || message.purpose === 'reminder';
   return apiUsable && answered && facts !== null && facts.status !== 'cancelled';
 }
 
@@ -67,17 +65,20 @@ export function validity(
 
 export function buttonsFor(
   { answers }: Answering,
+  { name, traits }: Channel,
   company: Company,
   message: OpenMessage,
   saying: Saying,
 ): readonly Button[] {
-  if (!answers || !isAnswerable(company, message, saying)) return [];
+  if (!traits.buttons || !answers.has(name) || !isAnswerable(company, message, saying)) return [];
   const { id: messageId } = message;
   const { companyId, locale } = company;
-  const { confirm, cancel } = PHRASES[locale];
+  const { confirm, cancel, move, confirmAll, cancelAll } = PHRASES[locale];
+  const whole = (saying.visit?.length ?? 1) > 1;
   return [
-    { label: confirm, press: writePress({ act: 'confirm', companyId, messageId }) },
-    { label: cancel, press: writePress({ act: 'ask_cancel', companyId, messageId }) },
+    { label: whole ? confirmAll : confirm, press: writePress({ act: 'confirm', companyId, messageId }) },
+    { label: move, press: writePress({ act: 'move', companyId, messageId }) },
+    { label: whole ? cancelAll : cancel, press: writePress({ act: 'ask_cancel', companyId, messageId }) },
   ];
 }
 

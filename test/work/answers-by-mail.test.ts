@@ -55,7 +55,7 @@ const app = Fastify();
 addAnswerRoutes(app, { metrics }, { pool: pipeline.pool, vault, now: () => pipeline.now });
 root = await app.listen({ host: '127.0.0.1', port: 0 });
 const actor = createActor({
-  ...{ pool: pipeline.pool, log: createLog('silent'), metrics, ear: undefined },
+  ...{ pool: pipeline.pool, log: createLog('silent'), metrics, mouths: new Map() },
   now: () => pipeline.now,
   random: () => 0.5,
   apiOf: async () => api,
@@ -66,7 +66,7 @@ after(async () => {
   await close();
 });
 
-const linkIn = ({ text }: Mail) => /Подтвердить или отменить: (\S+)/.exec(text)?.[1] ?? '';
+const linkIn = ({ text }: Mail) => /Подтвердить, перенести или отменить: (\S+)/.exec(text)?.[1] ?? '';
 
 async function page(url: string, fields?: Record<string, string>) {
   const response = await fetch(url, {

@@ -34,12 +34,16 @@ const ear = createTelegramEar({ ...bot, waitMs: 0 });
 const { pipeline, branch, api, books, tellsOf, settles, attendanceOf, isDeleted, stateOf, close } =
   await createAnswering(channel, { answers: true });
 const common = {
-  ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics(), ear },
+  ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics() },
   now: () => pipeline.now,
 };
-const listener = createListener({ ...common, onAction: () => {} });
+const hearing = { ...common, vault: pipeline.vault, ear };
+const listener = createListener({ ...hearing, onAction: () => {} });
 const actorWith = (given: AnswerApi) =>
-  createActor({ ...common, random: () => 0.5, apiOf: async () => given, onFound: () => {} });
+  createActor({
+    ...{ ...common, mouths: new Map([[ear.channel, ear]]), random: () => 0.5 },
+    ...{ apiOf: async () => given, onFound: () => {} },
+  });
 const actor = actorWith(api);
 
 before(async () => {
@@ -300,7 +304,7 @@ test('an API that says no is told to the client at once, with the salon’s phon
 });
 
 test('one process listens at a time; given back, the bot passes on at once', async () => {
-  const other = createListener({ ...common, onAction: () => {} });
+  const other = createListener({ ...hearing, onAction: () => {} });
   const mila = person(111);
   const user = telegram.getClient(TOKEN, { userId: 111, chatId: 111 });
   assert.equal(await listener.runOnce(), 0);
@@ -335,12 +339,12 @@ test('what a process heard and could not keep is heard by the next, once', async
       return undefined;
     },
   };
-  const slow = createListener({ ...common, ear: patient, onAction: () => {} });
+  const slow = createListener({ ...hearing, ear: patient, onAction: () => {} });
   assert.equal(await slow.runOnce(), 0);
   const { rows } = await pipeline.pool.query("SELECT chat FROM chats WHERE chat = '112'");
   assert.deepEqual([rows, replies], [[], []], 'whoever lost the bot keeps nothing and says nothing');
   steal = false;
-  const next = createListener({ ...common, ear: patient, onAction: () => {} });
+  const next = createListener({ ...hearing, ear: patient, onAction: () => {} });
   assert.deepEqual([await next.runOnce(), await next.runOnce()], [1, 0]);
   assert.equal(replies.length, 1);
   await Promise.all([slow.stop(), next.stop()]);

@@ -93,7 +93,7 @@ export async function createPipeline(
       ...common,
       channels,
       texts: createTexts(loadTemplates()),
-      answers: other.answers ?? false,
+      answers: new Set(other.answers === true ? [...channels.values()].map(({ name }) => name) : []),
       roads: other.roads ?? new Map(),
       answerUrl: other.answerUrl,
       ...(leaseMs === undefined ? {} : { leaseMs }),

@@ -1,0 +1,49 @@
+/** What messengers brought by calls of theirs, until it is understood. One function is one statement. */
+import { createHash } from 'node:crypto';
+import type { Db } from './pool.ts';
+
+export type NewHeard = {
+  readonly channel: string;
+  /** The messenger's own id of it. */
+  readonly updateId: string;
+  readonly said: object;
+};
+
+/** Keeps what is new of these, in their order. Answers how much there was. */
+export async function saveHeard(db: Db, updates: readonly NewHeard[]): Promise<number> {
+  if (updates.length === 0) return 0;
+  const { rowCount } = await db.query({
+    name: 'save_heard',
+    text: `
+      INSERT INTO heard (channel, update_id, said)
+      SELECT channel, update_id, said::jsonb FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
+        AS r (channel, update_id, said, n)
+      ORDER BY n ON CONFLICT DO NOTHING`,
+    values: [
+      updates.map(({ channel }) => channel),
+      updates.map(({ updateId }) => createHash('sha256').update(updateId).digest('base64url')),
+      updates.map(({ said }) => JSON.stringify(said, storable)),
+    ],
+  });
+  return rowCount ?? 0;
+}
+
+/** JSONB takes neither NUL nor half a character; a call that cannot be kept would be made for ever. */
+function storable(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.toWellFormed().replaceAll('\0', '') : value;
+}
+
+/** Takes the oldest: what they say is gone with the transaction. Another process waits, so that a chat keeps its order. */
+export async function takeHeard<T>(db: Db, channel: string, limit: number): Promise<T[]> {
+  const { rows } = await db.query<{ said: T }>({
+    name: 'take_heard',
+    text: `
+      WITH oldest AS (
+        SELECT update_id, id, said FROM heard WHERE channel = $1 AND said IS NOT NULL ORDER BY id LIMIT $2 FOR UPDATE),
+      taken AS (
+        UPDATE heard h SET said = NULL FROM oldest WHERE h.channel = $1 AND h.update_id = oldest.update_id)
+      SELECT said FROM oldest ORDER BY id`,
+    values: [channel, limit],
+  });
+  return rows.map(({ said }) => said);
+}

@@ -1,0 +1,125 @@
+/** What is answered to an SMS: words, of which each that we say back is paid for. */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { createSmsc } from '../../src/channels/smsc.ts';
+import { createSmscEar } from '../../src/channels/smsc-ear.ts';
+import { setConsent, showClients } from '../../src/clients.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { createActor } from '../../src/work/act.ts';
+import { createListener } from '../../src/work/listen.ts';
+import { COMPANY, createAnswering } from './answering.ts';
+import { startSmsc } from './messengers.ts';
+
+const TOKEN = 'not-a-real-apikey';
+const smsc = await startSmsc({ after: close => after(close) }, TOKEN);
+const channel = createSmsc({ token: TOKEN, maxParts: 4, apiUrl: smsc.url });
+const ear = createSmscEar({ token: TOKEN, apiUrl: smsc.url, channel, everyMs: 0 });
+const { pipeline, api, books, attendanceOf, isDeleted, stateOf, close } = await createAnswering(channel, {
+  answers: true,
+});
+const common = {
+  ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics() },
+  now: () => pipeline.now,
+};
+const listener = createListener({ ...common, vault: pipeline.vault, ear, onAction: () => {} });
+const actor = createActor({
+  ...{ ...common, mouths: new Map([[ear.channel, ear]]), random: () => 0.5 },
+  ...{ apiOf: async () => api, onFound: () => {} },
+});
+async function hears() {
+  while ((await listener.runOnce()) > 0);
+  while ((await actor.runOnce()) > 0);
+}
+after(async () => {
+  await ear.close();
+  await close();
+});
+const texts = (phone: string) => smsc.reads(phone).map(({ text }) => text);
+
+test('ДА confirms the visit that the last SMS told of, and costs no SMS back', async () => {
+  const phone = '+79001115511';
+  const recordId = await books({ phone });
+  assert.equal(texts(phone).length, 1);
+  smsc.texts(phone, 'ДА');
+  await hears();
+  assert.equal(attendanceOf(recordId), 2);
+  assert.deepEqual(texts(phone), []);
+  assert.deepEqual(
+    [smsc.asked[0]?.hour, smsc.asked.at(-1)?.after_id],
+    ['1', '1001'],
+    'each is asked for once',
+  );
+});
+
+test('НЕТ asks first; the visit is cancelled only by a second SMS, and that it is cancelled is said', async () => {
+  const phone = '+79001115522';
+  const recordId = await books({ phone });
+  smsc.reads(phone);
+  smsc.texts(phone, 'нет');
+  await hears();
+  assert.equal(isDeleted(recordId), false);
+  assert.deepEqual(texts(phone), ['Отменить запись на 20 мая, вторник, 14:30? Ответьте: да, отменить']);
+  smsc.texts(phone, 'Да, отменить');
+  await hears();
+  assert.equal(isDeleted(recordId), true);
+  assert.deepEqual(texts(phone), ['Запись на 20 мая, вторник, 14:30 отменена.']);
+  assert.deepEqual(await stateOf('cancel', recordId), { state: 'done', reason: null });
+});
+
+test('what nobody reads, what has no visit to it, and who is nobody’s client is answered by nothing', async () => {
+  smsc.texts('+79001115533', 'да');
+  const phone = '+79001115522';
+  smsc.texts(phone, 'Добрый день! А можно к Ольге?');
+  smsc.texts(phone, 'да');
+  await hears();
+  assert.deepEqual([texts('+79001115533'), texts(phone)], [[], []]);
+});
+
+test('СТОП ends SMS to this number and is shown with its proof; an operator’s word brings them back, with its own', async () => {
+  const phone = '+79001115544';
+  await books({ phone });
+  smsc.reads(phone);
+  smsc.texts(phone, 'СТОП');
+  await hears();
+  assert.deepEqual(texts(phone), []);
+  await books({ phone }, '2031-05-22T10:00:00');
+  assert.deepEqual(texts(phone), []);
+  const { rows } = await pipeline.pool.query(
+    'SELECT state, error FROM messages ORDER BY created_at DESC LIMIT 1',
+  );
+  assert.deepEqual(rows, [{ state: 'failed', error: 'they want none on sms' }]);
+
+  const [shown] = await showClients(pipeline.pool, COMPANY, '8 900 111-55-44');
+  assert.equal(shown?.phone, phone);
+  assert.deepEqual(
+    shown?.consents.map(({ channel: on, address, category, granted, words }) => [
+      ...[on, address, category, granted, words],
+    ]),
+    [
+      ['sms', phone, 'advertising', false, 'СТОП'],
+      ['sms', phone, 'service', false, 'СТОП'],
+    ],
+  );
+  assert.deepEqual(shown?.messages.map(({ state, channel: on }) => [state, on]).sort(), [
+    ['failed', null],
+    ['sent', 'sms'],
+  ]);
+
+  const order = { channel: 'sms', categories: ['service' as const], granted: true };
+  const kept = await setConsent({ pool: pipeline.pool, actor: 'command' }, COMPANY, phone, {
+    ...{ ...order, reason: 'asked at the desk' },
+  });
+  assert.deepEqual(kept.where, ['sms/service']);
+  await books({ phone }, '2031-05-23T10:00:00');
+  assert.equal(texts(phone).length, 1);
+  const [again] = await showClients(pipeline.pool, COMPANY, String(shown?.clientId));
+  assert.equal(again?.consents[0]?.words, 'operator (command): asked at the desk');
+  await assert.rejects(showClients(pipeline.pool, COMPANY, '+79990000000'), /no such client/);
+});
+
+test('what SMSC refuses is an error that says so, and nothing is lost', async () => {
+  const wrong = createSmscEar({ token: 'wrong', apiUrl: smsc.url, channel, everyMs: 0 });
+  await assert.rejects(wrong.listen(0, new AbortController().signal), /SMSC could not be asked: error 2/);
+  await wrong.close();
+});

@@ -1,0 +1,313 @@
+/** What MAX and VK bring, through the route they call, to the salon's system; and a visit of several records. */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import Fastify from 'fastify';
+import type { ToldEar } from '../../src/channels/ear.ts';
+import { createMax } from '../../src/channels/max.ts';
+import { createMaxEar, maxUpdates } from '../../src/channels/max-ear.ts';
+import type { ReceiptReader } from '../../src/channels/receipts.ts';
+import { createVk } from '../../src/channels/vk.ts';
+import { createVkEar, vkUpdates } from '../../src/channels/vk-ear.ts';
+import { addReceiptRoutes } from '../../src/http/receipts.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { settleInvite } from '../../src/store/chats.ts';
+import { type AnswerApi, createActor } from '../../src/work/act.ts';
+import { createListener } from '../../src/work/listen.ts';
+import { personalInvite } from '../../src/work/personal.ts';
+import { ApiError } from '../../src/yclients/api.ts';
+import { COMPANY, createAnswering } from './answering.ts';
+import { type Button, type Said, startMax, startVk } from './messengers.ts';
+
+const MAX_TOKEN = 'f9LHodD0cOKpR-not-a-real-token-0123456789';
+const VK_TOKEN = 'vk1.a.not-a-real-token-0123456789';
+const VK_SECRET = 'aSecretWord123';
+const INVITE = 'a1b2c3d4e5f6';
+const ending = { after: (close: () => Promise<unknown>) => after(close) };
+const never = new AbortController().signal;
+
+const max = await startMax(ending, MAX_TOKEN);
+const maxConfig = { token: MAX_TOKEN, apiUrl: max.url };
+const inMax = await setUp(createMax(maxConfig), createMaxEar(maxConfig), maxUpdates(MAX_TOKEN));
+const vk = await startVk(ending, VK_TOKEN, VK_SECRET);
+const vkConfig = { token: VK_TOKEN, apiUrl: vk.url };
+const inVk = await setUp(
+  createVk(vkConfig),
+  createVkEar(vkConfig),
+  vkUpdates({ confirmation: '1a2b3c4d', secret: VK_SECRET }),
+);
+vk.calls.address = inVk.address;
+
+async function setUp(channel: ReturnType<typeof createMax>, ear: ToldEar, reader: ReceiptReader) {
+  const salon = await createAnswering(channel, { answers: true });
+  const { pipeline, api } = salon;
+  await settleInvite(pipeline.pool, COMPANY, INVITE);
+  const metrics = createMetrics();
+  const app = Fastify();
+  const secret = 's'.repeat(43);
+  const readers = new Map([[ear.channel, reader]]);
+  addReceiptRoutes(app, { metrics }, { pool: pipeline.pool, secret, readers });
+  const root = await app.listen({ host: '127.0.0.1', port: 0 });
+  const address = `${root}/receipts/${ear.channel}/${secret}`;
+  const common = { pool: pipeline.pool, log: createLog('silent'), metrics, now: () => pipeline.now };
+  const listener = createListener({
+    ...{ ...common, vault: pipeline.vault, ear, updatesUrl: address },
+    onAction: () => {},
+  });
+  const actorWith = (given: AnswerApi) =>
+    createActor({
+      ...{ ...common, mouths: new Map([[ear.channel, ear]]), random: () => 0.5 },
+      ...{ apiOf: async () => given, onFound: () => {} },
+    });
+  const actor = actorWith(api);
+  after(async () => {
+    await app.close();
+    await ear.close();
+    await salon.close();
+  });
+  return {
+    ...{ ...salon, ear, address, listener, actorWith },
+    async hears() {
+      while ((await listener.runOnce()) > 0);
+      while ((await actor.runOnce()) > 0);
+    },
+  };
+}
+
+function button(said: Said | undefined, label: string): Button {
+  const found = said?.buttons.find(one => one.label === label);
+  assert.ok(found, `no button “${label}” under “${said?.text}”: ${said?.buttons.map(one => one.label)}`);
+  return found;
+}
+const pressOf = (said: Said | undefined, label: string) => button(said, label).press ?? '';
+
+async function linkedInMax(userId: number, phone: string) {
+  const mila = max.person(userId);
+  await mila.opens(INVITE);
+  await mila.shares(phone);
+  await inMax.hears();
+  max.reads(mila.chat);
+  return mila;
+}
+
+test('MAX is told once where to bring updates, and calls with a secret that only we two know', async () => {
+  await inMax.listener.runOnce();
+  await inMax.listener.runOnce();
+  const [subscription, ...more] = max.subscriptions;
+  assert.deepEqual(more, []);
+  assert.equal(subscription?.url, inMax.address);
+  assert.match(String(subscription?.secret), /^[\w-]{5,256}$/);
+  max.calls.address = inMax.address;
+  const answer = await fetch(inMax.address, {
+    method: 'POST',
+    headers: { 'x-max-bot-api-secret': 'wrong' },
+    body: JSON.stringify({ update_type: 'bot_started', chat_id: 1, payload: INVITE }),
+  });
+  assert.equal(answer.status, 404);
+  max.calls.headers = { 'x-max-bot-api-secret': String(subscription?.secret) };
+  assert.equal(await inMax.ear.inviteUrl(INVITE, never), `https://max.ru/sever_bot?start=${INVITE}`);
+});
+
+test('MAX: the own number links the chat; a notice is confirmed by its button, brought twice and done once', async () => {
+  const mila = max.person(201);
+  await mila.opens(INVITE);
+  await inMax.hears();
+  const [welcome] = max.reads(mila.chat);
+  assert.match(welcome?.text ?? '', /Студия Север/);
+  assert.deepEqual(
+    welcome?.buttons.map(({ label }) => label),
+    ['[Поделиться номером]'],
+  );
+  await mila.shares('79001113311');
+  await inMax.hears();
+  assert.match(max.reads(mila.chat)[0]?.text ?? '', /Готово/);
+  const recordId = await inMax.books({ phone: '+79001113311' });
+  const [notice] = max.reads(mila.chat);
+  assert.match(notice?.text ?? '', /20 мая/);
+  max.calls.times = 2;
+  await mila.presses(pressOf(notice, 'Подтверждаю'));
+  max.calls.times = 1;
+  await inMax.hears();
+  assert.equal(inMax.attendanceOf(recordId), 2);
+  assert.deepEqual(
+    max.reads(mila.chat).map(({ text }) => text),
+    ['Спасибо, ждём вас: 20 мая, вторник, 14:30.'],
+  );
+  assert.equal(max.answered.length, 1, 'the button stops turning');
+  const { rows } = await inMax.pipeline.pool.query('SELECT said FROM heard WHERE said IS NOT NULL');
+  assert.deepEqual(rows, [], 'nothing of what was said is kept there');
+});
+
+test('MAX: a card of somebody else, or signed under another token, links nothing', async () => {
+  const mila = max.person(202);
+  await mila.opens(INVITE);
+  await mila.shares('79001113322', { owner: 999 });
+  await mila.shares('79001113322', { under: 'another token' });
+  await inMax.hears();
+  const [, ...refusals] = max.reads(mila.chat);
+  assert.equal(refusals.length, 2);
+  for (const { text } of refusals) assert.match(text, /другого человека/);
+  await inMax.books({ phone: '+79001113322' });
+  assert.deepEqual(max.reads(mila.chat), []);
+});
+
+test('MAX: “move” leads to the visit’s page at the platform, and where there is none to the salon’s phone', async () => {
+  const mila = await linkedInMax(203, '79001113333');
+  const recordId = await inMax.books({ phone: '+79001113333' });
+  const [notice] = max.reads(mila.chat);
+  await mila.presses(pressOf(notice, 'Перенести'));
+  await inMax.hears();
+  assert.deepEqual(
+    max.reads(mila.chat).map(({ text }) => text),
+    ['Перенести запись можно здесь: https://salon.example/c/x/'],
+  );
+  assert.deepEqual(await inMax.stateOf('move', recordId), { state: 'done', reason: null });
+  assert.equal(inMax.attendanceOf(recordId), 0, 'nothing is written');
+
+  const linkless: AnswerApi = {
+    ...inMax.api,
+    async record(id) {
+      const { short_link: _, ...rest } = (await inMax.api.record(id)) as Record<string, unknown>;
+      return rest;
+    },
+  };
+  await mila.presses(pressOf(notice, 'Перенести'));
+  await inMax.listener.runOnce();
+  await inMax.actorWith(linkless).runOnce();
+  assert.match(max.reads(mila.chat)[0]?.text ?? '', /может только салон/);
+});
+
+test('MAX: a yes in words is a confirmation, a no asks first; «стоп» and leaving end it', async () => {
+  const mila = await linkedInMax(204, '79001113344');
+  await mila.writes('да');
+  await inMax.hears();
+  assert.match(max.reads(mila.chat)[0]?.text ?? '', /отвечать не на что/);
+  const recordId = await inMax.books({ phone: '+79001113344' });
+  max.reads(mila.chat);
+  await mila.writes('Да, отменить');
+  await mila.writes('Отмена!');
+  await inMax.hears();
+  assert.equal(inMax.isDeleted(recordId), false);
+  const questions = max.reads(mila.chat);
+  assert.equal(questions.length, 2, 'who says yes before the question is asked it');
+  assert.match(
+    questions[1]?.text ?? '',
+    /Отменить запись на 20 мая, вторник, 14:30\? Ответьте: да, отменить/,
+  );
+  await mila.writes('Подтверждаю.');
+  await inMax.hears();
+  assert.equal(inMax.attendanceOf(recordId), 2);
+  max.reads(mila.chat);
+  await mila.writes('ДА, ОТМЕНИТЬ');
+  await inMax.hears();
+  assert.equal(inMax.isDeleted(recordId), true);
+  assert.match(max.reads(mila.chat)[0]?.text ?? '', /отменена/);
+  await mila.stops();
+  await inMax.hears();
+  const { rows } = await inMax.pipeline.pool.query(
+    `SELECT granted, words FROM consents WHERE address = $1 AND category = 'service' ORDER BY id DESC LIMIT 1`,
+    [mila.chat],
+  );
+  assert.deepEqual(rows, [{ granted: false, words: 'blocked the bot' }]);
+});
+
+test('a question is answered within the hour or asked again', async () => {
+  const mila = await linkedInMax(205, '79001113355');
+  const recordId = await inMax.books({ phone: '+79001113355' });
+  await mila.writes('отменить');
+  await inMax.hears();
+  inMax.pipeline.now += 61 * 60_000;
+  await mila.writes('да, отменить');
+  await inMax.hears();
+  assert.equal(inMax.isDeleted(recordId), false);
+  assert.match(max.reads(mila.chat).at(-1)?.text ?? '', /Ответьте: да, отменить/);
+});
+
+test('a visit of several records is confirmed and cancelled whole; what fails is tried again, and one reply tells', async () => {
+  const { pipeline, api } = inMax;
+  const phone = '+79001113366';
+  const mila = await linkedInMax(206, phone);
+  const first = await inMax.books({ phone }, '2031-06-10T14:00:00');
+  const second = await inMax.books({ phone }, '2031-06-10T15:00:00');
+  max.reads(mila.chat);
+  await pipeline.setPolicy(COMPANY, { reminders: { at: ['24h'] } });
+  await pipeline.replanner.drain();
+  pipeline.now = Date.parse('2031-06-09T11:05:00Z');
+  await inMax.settles();
+  const [reminder, ...more] = max.reads(mila.chat);
+  assert.deepEqual(more, []);
+  let failures = 1;
+  const unlucky: AnswerApi = {
+    ...api,
+    async confirmVisit(visit) {
+      if (visit.recordId === second && failures-- > 0) throw new ApiError('unavailable', 'no answer');
+      return api.confirmVisit(visit);
+    },
+  };
+  await mila.presses(pressOf(reminder, 'Подтверждаю весь визит'));
+  await inMax.listener.runOnce();
+  await inMax.actorWith(unlucky).runOnce();
+  assert.equal(inMax.attendanceOf(first), 2);
+  assert.equal(inMax.attendanceOf(second), 0);
+  assert.deepEqual(max.reads(mila.chat), [], 'nothing is promised while one of them is open');
+  pipeline.now += 600_000;
+  await inMax.actorWith(unlucky).runOnce();
+  assert.equal(inMax.attendanceOf(second), 2);
+  assert.deepEqual(
+    max.reads(mila.chat).map(({ text }) => text),
+    ['Спасибо, ждём вас: 10 июня, вторник, 14:00.'],
+  );
+
+  await api.moveRecord(second, { datetime: '2031-06-11T15:00:00+03:00' });
+  await mila.presses(pressOf(reminder, 'Отменить весь визит'));
+  await inMax.hears();
+  const [question] = max.reads(mila.chat);
+  await mila.presses(pressOf(question, 'Да, отменить'));
+  await inMax.hears();
+  assert.deepEqual([inMax.isDeleted(first), inMax.isDeleted(second)], [true, false]);
+  assert.equal(
+    max.reads(mila.chat)[0]?.text,
+    [
+      '10 июня, вторник, 14:00: Запись на 10 июня, вторник, 14:00 отменена.',
+      '10 июня, вторник, 15:00: Время этой записи изменилось: новое придёт отдельным сообщением.',
+    ].join('\n'),
+  );
+});
+
+test('VK: its trial call is answered by the string, and what has another secret is refused', async () => {
+  assert.equal(await vk.tells('confirmation', {}), '1a2b3c4d');
+  await assert.rejects(vk.tells('message_new', {}, 'another'), /404/);
+  assert.equal(await inVk.ear.inviteUrl(INVITE, never), `https://vk.me/sever_studio?ref=${INVITE}`);
+});
+
+test('VK: the salon’s link opens the chat, one’s own makes it an address; a button confirms', async () => {
+  const mila = vk.person(301);
+  await mila.opens(INVITE);
+  await inVk.hears();
+  assert.match(vk.reads(mila.chat)[0]?.text ?? '', /личную ссылку/);
+  const { pool, vault, now } = inVk.pipeline;
+  const earlier = await inVk.books({ phone: '+79001114411' });
+  assert.deepEqual(vk.reads(mila.chat), [], 'nobody knows whose the chat is');
+  const { rows } = await pool.query('SELECT client_id AS id FROM bookings WHERE record_id = $1', [earlier]);
+  const client = { companyId: COMPANY, clientId: Number(rows[0].id) };
+  const { invite } = personalInvite(vault, client, now);
+  const { invite: old } = personalInvite(vault, client, now - 9 * 86_400_000);
+  for (const wrong of [old, invite.replace(/.$/, last => (last === 'A' ? 'B' : 'A'))])
+    await mila.opens(wrong);
+  await inVk.hears();
+  for (const { text } of vk.reads(mila.chat)) assert.match(text, /личную ссылку/);
+  await mila.opens(invite);
+  await inVk.hears();
+  assert.match(vk.reads(mila.chat)[0]?.text ?? '', /Готово/);
+  const recordId = await inVk.books({ phone: '+79001114411' }, '2031-05-21T10:00:00');
+  const [notice] = vk.reads(mila.chat);
+  vk.calls.times = 2;
+  await mila.presses(button(notice, 'Подтверждаю'));
+  vk.calls.times = 1;
+  await inVk.hears();
+  assert.equal(inVk.attendanceOf(recordId), 2);
+  assert.equal(vk.reads(mila.chat).length, 1);
+  await mila.writes('стоп', INVITE);
+  await inVk.hears();
+  assert.match(vk.reads(mila.chat)[0]?.text ?? '', /Больше не пишем/, 'a word stays a word behind a link');
+});
