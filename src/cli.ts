@@ -258,6 +258,7 @@ policy
 policy
   .command('set <company> <file>')
   .description('a JSON document in the place of the policy; - reads standard input; {} is the default')
+  .option('--if-version <n>', 'only if this is the version there is; else it was changed in between')
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policySet)));
 policy
@@ -273,6 +274,7 @@ policy
   .option('--lasts <time>', 'which lasts so long', duration, 3_600_000)
   .option('--origin <origin>', 'made there: bot, widget, app, aggregator, admin', 'admin')
   .option('--made <time>', 'at that moment, e.g. 2026-11-28T10:00:00Z; now unless given')
+  .option('--sms-to <phone>', 'ask the SMS provider what each text would cost to this number')
   .option('--file <file>', 'by this policy instead of the company’s own; - reads standard input')
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyPreview)));

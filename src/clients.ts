@@ -12,13 +12,23 @@ import {
 import { audit } from './store/companies.ts';
 import { type Db, type Pool, transaction } from './store/pool.ts';
 
+/** Somebody by phone or id as typed, or by id alone. */
+export type Who = string | { readonly clientId: number };
+
 /** The client with this phone, or with this id; a phone may be that of several. */
-export async function showClients(db: Db, companyId: number, who: string): Promise<ShownClient[]> {
+export async function showClients(db: Db, companyId: number, who: Who): Promise<ShownClient[]> {
   return findShownClients(db, companyId, await clientsOf(db, companyId, who));
 }
 
+/** The same by phone, where it may be nobody's. */
+export async function findClients(db: Db, companyId: number, phone: string): Promise<ShownClient[]> {
+  await requireCompany(db, companyId);
+  const clientIds = await findClientIds(db, companyId, { phone: phoneOf(phone), clientId: null });
+  return findShownClients(db, companyId, clientIds);
+}
+
 /** The one client it is. */
-export async function oneClient(db: Db, companyId: number, who: string): Promise<number> {
+export async function oneClient(db: Db, companyId: number, who: Who): Promise<number> {
   const [clientId, ...others] = await clientsOf(db, companyId, who);
   if (clientId === undefined || others.length > 0) {
     throw new PlainError(
@@ -28,12 +38,9 @@ export async function oneClient(db: Db, companyId: number, who: string): Promise
   return clientId;
 }
 
-async function clientsOf(db: Db, companyId: number, who: string): Promise<number[]> {
+async function clientsOf(db: Db, companyId: number, who: Who): Promise<number[]> {
   await requireCompany(db, companyId);
-  const phone = phoneOf(who);
-  // An id has as few digits as no phone has, or no plus before it.
-  const clientId = /^[1-9]\d{0,14}$/.test(who) ? Number(who) : null;
-  const found = await findClientIds(db, companyId, { phone, clientId });
+  const found = await findClientIds(db, companyId, readWho(who));
   if (found.length === 0) {
     throw new MissingError(
       `company ${companyId} has no such client: a phone is written as +79001112233, an id as the platform has it`,
@@ -42,13 +49,21 @@ async function clientsOf(db: Db, companyId: number, who: string): Promise<number
   return found;
 }
 
+/** Digits alone may be either. No card has an empty phone that were looked for. */
+function readWho(who: Who): { readonly phone: string | null; readonly clientId: number | null } {
+  if (typeof who !== 'string') return { phone: null, clientId: who.clientId };
+  return { phone: phoneOf(who), clientId: /^[1-9]\d{0,14}$/.test(who) ? Number(who) : null };
+}
+
 /** As a card has it: eight before a Russian number is seven. */
 function phoneOf(text: string): string {
   const digits = text.replace(/\D/g, '');
   return normalisePhone(/^8\d{10}$/.test(digits) ? `7${digits.slice(1)}` : text.trim());
 }
 
-export type ConsentOrder = Pick<OperatorConsent, 'channel' | 'categories' | 'granted'> & {
+export type ConsentOrder = Pick<OperatorConsent, 'channel' | 'granted'> & {
+  /** Unset: what is refused is refused whole; advertising comes back by a word of its own, as for the client. */
+  readonly category: 'service' | 'advertising' | undefined;
   /** Whose word it is and how it came: «asked at the desk». Part of the proof. */
   readonly reason: string;
 };
@@ -57,22 +72,24 @@ export type ConsentOrder = Pick<OperatorConsent, 'channel' | 'categories' | 'gra
 export async function setConsent(
   { pool, actor }: { readonly pool: Pool; readonly actor: 'command' | 'api' },
   companyId: number,
-  who: string,
-  { reason, ...order }: ConsentOrder,
+  who: Who,
+  { reason, category, channel, granted }: ConsentOrder,
 ): Promise<{ readonly clientIds: readonly number[]; readonly where: readonly string[] }> {
+  const whole: OperatorConsent['categories'] = granted ? ['service'] : ['service', 'advertising'];
+  const categories = category === undefined ? whole : [category];
   return transaction(pool, async db => {
     const clientIds = await clientsOf(db, companyId, who);
     const kept = await recordOperatorConsent(db, {
-      ...{ companyId, clientIds, ...order },
+      ...{ companyId, clientIds, channel, categories, granted },
       words: `operator (${actor}): ${reason}`,
     });
     if (kept.length === 0) {
       throw new PlainError(
-        `client ${clientIds.join(', ')} is not reached ${order.channel === undefined ? 'anywhere' : `on ${order.channel}`}: there is nothing to allow or refuse`,
+        `client ${clientIds.join(', ')} is not reached ${channel === undefined ? 'anywhere' : `on ${channel}`}: there is nothing to allow or refuse`,
       );
     }
     await audit(db, {
-      ...{ actor, companyId, action: order.granted ? 'consent.grant' : 'consent.refuse' },
+      ...{ actor, companyId, action: granted ? 'consent.grant' : 'consent.refuse' },
       subject: clientIds.map(id => `client:${id}`).join(' '),
     });
     return {

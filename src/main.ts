@@ -99,6 +99,7 @@ export async function startService(
   const channels = createChannels(channelsConfig(config));
   const roads = roadsOf(config);
   const templates = loadTemplates();
+  const texts = createTexts(templates);
   if (console !== undefined) channels.set('console', console);
 
   const work = createPool(opened.url, {
@@ -124,7 +125,7 @@ export async function startService(
         random,
         channels,
         vault,
-        texts: createTexts(templates),
+        texts,
         roads,
         answers: answeredOn(config),
         answerUrl: answerUrlOf(config, vault),
@@ -214,7 +215,7 @@ export async function startService(
   const textsUrl = (key: string) => `${publicUrl(config, receiver?.app)}/operator/yclients/${key}`;
   let stopping = false;
   const admin = createAdmin({
-    ...{ pool, vault, log, metrics, webhookUrl, textsUrl },
+    ...{ pool, vault, log, metrics, webhookUrl, textsUrl, texts },
     version: VERSION,
     tokenHash: token.hash,
     serveApi: has('web'),

@@ -41,16 +41,26 @@ function isoOf(moment: EpochMs): string {
   return new Date(moment).toISOString();
 }
 
-/** Puts a whole document in the place of the one there is; `{}` is the default. */
+/**
+ * Puts a whole document in the place of the one there is; `{}` is the default. With `ifVersion` only in the place of
+ * that version: who wrote it after reading it overwrites nobody.
+ */
 export async function setPolicy(
   { pool, actor }: PolicyDeps,
   companyId: number,
   value: unknown,
+  { ifVersion }: { readonly ifVersion?: number | undefined } = {},
 ): Promise<ShownPolicy> {
   const document = soundPolicy(value);
   return transaction(pool, async db => {
     await lockStanding(db, companyId);
     await requireCompany(db, companyId);
+    const [latest] = ifVersion === undefined ? [] : await listPolicies(db, companyId, 1);
+    if (ifVersion !== undefined && (latest?.version ?? 0) !== ifVersion) {
+      throw new PlainError(
+        `the policy of company ${companyId} is version ${latest?.version ?? 0} by now, not ${ifVersion}: read it again and repeat your change`,
+      );
+    }
     const version = await appendPolicy(db, { companyId, document, actor });
     await requestReplan(db, companyId);
     await audit(db, { actor, action: 'policy.set', companyId, subject: `version ${version}` });

@@ -30,6 +30,11 @@ export type Tried = Which & {
   readonly fault?: string;
 };
 
+/** A text that cannot be used. */
+export class TextError extends PlainError {
+  override readonly name = 'TextError';
+}
+
 /** Every text of a company. */
 export async function listTexts(
   { pool, texts }: Pick<TextDeps, 'pool' | 'texts'>,
@@ -71,7 +76,7 @@ export async function setText(
   const { companyId, locale, kind } = which;
   const [tried] = tryTexts(texts, [{ ...which, own: true, source }]);
   if (tried === undefined || tried.fault !== undefined) {
-    throw new PlainError(`the text ${locale}/${kind} is refused: ${tried?.fault}`);
+    throw new TextError(`the text ${locale}/${kind} is refused: ${tried?.fault}`);
   }
   await transaction(pool, async db => {
     await requireCompany(db, companyId);

@@ -1,8 +1,9 @@
 /**
  * The VK channel: a message from a community to somebody who allowed it to write.
  *
- * dev.vk.com/method/messages.send: `random_id` (a 32-bit integer) is remembered with the message for an hour, and a
- * second call with it sends nothing, so a doubt may be tried again within that hour. Texts up to 9000 characters
+ * dev.vk.com/method/messages.send: `random_id` (a 32-bit integer) keeps a message from being sent twice, so a doubt may
+ * be tried again. For how long is not said there: in 2019 it said for the whole history, and of the same parameter
+ * dev.vk.com/method/notifications.sendMessage says for an hour; we take the hour. Texts up to 9000 characters
  * (VKCOM/vk-api-schema, messages/methods.json). A community's key may be used 20 times a second
  * (dev.vk.com/api/api-requests). Buttons are `keyboard`, JSON in a field (dev.vk.com/api/bots/development/keyboard):
  * inline, ten at most, a label of 40 characters; pressed, one of the type `text` comes back as a message with its

@@ -95,11 +95,9 @@ async function keep(
   if (channel !== undefined && !CHANNEL_NAMES.some(name => name === channel)) {
     throw new PlainError(`there is no channel "${channel}"; there are ${CHANNEL_NAMES.join(', ')}`);
   }
-  // What is refused is refused whole; advertising comes back by a word of its own, as for the client.
-  const categories = category === undefined ? (granted ? ['service' as const] : CATEGORIES) : [category];
   await withStore(context, async ({ pool }) => {
     const kept = await setConsent({ pool, actor: 'command' }, companyId, who, {
-      ...{ channel, categories, granted, reason },
+      ...{ channel, category, granted, reason },
     });
     const word = granted ? 'allowed' : 'refused';
     print(
@@ -109,5 +107,3 @@ async function keep(
     );
   });
 }
-
-const CATEGORIES = ['service', 'advertising'] as const;

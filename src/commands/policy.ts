@@ -1,11 +1,15 @@
 /** `policy …`: what a salon wants said, to whom and when. */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { given, previewBody, previewOf } from '../http/api.ts';
+import { createTexts } from '../domain/text.ts';
+import { given, policyQuery, previewBody, previewOf } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
 import { previewPolicy } from '../preview.ts';
+import { type PreviewText, previewTexts } from '../preview-texts.ts';
+import { loadTemplates } from '../templates.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
+import { smsCosts } from './sms-cost.ts';
 
 type Json = { readonly json?: boolean };
 
@@ -30,11 +34,18 @@ export async function policyShow(context: Context, id: string, options: Json): P
   });
 }
 
-export async function policySet(context: Context, id: string, file: string, options: Json): Promise<void> {
+export async function policySet(
+  context: Context,
+  id: string,
+  file: string,
+  { ifVersion, ...options }: Json & { readonly ifVersion?: string },
+): Promise<void> {
   const companyId = parseId(id, 'company');
+  const asked = policyQuery.safeParse({ ifVersion });
+  if (!asked.success) throw new PlainError('--if-version is a number that `policy show` tells');
   const value = await readDocument(file);
   await withStore(context, async ({ pool }) => {
-    const shown = await setPolicy({ pool, actor: 'command' }, companyId, value);
+    const shown = await setPolicy({ pool, actor: 'command' }, companyId, value, asked.data);
     print(options, shown, `Policy of company ${companyId} is version ${shown.version} now.`);
   });
 }
@@ -58,11 +69,12 @@ type PreviewOptions = Json & {
   readonly origin: string;
   readonly made?: string;
   readonly file?: string;
+  readonly smsTo?: string;
 };
 
 export async function policyPreview(context: Context, id: string, options: PreviewOptions): Promise<void> {
   const companyId = parseId(id, 'company');
-  const { record, starts, lasts, origin, made, file } = options;
+  const { record, starts, lasts, origin, made, file, smsTo } = options;
   const asked = previewBody.safeParse({
     ...given({ recordId: record, startsLocal: starts, origin, madeAt: made }),
     ...(record === undefined ? { durationSeconds: lasts / 1000 } : {}),
@@ -87,16 +99,35 @@ export async function policyPreview(context: Context, id: string, options: Previ
       to.join(', ') || 'nobody',
       `${settleMs / 1000} s`,
     ]);
+    const texts = await previewTexts(pool, createTexts(loadTemplates()), preview);
+    const costs = smsTo === undefined ? undefined : await smsCosts(context, smsTo, texts);
     print(
       options,
-      preview,
+      { ...preview, texts: costs ?? texts },
       [
         table([`when (${preview.zone})`, 'message', ''], rows, 'The policy plans no messages.'),
         '',
         table(['change', 'told to', 'settles in'], told, ''),
+        '',
+        table(['text', 'SMS', costs === undefined ? '' : 'price', ''], (costs ?? texts).map(textRow), ''),
       ].join('\n'),
     );
   });
+}
+
+function textRow({
+  kind,
+  smsParts,
+  text,
+  ...cost
+}: PreviewText & { readonly price?: number | null }): string[] {
+  const line = text.replace(/\s+/g, ' ').trim();
+  return [
+    kind,
+    String(smsParts),
+    String(cost.price ?? ''),
+    line.length > 70 ? `${line.slice(0, 69)}…` : line,
+  ];
 }
 
 /** A JSON document from a file, or from standard input by `-`. */

@@ -6,9 +6,10 @@ import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { troubleOf } from '../store/pool.ts';
-import { type ApiDeps, type Input, ROUTES, type Route, refusalOf } from './api.ts';
+import { ROUTES, refusalOf } from './api.ts';
 import { describeApi } from './openapi.ts';
 import { NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
+import type { ApiDeps, Input, Route } from './route.ts';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;

@@ -20,6 +20,7 @@ import { TOKEN } from '../domain/token.ts';
 import { MissingError, PlainError } from '../log.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
 import { type PreviewOf, previewPolicy } from '../preview.ts';
+import { previewTexts } from '../preview-texts.ts';
 import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
@@ -27,33 +28,11 @@ import { replayEvent } from '../store/inbox.ts';
 import { type Pool, transaction } from '../store/pool.ts';
 import { readRelayStates } from '../store/relays.ts';
 import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
-import type { Vault } from '../vault.ts';
+import { TextError } from '../texts.ts';
+import { CLIENT_ROUTES } from './api-clients.ts';
+import { TEXT_ROUTES } from './api-texts.ts';
 import type { Problem } from './problem.ts';
-
-export type ApiDeps = {
-  readonly pool: Pool;
-  readonly vault: Vault;
-  /** The URL to give to the platform for a key. */
-  readonly webhookUrl: (key: string) => string;
-  /** The same for a key of texts. */
-  readonly textsUrl: (key: string) => string;
-  /** An event was put back: there is work. */
-  readonly onReplay: () => void;
-};
-
-export type Input = { readonly params: unknown; readonly query: unknown; readonly body: unknown };
-
-export type Route = {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** With `{name}` for parameters, as OpenAPI writes it. */
-  readonly path: string;
-  readonly summary: string;
-  readonly params?: z.ZodObject;
-  readonly query?: z.ZodObject;
-  readonly body?: z.ZodObject;
-  readonly answer: string;
-  readonly handle: (deps: ApiDeps, input: Input) => Promise<unknown>;
-};
+import { bigId, companyId, companyParams, type Route } from './route.ts';
 
 /** A refusal that a handler states as an answer. */
 class Refused extends Error {
@@ -66,12 +45,6 @@ class Refused extends Error {
   }
 }
 
-const companyId = z.coerce
-  .number('must be the number of the company at YClients or Altegio')
-  .int('must be a whole number')
-  .positive('must be above 0')
-  .max(2_147_483_647, 'is too large for a company');
-const bigId = z.coerce.number().int().positive();
 const uuid = z.uuid();
 const page = { cursor: uuid.optional(), limit: z.coerce.number().int().min(1).max(200).default(50) };
 
@@ -90,7 +63,6 @@ const messagesQuery = z.object({
 });
 const idParams = z.object({ id: uuid });
 const bookingParams = z.object({ company: companyId, record: bigId });
-const companyParams = z.object({ company: companyId });
 const addressParams = z.object({ company: companyId, client: bigId, channel: z.enum(ADDRESSED) });
 const addressBody = z.object({ address: z.string().min(1).max(320) });
 
@@ -106,6 +78,8 @@ export const readingBody = z.object({
   /** Kept sealed, never shown. */
   userToken: z.string().trim().regex(TOKEN, 'must be the token alone, without blanks').optional(),
 });
+/** The version that whoever writes has read; somebody else's change in between is not overwritten. */
+export const policyQuery = z.object({ ifVersion: z.coerce.number().int().min(0).optional() });
 const coverageQuery = z.object({ company: companyId.optional() });
 
 /** Without the keys whose value is undefined. */
@@ -313,12 +287,17 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'PUT',
     path: '/companies/{company}/policy',
-    summary: 'A whole policy in the place of the one there is; {} is the default',
+    summary:
+      'A whole policy in the place of the one there is; {} is the default. ifVersion: only if that is the version there is',
     params: companyParams,
+    query: policyQuery,
     body: policyDocument,
     answer: 'companyId, version, document, effective, versions',
-    handle: ({ pool }, input) =>
-      setPolicy({ pool, actor: 'api' }, companyParams.parse(input.params).company, input.body),
+    handle: ({ pool }, input) => {
+      const { ifVersion } = policyQuery.parse(input.query);
+      const { company } = companyParams.parse(input.params);
+      return setPolicy({ pool, actor: 'api' }, company, input.body, { ifVersion });
+    },
   },
   {
     method: 'POST',
@@ -327,13 +306,14 @@ export const ROUTES: readonly Route[] = [
       'What would be said of a booking (recordId, or startsLocal of one that there might be), when, and why not',
     params: companyParams,
     body: previewBody,
-    answer: 'booking, changes, messages, said, not',
-    handle: ({ pool }, input) =>
-      previewPolicy(
-        pool,
-        companyParams.parse(input.params).company,
-        ...previewOf(previewBody.parse(input.body), Date.now()),
-      ),
+    answer:
+      'booking, changes, messages, said, not; texts: kind, subject, text and smsParts, how many SMS it is',
+    handle: async ({ pool, texts }, input) => {
+      const { company } = companyParams.parse(input.params);
+      const asked = previewOf(previewBody.parse(input.body), Date.now());
+      const preview = await previewPolicy(pool, company, ...asked);
+      return { ...preview, texts: await previewTexts(pool, texts, preview) };
+    },
   },
   {
     method: 'POST',
@@ -428,6 +408,8 @@ export const ROUTES: readonly Route[] = [
       return { company, client, channel };
     },
   },
+  ...TEXT_ROUTES,
+  ...CLIENT_ROUTES,
   {
     method: 'GET',
     path: '/drift',
@@ -485,6 +467,7 @@ export function refusalOf(error: unknown): Problem | undefined {
     const detail = error.faults.map(({ path, says }) => `${path}: ${says}`).join('; ');
     return { status: 400, title: 'Not valid', detail };
   }
+  if (error instanceof TextError) return { status: 400, title: 'Not valid', detail: error.message };
   if (error instanceof MissingError) return { status: 404, title: 'Not found', detail: error.message };
   if (error instanceof PlainError) return { status: 409, title: 'Refused', detail: error.message };
   if (error instanceof z.ZodError) {

@@ -1,6 +1,7 @@
 /** OpenAPI 3.1 made from the table of routes. */
 import { z } from 'zod';
-import { ROUTES, type Route } from './api.ts';
+import { ROUTES } from './api.ts';
+import type { Route } from './route.ts';
 
 const PROBLEM = {
   description: 'Problem details (RFC 9457)',

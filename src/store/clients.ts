@@ -116,7 +116,7 @@ export async function recordOperatorConsent(
 export async function findClientIds(
   db: Db,
   companyId: number,
-  { phone, clientId }: { readonly phone: string; readonly clientId: number | null },
+  { phone, clientId }: { readonly phone: string | null; readonly clientId: number | null },
 ): Promise<number[]> {
   const { rows } = await db.query<{ clientId: number }>(
     `SELECT client_id AS "clientId" FROM people WHERE company_id = $1 AND (phone = $2 OR client_id = $3)

@@ -6,7 +6,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Ear, Heard, Mouth, Reply, ToldEar } from '../channels/ear.ts';
-import { type ActionKind, type Press, readPress, readWord, writePress } from '../domain/answer.ts';
+import {
+  type ActionKind,
+  type Press,
+  readPersonalInvite,
+  readPress,
+  readWord,
+  writePress,
+} from '../domain/answer.ts';
 import { clientIdOf } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
 import { PHRASES, type Phrases } from '../domain/phrases.ts';
@@ -199,7 +206,7 @@ async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answe
       // Advertising needs a word of its own to come back.
       categories: granted ? ['service'] : ['service', 'advertising'],
       granted,
-      words: words.slice(0, MAX_WORDS),
+      words: words.replaceAll('\0', '').slice(0, MAX_WORDS),
       at: now(),
     });
   const welcome = () => welcomeTo(ear, company, phrases, say);
@@ -208,7 +215,11 @@ async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answe
       await decide(false, 'blocked the bot');
       return SILENCE;
     case 'start':
-      await decide(true, `/start ${heard.invite}`);
+      // A link of their own is good for a while yet, and is not kept.
+      await decide(
+        true,
+        readPersonalInvite(heard.invite) ? 'opened their own link' : `/start ${heard.invite}`,
+      );
       return company.linked ? say(phrases.linked) : welcome();
     case 'contact':
       if (!heard.own) return say(phrases.foreignContact, { askForContact: phrases.shareNumber });

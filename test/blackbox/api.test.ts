@@ -15,7 +15,7 @@ import {
 } from '../support/service.ts';
 import { until } from '../support/until.ts';
 import { assertProblem, type House, openHouse } from './harness.ts';
-import { event, MASTER, record, wallClock } from './salon.ts';
+import { client, event, MASTER, record, wallClock } from './salon.ts';
 
 const NO_ID = '018f0000-0000-7000-8000-000000000000';
 
@@ -93,6 +93,16 @@ const bodies: Record<string, unknown> = {
   'PUT /companies/{company}/policy': { reminders: { at: [] } },
   'POST /companies/{company}/policy/preview': { startsLocal: '2031-05-20T14:30' },
   'POST /policy/validate': {},
+  'POST /templates/test': {
+    locale: 'ru',
+    kind: 'booked',
+    source: 'Запись: {{ after.when }}\n---\nЖдём вас.',
+  },
+  'PUT /companies/{company}/templates/{locale}/{kind}': {
+    source: 'Запись: {{ after.when }}\n---\nЖдём вас.',
+  },
+  'POST /companies/{company}/clients/search': { phone: '8 (900) 000-00-01' },
+  'POST /companies/{company}/clients/{client}/consents': { granted: false, reason: 'said so at the desk' },
 };
 
 describe('the API', { concurrency: true }, () => {
@@ -131,8 +141,10 @@ describe('the API', { concurrency: true }, () => {
       '/events/{id}/replay id': eventId,
       '/messages/{id} id': messageId,
       record: '1',
-      client: '1',
+      client: String(client(1).id),
       channel: 'telegram',
+      locale: 'ru',
+      kind: 'booked',
     };
     for (const { method, template, path, body, statuses } of await operations(values)) {
       const answer = await house.service.api(method, path, body);
@@ -150,7 +162,15 @@ describe('the API', { concurrency: true }, () => {
   });
 
   test('lets nobody in without the token, by any described operation', async () => {
-    const values = { company: '1', id: NO_ID, record: '1', client: '1', channel: 'telegram' };
+    const values = {
+      company: '1',
+      id: NO_ID,
+      record: '1',
+      client: '1',
+      channel: 'telegram',
+      locale: 'ru',
+      kind: 'booked',
+    };
     const all = await operations(values);
     assert.ok(all.length >= 6);
     const refused: Record<string, string>[] = [

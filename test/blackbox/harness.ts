@@ -8,6 +8,7 @@ import {
   type Company,
   type Headers,
   json,
+  type Ports,
   post,
   type Service,
   startService,
@@ -58,13 +59,15 @@ const problem = z.object({
   detail: z.string().min(1),
 });
 
-export async function openHouse(env: Readonly<Record<string, string>> = {}): Promise<House> {
+export async function openHouse(env: Readonly<Record<string, string>> = {}, ports?: Ports): Promise<House> {
   const database = await testDatabase();
   const sink = await startSink();
-  const service = await startService(database.url, { env }).catch(async error => {
-    await Promise.all([sink.close(), database.close()]);
-    throw error;
-  });
+  const service = await startService(database.url, { env, ...(ports === undefined ? {} : { ports }) }).catch(
+    async error => {
+      await Promise.all([sink.close(), database.close()]);
+      throw error;
+    },
+  );
   let last = 1000;
   const settled = async ({ companyId }: Company) => {
     await until(async () => (await unfinished(database.pool, companyId)) === 0, {

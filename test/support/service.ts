@@ -31,7 +31,7 @@ export type Company = {
   outboundSecret?: string | undefined;
 };
 type Environment = Readonly<Record<string, string>>;
-type Ports = { public: number; admin: number };
+export type Ports = { public: number; admin: number };
 type CommandLine = (env: Environment) => readonly [string, ...string[]];
 
 export type Service = {

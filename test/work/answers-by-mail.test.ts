@@ -126,6 +126,20 @@ test('a visit is cancelled only after the second page', async () => {
   assert.deepEqual(mails, [], 'no mail of what they did themselves');
 });
 
+test('“move” shows where the visit can be moved, and it can still be confirmed or cancelled', async () => {
+  const { recordId, link } = await booked();
+  await page(link, { act: 'move' });
+  await actor.runOnce();
+  const { text } = await page(link);
+  assert.match(text, /<a href="https:\/\/salon\.example\/c\/x\/" rel="noreferrer">/);
+  assert.match(text, /Подтверждаю.*Отменить запись/s);
+  assert.equal(attendanceOf(recordId), 0);
+  await page(link, { act: 'confirm' });
+  await actor.runOnce();
+  assert.equal(attendanceOf(recordId), 2);
+  assert.match((await page(link)).text, /Спасибо, ждём вас/);
+});
+
 test('a link that was altered, or made up, shows nothing of anybody', async () => {
   const { recordId, link } = await booked();
   const [path, proof = ''] = [link.slice(0, link.lastIndexOf('.')), link.slice(link.lastIndexOf('.') + 1)];

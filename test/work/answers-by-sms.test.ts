@@ -106,7 +106,7 @@ test('СТОП ends SMS to this number and is shown with its proof; an operator�
     ['sent', 'sms'],
   ]);
 
-  const order = { channel: 'sms', categories: ['service' as const], granted: true };
+  const order = { channel: 'sms', category: undefined, granted: true };
   const kept = await setConsent({ pool: pipeline.pool, actor: 'command' }, COMPANY, phone, {
     ...{ ...order, reason: 'asked at the desk' },
   });

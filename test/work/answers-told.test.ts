@@ -299,6 +299,8 @@ test('VK: the salon’s link opens the chat, one’s own makes it an address; a 
   await mila.opens(invite);
   await inVk.hears();
   assert.match(vk.reads(mila.chat)[0]?.text ?? '', /Готово/);
+  const { rows: words } = await pool.query('SELECT words FROM consents ORDER BY id DESC LIMIT 1');
+  assert.deepEqual(words, [{ words: 'opened their own link' }], 'a link that is good yet is not kept');
   const recordId = await inVk.books({ phone: '+79001114411' }, '2031-05-21T10:00:00');
   const [notice] = vk.reads(mila.chat);
   vk.calls.times = 2;

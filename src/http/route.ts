@@ -1,0 +1,39 @@
+/** One route of the admin API, and the ids that its paths are made of. */
+import { z } from 'zod';
+import type { Texts } from '../domain/text.ts';
+import type { Pool } from '../store/pool.ts';
+import type { Vault } from '../vault.ts';
+
+export type ApiDeps = {
+  readonly pool: Pool;
+  readonly vault: Vault;
+  /** The URL to give to the platform for a key. */
+  readonly webhookUrl: (key: string) => string;
+  /** The same for a key of texts. */
+  readonly textsUrl: (key: string) => string;
+  readonly texts: Texts;
+  /** An event was put back: there is work. */
+  readonly onReplay: () => void;
+};
+
+export type Input = { readonly params: unknown; readonly query: unknown; readonly body: unknown };
+
+export type Route = {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** With `{name}` for parameters, as OpenAPI writes it. */
+  readonly path: string;
+  readonly summary: string;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodObject;
+  readonly answer: string;
+  readonly handle: (deps: ApiDeps, input: Input) => Promise<unknown>;
+};
+
+export const companyId = z.coerce
+  .number('must be the number of the company at YClients or Altegio')
+  .int('must be a whole number')
+  .positive('must be above 0')
+  .max(2_147_483_647, 'is too large for a company');
+export const bigId = z.coerce.number().int().positive();
+export const companyParams = z.object({ company: companyId });
