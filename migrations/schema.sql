@@ -322,6 +322,10 @@ CREATE TABLE messages (
   visit jsonb,
   request_id text,
   traceparent text,
+  fall_at timestamp with time zone,
+  falls jsonb DEFAULT '[]'::jsonb NOT NULL,
+  tries integer DEFAULT 0 NOT NULL,
+  tried_since timestamp with time zone,
   CONSTRAINT messages_pkey PRIMARY KEY (company_id, id),
   CONSTRAINT messages_alert_check CHECK ((((purpose = 'alert'::text) = (company_id = 0)) AND ((purpose <> 'alert'::text) OR ((channel IS NOT NULL) AND (body IS NOT NULL))))),
   CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
@@ -367,6 +371,27 @@ CREATE TABLE policies (
   CONSTRAINT policies_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
   CONSTRAINT policies_document_check CHECK ((jsonb_typeof(document) = 'object'::text)),
   CONSTRAINT policies_version_check CHECK ((version > 0))
+);
+
+CREATE TABLE reached (
+  company_id integer NOT NULL,
+  recipient text NOT NULL,
+  channel text NOT NULL,
+  delivered_at timestamp with time zone,
+  failed_at timestamp with time zone,
+  day date,
+  sent integer DEFAULT 0 NOT NULL,
+  CONSTRAINT reached_pkey PRIMARY KEY (company_id, recipient, channel)
+);
+
+CREATE TABLE receipt_givers (
+  company_id integer NOT NULL,
+  channel text NOT NULL,
+  provider text NOT NULL,
+  first_at timestamp with time zone DEFAULT now() NOT NULL,
+  last_at timestamp with time zone DEFAULT now() NOT NULL,
+  silent integer DEFAULT 0 NOT NULL,
+  CONSTRAINT receipt_givers_pkey PRIMARY KEY (company_id, channel, provider)
 );
 
 CREATE TABLE receipts (
@@ -538,6 +563,7 @@ CREATE INDEX messages_by_time ON public.messages USING btree (company_id, create
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_dead ON public.messages USING btree (updated_at) WHERE (state = 'dead'::text);
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
+CREATE INDEX messages_falling ON public.messages USING btree (fall_at) WHERE ((state = 'sent'::text) AND (fall_at IS NOT NULL));
 CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient, visit_at) WHERE (rule IS NOT NULL);
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));

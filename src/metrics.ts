@@ -96,6 +96,10 @@ export function createMetrics() {
       'Messages that came to an end, by its state; `dead` was given up',
       ['purpose', 'channel', 'state'],
     ),
+    falls: counter('falls_total', 'Channels that a message was not sent by, or went on from, by reason', [
+      'channel',
+      'reason',
+    ]),
     receipts: counter('receipts_total', 'What providers told of messages they took', ['channel', 'status']),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
     heard: counter('answers_heard_total', 'What people sent to a bot, by what it was', ['channel', 'kind']),

@@ -1,19 +1,10 @@
 /** A channel carries one message to one address. Each lives in its own file beside this one. */
 import type { Facts, Notice } from '../domain/notice.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
+import { CHANNEL_NAMES, type ChannelName } from '../domain/route.ts';
 import type { EpochMs } from '../domain/time.ts';
 
-export const CHANNEL_NAMES = [
-  'console',
-  'telegram',
-  'max',
-  'whatsapp',
-  'sms',
-  'vk',
-  'email',
-  'webhook',
-] as const;
-export type ChannelName = (typeof CHANNEL_NAMES)[number];
+export { CHANNEL_NAMES, type ChannelName };
 
 /** Those on which an address can be set for a client. */
 export const ADDRESSED = [

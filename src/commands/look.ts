@@ -90,7 +90,7 @@ export async function messagesShow(context: Context, id: string, options: Json):
   await withStore(context, async ({ pool }) => {
     const message = await showMessage(pool, messageId);
     if (message === undefined) throw new PlainError(`there is no message ${messageId}`);
-    print(options, message, JSON.stringify(message, null, 2));
+    print(options, message, `${message.trail}\n${JSON.stringify(message, null, 2)}`);
   });
 }
 

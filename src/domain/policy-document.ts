@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { AUDIENCES, DURATION, durationMs, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
 import { parseReminderTime, reminderName } from './reminder-time.ts';
+import { CHANNEL_NAMES } from './route.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -34,6 +35,16 @@ const reminderTime = z
     const time = parseReminderTime(text);
     return time === undefined ? text : reminderName(time);
   });
+
+const CATEGORIES = ['notices', 'reminders', 'afterVisit', 'advertising'] as const;
+const channelOrder = z
+  .array(z.enum(CHANNEL_NAMES))
+  .min(1, 'names no channel')
+  .refine(list => new Set(list).size === list.length, 'names one channel twice');
+/** A receipt takes some seconds at least; what is not confirmed within a day is of no use to most visits. */
+const within = duration(DAY_MS, '1d')
+  .refine(text => durationMs(text) >= 10_000, 'must be at least 10s')
+  .nullable();
 
 /** A notice is a fact that may only wait: whoever is not told that a visit is off stands before a closed door. */
 const noticeRule = z.enum(['send', 'defer']);
@@ -79,6 +90,17 @@ export const policyDocument = z.strictObject({
       review: afterVisit.optional(),
       noShow: afterVisit.optional(),
       rebook: afterVisit.optional(),
+    })
+    .optional(),
+  routes: z
+    .strictObject({
+      order: z.strictObject(optionals(CATEGORIES, channelOrder)).optional(),
+      within: z.strictObject(optionals(CHANNEL_NAMES, within)).optional(),
+      steps: z.number().int().min(1).max(CHANNEL_NAMES.length).optional(),
+      smsPerDay: z.number().int().min(0).max(100).nullable().optional(),
+      remember: duration(90 * DAY_MS, '90d')
+        .nullable()
+        .optional(),
     })
     .optional(),
 });

@@ -5,6 +5,7 @@
  */
 import type { NoticeKind } from './notice.ts';
 import type { Origin } from './origin.ts';
+import type { ChannelName, RouteRules } from './route.ts';
 
 /** Whom a change is told. A list in the document, so that those who have no address yet can join it. */
 export type Audience = 'client';
@@ -70,6 +71,19 @@ export type PolicyDocument = {
     /** An invitation to book again: advertising, to those who consented only. */
     readonly rebook?: string | null;
   };
+  /** How a message goes from one channel to the next. */
+  readonly routes?: {
+    /** Channels in order, for a category that has another order than the company's route. */
+    readonly order?: { readonly [category in Category]?: readonly ChannelName[] };
+    /** How long a channel may take to bring a message; null: no receipt of it is waited for. */
+    readonly within?: { readonly [channel in ChannelName]?: string | null };
+    /** The most channels that one message takes. */
+    readonly steps?: number;
+    /** No second or later step is an SMS to a client who got so many that day; null: no limit. */
+    readonly smsPerDay?: number | null;
+    /** How long a channel that did not reach a client comes after one that did; null: not at all. */
+    readonly remember?: string | null;
+  };
 };
 
 export type Policy = {
@@ -89,6 +103,9 @@ export type Policy = {
     readonly reviewMs: number | null;
     readonly noShowMs: number | null;
     readonly rebookMs: number | null;
+  };
+  readonly routes: RouteRules & {
+    readonly order: { readonly [category in Category]?: readonly ChannelName[] };
   };
 };
 
@@ -119,6 +136,8 @@ export const DEFAULTS = {
   reminders: { at: ['24h', '2h'], minimumLead: '30m', notIfBookedWithin: '3h' },
   relay: { by: 'route', repeats: 'send' },
   afterVisit: { review: null, noShow: null, rebook: null },
+  // Each further step may cost money, and reads as pushing: two more than the first are enough for whom they can reach.
+  routes: { order: {}, within: {}, steps: 3, smsPerDay: 5, remember: '7d' },
 } as const satisfies PolicyDocument;
 
 /** A sound document with everything in it that the salon left out. */
@@ -134,6 +153,7 @@ export function completePolicy(document: PolicyDocument): typeof DEFAULTS & Poli
     reminders: { ...DEFAULTS.reminders, ...document.reminders },
     relay: { ...DEFAULTS.relay, ...document.relay },
     afterVisit: { ...DEFAULTS.afterVisit, ...document.afterVisit },
+    routes: { ...DEFAULTS.routes, ...document.routes },
   };
   return whole as typeof DEFAULTS & PolicyDocument;
 }
@@ -160,7 +180,23 @@ export function policyOf(document: PolicyDocument): Policy {
       noShowMs: noShow === null ? null : durationMs(noShow),
       rebookMs: rebook === null ? null : durationMs(rebook),
     },
+    routes: routesOf(document.routes ?? {}),
   };
+}
+
+function routesOf({
+  order = {},
+  within = {},
+  steps = DEFAULTS.routes.steps,
+  smsPerDay = DEFAULTS.routes.smsPerDay,
+  remember = DEFAULTS.routes.remember,
+}: NonNullable<PolicyDocument['routes']>): Policy['routes'] {
+  const limits = Object.entries(within).map(([channel, text]) => [
+    channel,
+    text === null ? null : durationMs(text),
+  ]);
+  const rememberMs = remember === null ? null : durationMs(remember);
+  return { order, withinMs: Object.fromEntries(limits), steps, smsPerDay, rememberMs };
 }
 
 /** `500ms`, `5s`, `10m`, `2h`, `30d`, `0s`: a day is 24 hours here. */

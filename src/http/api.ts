@@ -226,7 +226,7 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/messages/{id}',
-    summary: 'One message with every attempt',
+    summary: 'One message with every attempt, receipt and fall, and its route in words (`trail`)',
     params: idParams,
     answer: 'The message',
     handle: async ({ pool }, input) => {

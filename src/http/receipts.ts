@@ -18,7 +18,7 @@ type Reader = {
   read(
     body: Buffer,
     headers: Readonly<Record<string, unknown>>,
-  ): readonly Omit<NewReceipt, 'channel'>[] | undefined;
+  ): readonly Omit<NewReceipt, 'channel' | 'provider'>[] | undefined;
   challenge?(query: Readonly<Record<string, unknown>>, secret: string): string | undefined;
   hear?(body: Buffer): readonly { readonly updateId: string; readonly said: object }[];
   answerTo?(body: Buffer): string;
@@ -70,10 +70,11 @@ export function addReceiptRoutes(
       const receipts = reader?.read(body, request.headers);
       if (reader === undefined || receipts === undefined) return refuse(reply);
       const { channel } = reader;
+      const { provider } = request.params;
       const heard = reader.hear?.(body) ?? [];
       await saveReceipts(
         pool,
-        receipts.map(receipt => ({ ...receipt, channel })),
+        receipts.map(receipt => ({ ...receipt, channel, provider })),
       );
       for (const { status } of receipts) metrics.receipts.inc({ channel, status });
       const kept = await saveHeard(

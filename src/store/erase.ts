@@ -235,8 +235,18 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         db,
         `UPDATE messages SET recipient = 'erased:' || id, subject = NULL, body = NULL, told_before = NULL,
            told_after = NULL, visit = NULL, provider_id = NULL, error = NULL, leased_by = NULL, leased_until = NULL,
+           fall_at = NULL, falls = '[]',
            state = CASE state WHEN 'due' THEN 'cancelled' WHEN 'sending' THEN 'unknown' ELSE state END
          WHERE company_id = $1 AND (recipient = ANY($2::text[]) OR recipient ~* $3 OR body ~* $3 OR subject ~* $3)`,
+        [companyId, recipients, pattern],
+      ),
+  },
+  {
+    table: 'reached',
+    erase: (db, { companyId, recipients, pattern }) =>
+      touched(
+        db,
+        'DELETE FROM reached WHERE company_id = $1 AND (recipient = ANY($2::text[]) OR recipient ~* $3)',
         [companyId, recipients, pattern],
       ),
   },

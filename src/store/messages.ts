@@ -2,6 +2,7 @@
 import type { ChannelName, RejectedScope } from '../channels/channel.ts';
 import type { Facts, NoticeKind } from '../domain/notice.ts';
 import type { Covered, PlannedPurpose } from '../domain/plan.ts';
+import type { Fall } from '../domain/route.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array, int8Array, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
@@ -115,7 +116,10 @@ export type MessagePurpose = 'notice' | 'test' | 'alert' | 'relay' | PlannedPurp
 /** A record of a visit as a planned message speaks of it. */
 export type SaidRecord = Covered & Facts;
 
-/** Messages due, and those whose sender's lease ran out, oldest first. Nothing is locked yet. */
+/**
+ * Messages due, those whose sender's lease ran out, and those whose next step is due, oldest first. Nothing is locked
+ * yet. Indexes: messages_due, messages_sending, messages_falling.
+ */
 export async function findDue(db: Db, now: EpochMs, limit: number): Promise<Candidate[]> {
   const { rows } = await db.query<Candidate>({
     name: 'find_due',
@@ -124,7 +128,10 @@ export async function findDue(db: Db, now: EpochMs, limit: number): Promise<Cand
        WHERE state = 'due' AND due_at <= $1 ORDER BY due_at LIMIT $2)
       UNION ALL
       (SELECT company_id, id, record_id, recipient FROM messages
-       WHERE state = 'sending' AND leased_until < now() ORDER BY leased_until LIMIT $2)`,
+       WHERE state = 'sending' AND leased_until < now() ORDER BY leased_until LIMIT $2)
+      UNION ALL
+      (SELECT company_id, id, record_id, recipient FROM messages
+       WHERE state = 'sent' AND fall_at <= $1 ORDER BY fall_at LIMIT $2)`,
     values: [new Date(now).toISOString(), limit],
   });
   return rows;
@@ -136,8 +143,17 @@ export type OpenMessage = MessageKey & {
   readonly purpose: MessagePurpose;
   readonly recipient: string;
   readonly step: number;
-  readonly state: 'due' | 'sending';
+  /** `sent`: the next step of its route is due. */
+  readonly state: 'due' | 'sending' | 'sent';
+  /** By all channels. */
   readonly attempts: number;
+  /** By the present channel, and since when. */
+  readonly tries: number;
+  readonly triedSince: EpochMs | null;
+  /** When a channel first took it. */
+  readonly sentAt: EpochMs | null;
+  readonly falls: readonly Fall[];
+  readonly error: string | null;
   readonly uncertain: boolean;
   readonly kind: NoticeKind | null;
   readonly channel: ChannelName | null;
@@ -154,13 +170,19 @@ export type OpenMessage = MessageKey & {
 };
 
 const OPEN_COLUMNS = `company_id AS "companyId", id, record_id AS "recordId", purpose, recipient, step, state, attempts,
-  uncertain, kind, channel, told_before AS before, told_after AS after, rule,
+  tries, tried_since AS "triedSince", sent_at AS "sentAt", falls, error, uncertain, kind, channel, told_before AS before, told_after AS after, rule,
   planned_for AS "plannedFor", visit, subject, body`;
 
 /** A message that is due, or whose sender is gone. */
 export type DueMessage = OpenMessage & {
   /** How long ago it was first tried, where that may have gone out; null where it certainly has not. */
   readonly doubtMs: number | null;
+  /** Of one whose next step is due. */
+  readonly lastOutcome: Attempt['outcome'] | null;
+  /** A provider told that it has arrived, by whichever channel. */
+  readonly heard: boolean;
+  /** Why its latest try failed after all, as the provider told later. */
+  readonly undelivered: string | null;
 };
 
 /**
@@ -177,12 +199,20 @@ export async function lockDue(
     text: `
       SELECT ${OPEN_COLUMNS}, CASE WHEN state = 'sending' THEN greatest(
           extract(epoch FROM $1::timestamptz - (SELECT min(started_at) FROM attempts a
-            WHERE a.company_id = messages.company_id AND a.message_id = messages.id)),
+            WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND a.channel = messages.channel)),
           CASE WHEN leased_by IS NOT NULL THEN extract(epoch FROM now() - leased_until) + $4::float8 / 1000 END
-        )::float8 * 1000 END AS "doubtMs"
+        )::float8 * 1000 END AS "doubtMs",
+        CASE WHEN state = 'sent' THEN (SELECT outcome FROM attempts a WHERE a.company_id = messages.company_id
+          AND a.message_id = messages.id AND a.number = messages.attempts) END AS "lastOutcome",
+        state = 'sent' AND EXISTS (SELECT FROM attempts a JOIN receipts r USING (channel, provider_id)
+          WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND r.status <> 'failed') AS heard,
+        CASE WHEN state = 'sent' THEN (SELECT r.reason FROM attempts a JOIN receipts r USING (channel, provider_id)
+          WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND a.number = messages.attempts
+            AND r.status = 'failed') END AS undelivered
       FROM messages
       WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[]))
-        AND ((state = 'due' AND due_at <= $1) OR (state = 'sending' AND leased_until < now()))
+        AND ((state = 'due' AND due_at <= $1) OR (state = 'sending' AND leased_until < now())
+          OR (state = 'sent' AND fall_at <= $1))
       ORDER BY due_at FOR UPDATE SKIP LOCKED`,
     values: [
       new Date(now).toISOString(),
@@ -251,10 +281,23 @@ export async function findContacts(
 
 /** The states a message may end in, or go back to, and what is known then. */
 export type MessageEnd = MessageKey & {
-  readonly state: 'due' | 'sending' | 'sent' | 'failed' | 'dead' | 'unknown' | 'superseded' | 'expired';
+  readonly state:
+    | 'due'
+    | 'sending'
+    | 'sent'
+    | 'delivered'
+    | 'failed'
+    | 'dead'
+    | 'unknown'
+    | 'superseded'
+    | 'expired';
   readonly error: string | null;
   /** For `due`, and for `sending` where the outcome is unknown: when to try again. */
   readonly retryInMs: number | null;
+  /** For `sent`: when the next step of its route is due; null: none is. */
+  readonly fallAt: EpochMs | null;
+  /** All of them by now; null: as they were. */
+  readonly falls: readonly Fall[] | null;
   readonly providerId: string | null;
   readonly subject: string | null;
   readonly body: string | null;
@@ -272,16 +315,18 @@ export async function endMessages(db: Db, ends: readonly MessageEnd[], now: Epoc
         body = coalesce(r.body, m.body), leased_by = NULL,
         leased_until = CASE WHEN r.state = 'sending' THEN now() + r.retry_in * interval '1 millisecond' END,
         uncertain = m.uncertain OR r.state = 'sending', updated_at = $2,
-        sent_at = CASE WHEN r.state = 'sent' THEN $2::timestamptz ELSE m.sent_at END
+        sent_at = CASE WHEN r.state = 'sent' THEN coalesce(m.sent_at, $2::timestamptz) ELSE m.sent_at END,
+        fall_at = r.fall_at, falls = coalesce(r.falls, m.falls)
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, state text, error text, retry_in float8,
-        provider_id text, subject text, body text)
+        fall_at timestamptz, falls jsonb, provider_id text, subject text, body text)
       WHERE m.company_id = r.company_id AND m.id = r.id`,
     values: [
       JSON.stringify(
-        ends.map(({ companyId, retryInMs, providerId, ...rest }) => ({
+        ends.map(({ companyId, retryInMs, fallAt, providerId, ...rest }) => ({
           ...rest,
           company_id: companyId,
           retry_in: retryInMs,
+          fall_at: fallAt === null ? null : new Date(fallAt).toISOString(),
           provider_id: providerId,
         })),
       ),
@@ -293,6 +338,8 @@ export async function endMessages(db: Db, ends: readonly MessageEnd[], now: Epoc
 export type Claim = MessageKey & {
   readonly kind: NoticeKind | null;
   readonly channel: ChannelName;
+  /** All channels that were left for it. */
+  readonly falls: readonly Fall[];
   /** The last holder of the claim is gone, and with it what became of its attempt. */
   readonly uncertain: boolean;
   readonly before: Facts | null;
@@ -309,6 +356,7 @@ export async function claimMessages(
   owner: string,
   leaseMs: number,
   claims: readonly Claim[],
+  now: EpochMs,
 ): Promise<void> {
   if (claims.length === 0) return;
   await db.query({
@@ -317,9 +365,11 @@ export async function claimMessages(
       UPDATE messages m SET state = 'sending', kind = r.kind, channel = r.channel, told_before = r.before,
         told_after = r.after, visit = coalesce(r.visit, m.visit), attempts = m.attempts + 1, leased_by = $2,
         leased_until = now() + $3 * interval '1 millisecond', uncertain = r.uncertain,
-        request_id = coalesce(r.request_id, m.request_id), traceparent = coalesce(r.traceparent, m.traceparent)
+        request_id = coalesce(r.request_id, m.request_id), traceparent = coalesce(r.traceparent, m.traceparent),
+        falls = r.falls, fall_at = NULL, tries = CASE WHEN m.channel = r.channel THEN m.tries + 1 ELSE 1 END,
+        tried_since = CASE WHEN m.channel = r.channel THEN coalesce(m.tried_since, $4) ELSE $4 END
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, kind text, channel text, uncertain boolean,
-        before jsonb, after jsonb, visit jsonb, request_id text, traceparent text)
+        falls jsonb, before jsonb, after jsonb, visit jsonb, request_id text, traceparent text)
       WHERE m.company_id = r.company_id AND m.id = r.id`,
     values: [
       JSON.stringify(
@@ -331,6 +381,7 @@ export async function claimMessages(
       ),
       owner,
       leaseMs,
+      new Date(now).toISOString(),
     ],
   });
 }

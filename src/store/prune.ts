@@ -123,6 +123,17 @@ export const prunePeople: Prune = (db, before, limit) =>
     limit,
   );
 
+/** What is remembered of a recipient on a channel, when nothing was added to it for so long. */
+export const pruneReached: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM reached WHERE (company_id, recipient, channel) IN (
+       SELECT company_id, recipient, channel FROM reached
+       WHERE greatest(delivered_at, failed_at, day::timestamptz) < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
 /** Receipts of messages that are as old. */
 export const pruneReceipts: Prune = (db, before, limit) =>
   deleted(

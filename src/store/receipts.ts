@@ -4,11 +4,44 @@ import type { Db } from './pool.ts';
 
 export type NewReceipt = {
   readonly channel: ChannelName;
+  /** Who tells. */
+  readonly provider: string;
   readonly providerId: string;
   readonly status: 'delivered' | 'read' | 'failed';
   readonly reason: string;
   readonly happenedAt: number | null;
 };
+
+/**
+ * What follows from receipts that have `met` attempts (company_id, message_id, number, channel, provider, status): the
+ * message is delivered, whichever of its steps was told of; a failure of its latest step lets it fall at once; the
+ * provider is known to tell; and a person whom another channel did not reach is known to have been reached by this one.
+ */
+const FOLLOWS = `
+  givers AS (
+    INSERT INTO receipt_givers (company_id, channel, provider)
+    SELECT DISTINCT company_id, channel, provider FROM met WHERE provider IS NOT NULL AND NOT EXISTS (
+      -- Known for a minute is known: the row is not to be locked by every receipt.
+      SELECT FROM receipt_givers g WHERE g.company_id = met.company_id AND g.channel = met.channel
+        AND g.provider = met.provider AND g.silent = 0 AND g.last_at > now() - interval '1 minute')
+    ORDER BY 1, 2, 3
+    ON CONFLICT (company_id, channel, provider) DO UPDATE SET last_at = now(), silent = 0
+  ), reaching AS (
+    INSERT INTO reached (company_id, recipient, channel, delivered_at)
+    SELECT DISTINCT m.company_id, m.recipient, met.channel, now() FROM met
+    JOIN messages m ON m.company_id = met.company_id AND m.id = met.message_id
+    WHERE met.status <> 'failed' AND EXISTS (SELECT FROM reached r
+      WHERE r.company_id = m.company_id AND r.recipient = m.recipient AND r.failed_at IS NOT NULL)
+    ORDER BY 1, 2, 3
+    ON CONFLICT (company_id, recipient, channel) DO UPDATE SET delivered_at = now()
+  )
+  UPDATE messages m SET state = CASE WHEN t.heard THEN 'delivered' ELSE m.state END,
+    fall_at = CASE WHEN t.heard THEN NULL ELSE '-infinity'::timestamptz END, updated_at = now()
+  FROM (SELECT company_id, message_id, bool_or(status <> 'failed') AS heard, max(number) AS number
+    FROM met GROUP BY company_id, message_id) t
+  WHERE m.company_id = t.company_id AND m.id = t.message_id
+    AND (t.heard AND m.state IN ('sent', 'unknown')
+      OR m.state = 'sent' AND m.attempts = t.number AND m.purpose NOT IN ('test', 'alert'))`;
 
 /** Keeps them; of several of one kind the first stays. A message that was sent is delivered by the first that says so. */
 export async function saveReceipts(db: Db, receipts: readonly NewReceipt[]): Promise<void> {
@@ -17,22 +50,22 @@ export async function saveReceipts(db: Db, receipts: readonly NewReceipt[]): Pro
     name: 'save_receipts',
     text: `
       WITH given AS (
-        SELECT channel, provider_id, status, reason, happened_at
-        FROM jsonb_to_recordset($1::jsonb) AS r (channel text, provider_id text, status text, reason text,
+        SELECT channel, provider, provider_id, status, reason, happened_at
+        FROM jsonb_to_recordset($1::jsonb) AS r (channel text, provider text, provider_id text, status text, reason text,
           happened_at timestamptz)
         ORDER BY channel, provider_id, status
       ), kept AS (
-        INSERT INTO receipts (channel, provider_id, status, reason, happened_at) SELECT * FROM given
+        INSERT INTO receipts (channel, provider_id, status, reason, happened_at)
+        SELECT channel, provider_id, status, reason, happened_at FROM given
         ON CONFLICT DO NOTHING
-      )
-      UPDATE messages m SET state = 'delivered', updated_at = now()
-      FROM given g JOIN attempts a ON a.channel = g.channel AND a.provider_id = g.provider_id
-      WHERE g.status IN ('delivered', 'read') AND m.company_id = a.company_id AND m.id = a.message_id
-        AND m.state = 'sent'`,
+      ), met AS (
+        SELECT a.company_id, a.message_id, a.number, a.channel, g.provider, g.status
+        FROM given g JOIN attempts a USING (channel, provider_id)
+      ), ${FOLLOWS}`,
     values: [
       JSON.stringify(
-        receipts.map(({ channel, providerId, status, reason, happenedAt }) => ({
-          ...{ channel, status, reason },
+        receipts.map(({ channel, provider, providerId, status, reason, happenedAt }) => ({
+          ...{ channel, provider, status, reason },
           provider_id: providerId,
           happened_at: happenedAt === null ? null : new Date(happenedAt).toISOString(),
         })),
@@ -41,17 +74,19 @@ export async function saveReceipts(db: Db, receipts: readonly NewReceipt[]): Pro
   });
 }
 
-/** A message was sent under this id: whatever was told of it before we knew the id counts now. */
+/** A message was sent: whatever was told of it before we knew the id, or while it was being sent again, counts now. */
 export async function meetReceipts(
   db: Db,
   { companyId, id }: { readonly companyId: number; readonly id: string },
-  { channel, providerId }: { readonly channel: ChannelName; readonly providerId: string },
+  { channel, provider }: { readonly channel: ChannelName; readonly provider: string },
 ): Promise<void> {
   await db.query({
     name: 'meet_receipts',
-    text: `UPDATE messages SET state = 'delivered', updated_at = now()
-      WHERE company_id = $1 AND id = $2 AND state = 'sent' AND EXISTS (
-        SELECT FROM receipts WHERE channel = $3 AND provider_id = $4 AND status IN ('delivered', 'read'))`,
-    values: [companyId, id, channel, providerId],
+    text: `
+      WITH met AS (
+        SELECT a.company_id, a.message_id, a.number, a.channel, CASE WHEN a.channel = $3 THEN $4 END AS provider, r.status
+        FROM attempts a JOIN receipts r USING (channel, provider_id) WHERE a.company_id = $1 AND a.message_id = $2
+      ), ${FOLLOWS}`,
+    values: [companyId, id, channel, provider],
   });
 }

@@ -119,5 +119,7 @@ export async function hush(client: CopyClient, until: EpochMs): Promise<void> {
     `UPDATE messages SET state = 'cancelled', error = 'a backup was restored while it waited'
      WHERE purpose IN ('test', 'alert') AND state = 'due'`,
   );
+  // The next step of a route may have been taken since.
+  await client.query('UPDATE messages SET fall_at = NULL WHERE fall_at IS NOT NULL');
   await client.query('DELETE FROM alerts');
 }

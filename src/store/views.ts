@@ -1,4 +1,6 @@
 /** What the API and the commands show: read-only, newest first, a page at a time. */
+import type { Fall } from '../domain/route.ts';
+import { writeTrail } from '../domain/route-trail.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Db } from './pool.ts';
 
@@ -178,6 +180,12 @@ type ReceiptRow = {
 };
 
 type MessageDetail = MessageRow & {
+  /** Which channels it went by and why it went on from each, in one line; times are the salon's. */
+  readonly trail: string;
+  /** When its next channel is due, where a receipt is waited for. */
+  readonly fallAt: string | null;
+  /** Channels that were left or passed over. */
+  readonly falls: readonly (Omit<Fall, 'at'> & { readonly at: string })[];
   readonly attemptsMade: readonly AttemptRow[];
   readonly receipts: readonly ReceiptRow[];
   /** Of a text of the platform: its id there, and the last status that it took; see `domain/relay.ts`. */
@@ -191,8 +199,11 @@ type MessageDetail = MessageRow & {
 };
 
 export async function showMessage(db: Db, id: string): Promise<MessageDetail | undefined> {
-  const { rows } = await db.query<MessageDetail>(
-    `SELECT ${MESSAGE_COLUMNS},
+  const { rows } = await db.query<
+    Omit<MessageDetail, 'trail' | 'falls'> & { readonly zone: string; readonly falls: readonly Fall[] }
+  >(
+    `SELECT ${MESSAGE_COLUMNS}, falls, CASE WHEN isfinite(fall_at) THEN ${iso('fall_at')} END AS "fallAt",
+       coalesce((SELECT zone FROM companies c WHERE c.company_id = m.company_id), 'UTC') AS zone,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('number', number, 'channel', a.channel, 'outcome', outcome,
           'reason', reason, 'startedAt', ${iso('started_at')}, 'finishedAt', ${iso('finished_at')}) ORDER BY number), '[]')
         FROM attempts a WHERE a.company_id = m.company_id AND a.message_id = m.id) AS "attemptsMade",
@@ -206,7 +217,17 @@ export async function showMessage(db: Db, id: string): Promise<MessageDetail | u
      FROM messages m WHERE id = $1`,
     [id],
   );
-  return rows[0];
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  const { zone, ...message } = row;
+  const { falls, attemptsMade, receipts, error } = message;
+  const attempts = attemptsMade.map(one => ({ ...one, finishedAt: Date.parse(one.finishedAt) }));
+  const told = receipts.map(one => ({ ...one, at: Date.parse(one.receivedAt) }));
+  return {
+    ...message,
+    trail: writeTrail({ zone, falls, attempts, receipts: told, error }),
+    falls: falls.map(fall => ({ ...fall, at: new Date(fall.at).toISOString() })),
+  };
 }
 
 export type Stats = {

@@ -8,9 +8,10 @@ import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
 import { clientIdOf, type Notice } from '../domain/notice.ts';
 import { takeTurn } from '../domain/pace.ts';
-import { CATEGORY_OF, type PlannedPurpose } from '../domain/plan.ts';
+import type { PlannedPurpose } from '../domain/plan.ts';
 import { tells } from '../domain/policy.ts';
 import { afterQuiet } from '../domain/quiet.ts';
+import { type Fall, newFalls, stateAtEnd } from '../domain/route.ts';
 import type { Texts } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { type BookingKey, bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
@@ -35,11 +36,21 @@ import {
 import { findOrigins, type Origin } from '../store/origins.ts';
 import { accountScope, chatScope, lockSlots, saveSlots } from '../store/pace.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import {
+  countSilence,
+  findReached,
+  findReceiptGivers,
+  noteNotReached,
+  type ReachedRow,
+  type ReceiptGiver,
+} from '../store/reached.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
+import { judgeFall, providerOf, whyNotAgain } from './fall.ts';
 import { type Known, readKnown } from './plan.ts';
 import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './planned.ts';
 import { type DueRelay, judgeRelay, readRelays } from './relaying.ts';
+import { chooseWay } from './route.ts';
 import {
   type Answering,
   buttonsFor,
@@ -70,18 +81,24 @@ export type ReadyToSend = {
   readonly inMs: number;
   /** The channel was told lately that it sends too often: a success is worth being told. */
   readonly recovering: boolean;
+  /** Another channel took it before. */
+  readonly fell: boolean;
 };
 /** A message that ends without being sent. */
 export type Unsent = {
   readonly message: OpenMessage;
   readonly state: MessageEnd['state'];
   readonly error: string | null;
-  /** For `due`: it only waits on, until it is looked at again. */
+  /** It only waits on, until it is looked at again. */
   readonly waitMs?: number;
+  /** Channels that were left or passed over just now. */
+  readonly falls?: readonly Fall[];
 };
 export type Claimed = {
   readonly send: readonly ReadyToSend[];
   readonly unsent: readonly Unsent[];
+  /** Channels that were left or passed over just now. */
+  readonly falls: readonly Fall[];
   /** How many were put off until their channel's rate lets them leave. */
   readonly snoozed: number;
   /** Whence what is said of a booking came; undefined of a test, and when its event is pruned. */
@@ -90,7 +107,7 @@ export type Claimed = {
 
 const CONFLICT_TRIES = 3;
 const NOTHING_KNOWN: Known = { bookings: new Map(), planned: new Map() };
-const NOTHING_CLAIMED: Claimed = { send: [], unsent: [], snoozed: 0, originOf: () => undefined };
+const NOTHING_CLAIMED: Claimed = { send: [], unsent: [], falls: [], snoozed: 0, originOf: () => undefined };
 
 /** Claims up to `limit` messages for `owner`. */
 export async function claimDue(
@@ -115,15 +132,9 @@ type Verdict =
       readonly saying: Saying;
       readonly channel: Channel;
       readonly address: string;
+      readonly falls: readonly Fall[];
     }
-  | {
-      readonly do: 'end';
-      readonly message: OpenMessage;
-      readonly state: MessageEnd['state'];
-      readonly error: string | null;
-      /** For `due`: when to look at it again. */
-      readonly waitMs?: number;
-    }
+  | ({ readonly do: 'end' } & Unsent)
   | {
       readonly do: 'hush';
       readonly message: OpenMessage;
@@ -148,6 +159,9 @@ type Scene = {
   readonly roads: Roads;
   /** Texts of the platform among them, by message. */
   readonly relays: ReadonlyMap<string, DueRelay>;
+  /** Where people were reached and where not, by company and recipient. */
+  readonly reached: ReadonlyMap<string, readonly ReachedRow[]>;
+  readonly givers: readonly ReceiptGiver[];
 };
 
 async function claimBatch(
@@ -160,13 +174,14 @@ async function claimBatch(
   const candidates = await findDue(db, now, limit);
   if (candidates.length === 0) return NOTHING_CLAIMED;
   const companyIds = [...new Set(candidates.map(candidate => candidate.companyId))];
-  const [{ messages, bookings }, companies, contacts, sealed, own, origins] = await Promise.all([
+  const [{ messages, bookings }, companies, contacts, sealed, own, origins, reachedRows] = await Promise.all([
     lockCandidates(db, { now, leaseMs }, candidates),
     findCompanies(db, companyIds),
     contactsOf(db, candidates),
     findNewestSecrets(db, companyIds, 'outbound'),
     findTemplates(db, companyIds),
     findOrigins(db, bookingsOf(candidates)),
+    findReached(db, candidates),
   ]);
   const originOf: Claimed['originOf'] = ({ companyId, recordId }) =>
     recordId === null ? undefined : origins.get(bookingKey({ companyId, recordId }));
@@ -174,9 +189,12 @@ async function claimBatch(
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const known = await knownOf(db, companies, messages, now);
   const texts = await readRelays(db, companies, messages);
+  const givers = await giversOf(db, messages);
+  const reached = Map.groupBy(reachedRows, ({ companyId, recipient }) => `${companyId}:${recipient}`);
   const { channels, roads } = deps;
   const scene: Scene = {
-    ...{ now, bookings, companies, templates, channels, roads, known, relays: texts.relays },
+    ...{ now, bookings, companies, templates, channels, roads, known, reached, givers },
+    relays: texts.relays,
     contacts: new Map([...contacts, ...texts.contacts]),
     leaving: new Map(),
   };
@@ -189,11 +207,17 @@ async function claimBatch(
   const { send, snoozed } = await takeTurns(
     db,
     rendered.filter(item => 'outgoing' in item),
+    now,
   );
   const ends = rendered.filter(item => 'state' in item);
+  const fallen = [...send, ...ends].flatMap(({ message, falls = [] }) =>
+    falls.map(fall => ({ message, fall })),
+  );
 
   const abandoned = messages.filter(message => message.state === 'sending');
-  const unknown = ends.filter(end => end.state === 'unknown').map(({ message }) => message);
+  const unknown = ends
+    .filter(end => end.state === 'unknown' && end.message.sentAt === null)
+    .map(({ message }) => message);
   const silent = hushed.map(({ message, notice }) => ({ ...message, after: notice.after }));
   await Promise.all([
     claimMessages(
@@ -201,12 +225,13 @@ async function claimBatch(
       owner,
       leaseMs,
       send.map(prepared => claimOf(prepared, originOf(prepared.message))),
+      now,
     ),
     recordAttempts(
       db,
       abandoned.map(message => lostAttempt(message, now)),
     ),
-    endMessages(db, [...ends.map(endOf), ...snoozed], now),
+    endMessages(db, [...ends.map(end => endOf(end, now)), ...snoozed], now),
     hushMessages(db, hushed.map(hushOf), now),
     followUp(
       db,
@@ -214,7 +239,33 @@ async function claimBatch(
       { bookings, companies, now },
     ),
   ]);
-  return { send, unsent: [...ends, ...hushed], snoozed: snoozed.length, originOf };
+  await remember(db, fallen, channels);
+  const falls = fallen.map(({ fall }) => fall);
+  return { send, unsent: [...ends, ...hushed], falls, snoozed: snoozed.length, originOf };
+}
+
+/** Whom a channel did not reach, and of how many its provider told nothing. */
+async function remember(
+  db: Db,
+  fallen: readonly { readonly message: OpenMessage; readonly fall: Fall }[],
+  channels: Scene['channels'],
+): Promise<void> {
+  const failed = fallen.filter(({ fall: { why } }) => why === 'silent' || why === 'undelivered');
+  const keyed = failed.map(({ message: { companyId, recipient }, fall: { channel, why } }) => ({
+    ...{ companyId, recipient, channel, why },
+    provider: providerOf([...channels.values()].find(({ name }) => name === channel)),
+  }));
+  await noteNotReached(db, keyed);
+  await countSilence(
+    db,
+    keyed.filter(({ why }) => why === 'silent'),
+  );
+}
+
+/** Who tells of messages, where the next step of one is due; no statement where none is. */
+async function giversOf(db: Db, messages: readonly DueMessage[]): Promise<ReceiptGiver[]> {
+  const companyIds = messages.flatMap(({ companyId, state }) => (state === 'sent' ? [companyId] : []));
+  return findReceiptGivers(db, [...new Set(companyIds)]);
 }
 
 /**
@@ -224,6 +275,7 @@ async function claimBatch(
 async function takeTurns(
   db: Db,
   prepared: readonly PreparedMessage[],
+  now: EpochMs,
 ): Promise<{ send: (PreparedMessage & ReadyToSend)[]; snoozed: MessageEnd[] }> {
   const scopes = prepared.flatMap(({ channel: { name, traits }, outgoing }) =>
     traits.pace === null ? [] : [accountScope(name), chatScope(name, outgoing.address)],
@@ -244,17 +296,24 @@ async function takeTurns(
             { row: chat, everyMs: traits.pace.chatEveryMs },
           );
     const recovering = (account?.failures ?? 0) > 0;
-    if (turn.granted) send.push({ ...item, inMs: turn.inMs, recovering });
-    else snoozed.push(snoozeOf(item.message, name, turn.inMs));
+    const fell = item.message.sentAt !== null;
+    if (turn.granted) send.push({ ...item, inMs: turn.inMs, recovering, fell });
+    else snoozed.push(snoozeOf(item.message, name, turn.inMs, now));
   }
   await saveSlots(db, locked);
   return { send, snoozed };
 }
 
 /** Back to where it was, until its turn comes. What may have gone out stays claimed in form. */
-function snoozeOf({ companyId, id, state }: OpenMessage, channel: ChannelName, inMs: number): MessageEnd {
+function snoozeOf(
+  { companyId, id, state }: OpenMessage,
+  channel: ChannelName,
+  inMs: number,
+  now: EpochMs,
+): MessageEnd {
   return {
-    ...{ companyId, id, state, retryInMs: Math.ceil(inMs) },
+    ...{ companyId, id, state, retryInMs: Math.ceil(inMs), falls: null },
+    fallAt: state === 'sent' ? now + Math.ceil(inMs) : null,
     error: `waits for its turn: ${channel} takes no more at once`,
     ...{ providerId: null, subject: null, body: null },
   };
@@ -291,9 +350,10 @@ function judge(scene: Scene, message: DueMessage): Verdict {
   });
   if (message.purpose === 'alert') return judgeAlert(scene, message);
   const company = scene.companies.get(message.companyId);
-  if (company === undefined) return end('failed', 'the company is unknown');
-  if (company.removed) return end('failed', 'the company was removed');
-  if (company.stopped) return end('failed', 'the salon switched us off');
+  if (company === undefined) return end(failed(message), 'the company is unknown');
+  if (company.removed) return end(failed(message), 'the company was removed');
+  if (company.stopped) return end(failed(message), 'the salon switched us off');
+  if (message.state === 'sent') return judgeNextStep(scene, company, message);
   if (message.purpose === 'relay') return judgeText(scene, company, message);
   if (message.state === 'sending') return judgeAbandoned(scene, company, message);
   if (message.purpose === 'test') return route(scene, company, message, NOTHING);
@@ -301,6 +361,11 @@ function judge(scene: Scene, message: DueMessage): Verdict {
   const stored = bookingOf(scene, message);
   if (stored === undefined) return end('failed', 'the booking is unknown');
   return judgeNotice(scene, company, message, stored);
+}
+
+/** What nobody took has failed. */
+function failed({ state }: OpenMessage): MessageEnd['state'] {
+  return state === 'sent' ? 'sent' : 'failed';
 }
 
 /** A notice as told and true stand now, and as the policy has it. */
@@ -337,11 +402,57 @@ function judgeNotice(scene: Scene, company: Company, message: OpenMessage, store
   if (!tells(company.policy, notice.kind, booking.fields.origin ?? 'unknown', 'client')) {
     return hush('superseded', 'the policy tells nobody of it');
   }
-  const leaveAt = afterQuiet(company.policy, 'notices', scene.now, company.zone) ?? scene.now;
-  const startsBefore = (startsAt(booking, company.zone) ?? 0) <= leaveAt;
-  // Told in the quiet hours rather than after the visit.
-  if (leaveAt > scene.now && !startsBefore) return waiting(message, leaveAt - scene.now);
+  const leaveAt = noticeHour(scene, company, booking);
+  if (leaveAt > scene.now) return waiting(message, leaveAt - scene.now);
   return route(scene, company, message, { notice, visit: null });
+}
+
+/** A message that a channel took: whether another is to take it, by the same look at the world that any other gets. */
+function judgeNextStep(scene: Scene, company: Company, message: DueMessage): Verdict {
+  const fall = judgeFall(message, scene);
+  if (fall.do === 'stay') return { do: 'end', message, state: fall.state, error: fall.error };
+  if (fall.giver !== undefined) fall.giver.silent += 1;
+  const verdict = judgeAgain(scene, company, message, fall.left);
+  if (verdict.do !== 'end' || verdict.falls !== undefined) return verdict;
+  if (verdict.waitMs !== undefined) return { ...verdict, state: 'sent' };
+  const falls = newFalls(message.falls, fall.left);
+  const error = `not sent by another channel: ${verdict.error ?? 'it is not wanted any more'}`;
+  return { ...verdict, state: stateAtEnd([...message.falls, ...falls]), error, falls };
+}
+
+function judgeAgain(scene: Scene, company: Company, message: DueMessage, left: readonly Fall[]): Verdict {
+  if (message.purpose === 'relay') return judgeText(scene, company, message, left);
+  if (isPlanned(message.purpose)) return judgeVisit(scene, company, message, left);
+  return judgeNoticeAgain(scene, company, message, left);
+}
+
+/** A notice says what it said by the channel before, while that is true and wanted. */
+function judgeNoticeAgain(
+  scene: Scene,
+  company: Company,
+  message: DueMessage,
+  left: readonly Fall[],
+): Verdict {
+  const end = (error: string): Verdict => ({ do: 'end', message, state: 'sent', error });
+  const { kind, before, after } = message;
+  const stored = bookingOf(scene, message);
+  if (stored === undefined || kind === null || after === null) return end('the booking is unknown');
+  const { booking } = stored;
+  const why = whyNotAgain(message, stored, company, scene.now);
+  if (why !== undefined) return end(why);
+  if (mayHaveBeenTold(booking, company.quietUntil)) return end('a backup was restored');
+  if (!tells(company.policy, kind, booking.fields.origin ?? 'unknown', 'client')) {
+    return end('the policy tells nobody of it');
+  }
+  const leaveAt = noticeHour(scene, company, booking);
+  if (leaveAt > scene.now) return waiting(message, leaveAt - scene.now);
+  return route(scene, company, message, { notice: { kind, before, after }, visit: null }, left);
+}
+
+/** When a notice may leave: in the quiet hours rather than after the visit. */
+function noticeHour({ now }: Scene, { policy, zone }: Company, booking: StoredBooking['booking']): EpochMs {
+  const leaveAt = afterQuiet(policy, 'notices', now, zone) ?? now;
+  return (startsAt(booking, zone) ?? 0) <= leaveAt ? now : leaveAt;
 }
 
 function waiting(message: OpenMessage, waitMs: number): Verdict {
@@ -349,7 +460,7 @@ function waiting(message: OpenMessage, waitMs: number): Verdict {
 }
 
 /** A text of the platform. */
-function judgeText(scene: Scene, company: Company, message: DueMessage): Verdict {
+function judgeText(scene: Scene, company: Company, message: DueMessage, left: readonly Fall[] = []): Verdict {
   const { channels, now } = scene;
   const [relay, contact] = [scene.relays.get(message.id), contactOf(scene, message)];
   const maxAttempts = MAX_ATTEMPTS;
@@ -360,12 +471,17 @@ function judgeText(scene: Scene, company: Company, message: DueMessage): Verdict
     case 'drop':
       return { do: 'end', message, state: verdict.state, error: verdict.error };
     case 'say':
-      return route(scene, { ...company, route: verdict.route }, message, NOTHING);
+      return route(scene, { ...company, route: verdict.route }, message, NOTHING, left);
   }
 }
 
 /** A message about a visit, as the plan has it now. */
-function judgeVisit(scene: Scene, company: Company, message: OpenMessage): Verdict {
+function judgeVisit(
+  scene: Scene,
+  company: Company,
+  message: OpenMessage,
+  left: readonly Fall[] = [],
+): Verdict {
   const verdict = plannedVerdict(scene, company, message);
   switch (verdict.do) {
     case 'wait':
@@ -373,7 +489,7 @@ function judgeVisit(scene: Scene, company: Company, message: OpenMessage): Verdi
     case 'drop':
       return { do: 'end', message, state: verdict.state, error: verdict.error };
     case 'say': {
-      const routed = route(scene, company, message, { notice: null, visit: verdict.visit });
+      const routed = route(scene, company, message, { notice: null, visit: verdict.visit }, left);
       if (routed.do === 'send' && isPlanned(message.purpose)) leavingTo(scene, message).push(message.purpose);
       return routed;
     }
@@ -422,10 +538,10 @@ function judgeAlert({ channels, roads }: Scene, message: OpenMessage): Verdict {
   if (channel === undefined || road === undefined) {
     return { do: 'end', message, state: 'failed', error: 'no such road to the operator is set up here' };
   }
-  if (message.state === 'sending' && message.attempts >= MAX_ATTEMPTS) {
+  if (message.state === 'sending' && message.tries >= MAX_ATTEMPTS) {
     return { do: 'end', message, state: 'unknown', error: 'it may have gone out; its outcome was lost' };
   }
-  return { do: 'send', message, saying: NOTHING, channel, address: road.address };
+  return { do: 'send', message, saying: NOTHING, channel, address: road.address, falls: [] };
 }
 
 function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Verdict {
@@ -436,7 +552,7 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
     state: 'unknown',
     error: 'it may have gone out; its outcome was lost',
   };
-  if (channel === undefined || message.attempts >= MAX_ATTEMPTS) return giveUp;
+  if (channel === undefined || message.tries >= MAX_ATTEMPTS) return giveUp;
   if (message.purpose === 'test') return giveUp;
   if (isPlanned(message.purpose)) {
     const verdict = channel.idempotent ? plannedVerdict(scene, company, message) : undefined;
@@ -463,60 +579,24 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
   return route(scene, company, message, { notice: { kind, before, after }, visit: null });
 }
 
-/** The first channel of the company's route that is set up here and for which the recipient has an address. */
-function route(scene: Scene, company: Company, message: OpenMessage, saying: Saying): Verdict {
-  const refuse = (error: string): Verdict => ({ do: 'end', message, state: 'failed', error });
-  const contact = contactOf(scene, message);
-  if (contact?.refuses) return refuse('the client does not want messages');
-  const advertising =
-    scene.relays.get(message.id)?.category === 'advertising' ||
-    (isPlanned(message.purpose) && CATEGORY_OF[message.purpose] === 'advertising');
-  const refused = new Set([
-    ...(contact?.refusedOn ?? []),
-    ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
-  ]);
-  const names = message.channel === null ? company.route : [message.channel];
-  const causes: string[] = [];
-  for (const name of names) {
-    const channel = [...scene.channels.values()].find(candidate => candidate.name === name);
-    const address = channel && addressOn(channel, company, contact, message);
-    if (refused.has(name)) causes.push(`they want none on ${name}`);
-    else if (channel === undefined) causes.push(`${name} is not configured`);
-    else if (address === undefined) causes.push(`no address on ${name}`);
-    else return { do: 'send', message, saying, channel, address };
-  }
-  return refuse(causes.join(', '));
-}
-
-/** A phone that could not be read as a number is kept as it came, and is nobody's address. */
-const E164 = /^\+[1-9]\d{6,14}$/;
-
-/** Undefined: cannot be reached there. Empty: the channel has one destination and needs no address. */
-function addressOn(
-  { name, traits }: Channel,
+/** By the first channel of the route that can take it. */
+function route(
+  scene: Scene,
   company: Company,
-  contact: Contact | undefined,
   message: OpenMessage,
-): string | undefined {
-  if (message.purpose === 'test' && message.recipient !== '') return message.recipient;
-  const set = contact?.addresses[name];
-  switch (traits.address) {
-    case 'none':
-      return '';
-    case 'url':
-      return company.webhookUrl ?? undefined;
-    case 'email':
-      return set ?? (contact?.email || undefined);
-    case 'phone':
-      return set ?? (E164.test(contact?.phone ?? '') ? contact?.phone : undefined);
-    case 'chat':
-      return set;
-  }
+  saying: Saying,
+  left: readonly Fall[] = [],
+): Verdict {
+  const way = chooseWay(scene, company, contactOf(scene, message), message, left);
+  if (!('refused' in way)) return { do: 'send', message, saying, ...way };
+  const { state, refused, falls } = way;
+  return { do: 'end', message, state, error: refused, falls };
 }
 
 type PreparedMessage = Pick<ReadyToSend, 'channel' | 'outgoing' | 'step'> & {
   readonly message: OpenMessage;
   readonly saying: Saying;
+  readonly falls: readonly Fall[];
 };
 
 /** Renders what is to be sent. A text that cannot be rendered fails its own message, not the batch. */
@@ -528,7 +608,7 @@ function prepare(
 ): Unsent | PreparedMessage {
   const { message } = verdict;
   if (verdict.do === 'end') return verdict;
-  const { saying, channel, address } = verdict;
+  const { saying, channel, address, falls } = verdict;
   if (message.purpose === 'alert') {
     const secret = scene.roads.get(channel.name)?.secret;
     const outgoing: Outgoing = {
@@ -537,16 +617,16 @@ function prepare(
       ...(secret === undefined ? {} : { secret }),
       attempt: message.attempts + 1,
     };
-    return { message, saying, channel, outgoing, step: message.step };
+    return { message, saying, channel, outgoing, falls, step: message.step };
   }
   const company = scene.companies.get(message.companyId);
   const contact = contactOf(scene, message);
-  if (company === undefined) return { message, state: 'failed', error: 'the company is unknown' };
+  if (company === undefined) return { message, state: failed(message), error: 'the company is unknown' };
   const text =
     message.purpose === 'relay'
       ? { subject: '', text: message.body ?? '' }
       : renderSafely(deps.texts, scene, company, contact, message.purpose, saying);
-  if (text === undefined) return { message, state: 'failed', error: 'its text could not be rendered' };
+  if (text === undefined) return { message, state: failed(message), error: 'its text could not be rendered' };
   const secret = secrets.get(company.companyId);
   const outgoing: Outgoing = {
     id: message.id,
@@ -568,10 +648,10 @@ function prepare(
     ...(secret === undefined ? {} : { secret }),
     attempt: message.attempts + 1,
   };
-  return { message, saying, channel, outgoing, step: message.step };
+  return { message, saying, channel, outgoing, falls, step: message.step };
 }
 
-function claimOf({ message, saying, channel }: PreparedMessage, origin: Origin | undefined): Claim {
+function claimOf({ message, saying, channel, falls }: PreparedMessage, origin: Origin | undefined): Claim {
   const { notice, visit } = saying;
   return {
     companyId: message.companyId,
@@ -581,7 +661,9 @@ function claimOf({ message, saying, channel }: PreparedMessage, origin: Origin |
     before: notice?.before ?? null,
     after: factsOf(saying),
     visit,
-    uncertain: message.uncertain || message.state === 'sending',
+    // Of another channel there is no doubt.
+    uncertain: message.state === 'sending' || (message.uncertain && message.channel === channel.name),
+    falls: [...message.falls, ...falls],
     requestId: origin?.requestId ?? null,
     traceparent: origin?.traceparent ?? null,
   };
@@ -592,9 +674,11 @@ function hushOf(verdict: Extract<Verdict, { do: 'hush' }>): Hush {
   return { companyId: message.companyId, id: message.id, state, error, ...notice };
 }
 
-function endOf({ message, state, error, waitMs }: Unsent): MessageEnd {
+function endOf({ message, state, error, waitMs, falls }: Unsent, now: EpochMs): MessageEnd {
   const { companyId, id } = message;
   return {
+    fallAt: state === 'sent' && waitMs !== undefined ? now + waitMs : null,
+    falls: falls === undefined ? null : [...message.falls, ...falls],
     companyId,
     id,
     state,

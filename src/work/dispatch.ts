@@ -11,6 +11,7 @@ import { pauseSending, resumeSending } from '../store/pace.ts';
 import { meetReceipts } from '../store/receipts.ts';
 import { type Tracing, traceIdOf } from '../tracing.ts';
 import { type ClaimDeps, claimDue, type ReadyToSend, type Unsent } from './claim.ts';
+import { providerOf } from './fall.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { createSettler } from './settle.ts';
 
@@ -49,6 +50,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     const room = Math.min(CLAIM_BATCH, MAX_IN_FLIGHT - inFlight.size);
     if (room <= 0) return 0;
     const claimed = await claimDue(deps, claims, room);
+    for (const { channel, why } of claimed.falls) deps.metrics.falls.inc({ channel, reason: why });
     for (const unsent of claimed.unsent) reportUnsent(deps, unsent, claimed.originOf(unsent.message));
     for (const ready of claimed.send) track(send(ready, claimed.originOf(ready.outgoing)));
     return claimed.send.length + claimed.unsent.length + claimed.snoozed;
@@ -63,7 +65,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
   }
 
   async function send(
-    { channel, outgoing, step, inMs, recovering }: ReadyToSend,
+    { channel, outgoing, step, inMs, recovering, fell }: ReadyToSend,
     origin: Origin | undefined,
   ): Promise<void> {
     if (inMs > 0) await new Promise(resolve => setTimeout(resolve, inMs));
@@ -105,7 +107,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     );
     await tellPace(channel, result, recovering);
     await settler.settle({ outgoing, step, channel, result, startedAt, finishedAt });
-    await meetEarlyReceipts(outgoing, channel, result);
+    await meetEarlyReceipts(outgoing, channel, result, fell);
   }
 
   /** What a provider says of our rate concerns everybody who sends through it. Should it not be noted, it says it again. */
@@ -121,12 +123,19 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     }
   }
 
-  /** A receipt may be quicker than the note of the message's id. Missed here, the next of them counts. */
-  async function meetEarlyReceipts(outgoing: Outgoing, channel: Channel, result: SendResult): Promise<void> {
-    if (channel.traits.receiptWithinMs === null || result.outcome !== 'sent') return;
-    if (result.providerId === undefined) return;
+  /**
+   * A receipt may be quicker than the note of the message's id, or come for an earlier step while this one was sent.
+   * What is missed here is seen when the next step is due.
+   */
+  async function meetEarlyReceipts(
+    outgoing: Outgoing,
+    channel: Channel,
+    result: SendResult,
+    fell: boolean,
+  ): Promise<void> {
+    if (result.outcome !== 'sent' || (channel.traits.receiptWithinMs === null && !fell)) return;
     try {
-      await meetReceipts(deps.pool, outgoing, { channel: channel.name, providerId: result.providerId });
+      await meetReceipts(deps.pool, outgoing, { channel: channel.name, provider: providerOf(channel) });
     } catch (error) {
       deps.log.warn({ message: outgoing.id, err: error }, 'receipts could not be looked at');
     }
@@ -156,12 +165,13 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
 /** A message that ends before it is sent; one that only waits on has not ended. */
 function reportUnsent(
   { log, metrics }: DispatchDeps,
-  { message, state, error }: Unsent,
+  { message, state, error, waitMs }: Unsent,
   origin: Origin | undefined,
 ): void {
-  if (state === 'due') return;
+  if (waitMs !== undefined) return;
   const { purpose, channel } = message;
-  metrics.ended.inc({ purpose, channel: channel ?? 'none', state });
+  // One that a channel took has been counted then.
+  if (message.sentAt === null) metrics.ended.inc({ purpose, channel: channel ?? 'none', state });
   log.info(
     {
       loop: 'dispatch',
@@ -173,7 +183,7 @@ function reportUnsent(
       attempts: message.attempts,
       ...(error === null ? {} : { reason: error }),
     },
-    'message ended unsent',
+    message.sentAt === null ? 'message ended unsent' : 'route ended',
   );
 }
 

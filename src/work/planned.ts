@@ -43,7 +43,7 @@ export function judgePlanned(message: OpenMessage, scene: PlannedScene): Planned
   const visit = sayingOf(decision.wanted.covers, scene);
   const doubtUntil = doubtOf(decision.wanted.covers, scene);
   if (doubtUntil > now) return { do: 'wait', until: doubtUntil };
-  const limit = overLimit(purpose, scene);
+  const limit = overLimit(message, purpose, scene);
   return limit === null ? { do: 'say', visit } : drop(limit);
 }
 
@@ -83,11 +83,13 @@ function doubtOf(covers: readonly Covered[], { known, company, clientId }: Plann
 }
 
 /** Why one more is too many for this client today, or null. */
-function overLimit(purpose: PlannedPurpose, scene: PlannedScene): string | null {
+function overLimit({ id }: OpenMessage, purpose: PlannedPurpose, scene: PlannedScene): string | null {
   const { known, company, clientId, now, leaving } = scene;
   const { perDay, advertisingPerDay } = company.policy.limits;
   const today = wallOf(now, company.zone).slice(0, 10);
   const sent = plannedOf(known, { companyId: company.companyId, clientId })
+    // By another channel it is the same message.
+    .filter(row => row.id !== id)
     .filter(({ sentAt }) => sentAt !== null && wallOf(sentAt, company.zone).startsWith(today))
     .map(row => row.purpose);
   const all = [...sent, ...leaving];

@@ -47,7 +47,7 @@ export type RelayVerdict =
   | { readonly do: 'drop'; readonly state: MessageEnd['state']; readonly error: string };
 
 export function judgeRelay(
-  { state, body, channel: claimed, attempts, doubtMs }: DueMessage,
+  { state, body, channel: claimed, tries, doubtMs }: DueMessage,
   scene: {
     readonly relay: DueRelay | undefined;
     readonly company: Company;
@@ -70,7 +70,7 @@ export function judgeRelay(
   if (state === 'sending') {
     const channel = claimed === null ? undefined : scene.channels.get(claimed);
     const remembered = (doubtMs ?? 0) <= (channel?.remembersMs ?? Infinity);
-    const repeatable = channel?.idempotent === true && remembered && attempts < scene.maxAttempts;
+    const repeatable = channel?.idempotent === true && remembered && tries < scene.maxAttempts;
     return repeatable ? { do: 'say', route: [channel.name] } : drop('unknown', '');
   }
   if (now - relay.acceptedAt > USE_MS[relay.category]) return drop('expired', 'it waited for too long');

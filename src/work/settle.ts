@@ -7,7 +7,8 @@
 import type { Channel, Outgoing, SendResult } from '../channels/channel.ts';
 import { factsFor, hasBegun, noticeBetween, sameFacts, type ToldByRecipient } from '../domain/notice.ts';
 import { settleMsOf } from '../domain/policy.ts';
-import type { EpochMs } from '../domain/time.ts';
+import { type Fall, type FallReason, receiptWithinMs } from '../domain/route.ts';
+import { type EpochMs, wallOf } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -25,8 +26,9 @@ import {
   recordAttempts,
 } from '../store/messages.ts';
 import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { countSent, noteNotReached } from '../store/reached.ts';
 
-/** Tries of one message; the last is about an hour after the first. */
+/** Tries of one message by one channel; the last is about an hour after the first. */
 export const MAX_ATTEMPTS = 8;
 const FIRST_RETRY_MS = 2_000;
 const LONGEST_RETRY_MS = 30 * 60_000;
@@ -54,7 +56,10 @@ export type SettleDeps = {
   readonly owner: string;
 };
 
-type Ended = { readonly purpose: string; readonly channel: string; readonly state: string };
+type Settled = {
+  readonly ended: readonly { readonly purpose: string; readonly channel: string; readonly state: string }[];
+  readonly falls: readonly Fall[];
+};
 
 export type Settler = {
   /** Resolves when the outcome is committed, however long the database is away, or when the settler is stopped. */
@@ -66,8 +71,9 @@ export function createSettler(deps: SettleDeps): Settler {
   let stopped = false;
   const group = createGroupCommit<Sent, void>({
     flush: async batch => {
-      const ends = await transaction(deps.pool, db => settleBatch(deps, db, batch));
-      for (const end of ends) deps.metrics.ended.inc(end);
+      const { ended, falls } = await transaction(deps.pool, db => settleBatch(deps, db, batch));
+      for (const end of ended) deps.metrics.ended.inc(end);
+      for (const { channel, why } of falls) deps.metrics.falls.inc({ channel, reason: why });
       return batch.map(() => undefined);
     },
     batchLimit: SETTLE_BATCH,
@@ -98,8 +104,8 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, milliseconds));
 }
 
-/** Settles and returns what ended, as the metric counts it. */
-async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Promise<readonly Ended[]> {
+/** Settles and returns what ended and what fell, as the metrics count them. */
+async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Promise<Settled> {
   const now = deps.now();
   const keys = batch.flatMap(({ outgoing: { companyId, recordId } }) =>
     recordId === null ? [] : [{ companyId, recordId }],
@@ -116,9 +122,13 @@ async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Pr
   const ended = batch.flatMap(sent => {
     const message = held.get(sent.outgoing.id);
     // Not held any more: the lease ended and another process decided; its word stands.
-    return message === undefined ? [] : [{ message, end: endOf(deps, message, sent) }];
+    const company = companies.get(sent.outgoing.companyId);
+    return message === undefined ? [] : [{ message, sent, end: endOf(deps, message, sent, company, now) }];
   });
-  const final = ended.filter(({ end }) => end.state !== 'due' && end.state !== 'sending');
+  // One that a channel took before has ended then, and was heard then, as far as anybody can tell.
+  const final = ended.filter(
+    ({ message, end }) => end.state !== 'due' && end.state !== 'sending' && message.sentAt === null,
+  );
   await Promise.all([
     endMessages(
       db,
@@ -131,11 +141,43 @@ async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Pr
       { bookings, companies, now },
     ),
   ]);
-  return final.map(({ message, end }) => ({
-    purpose: message.purpose,
-    channel: message.channel ?? 'none',
-    state: end.state,
-  }));
+  await noteNotReached(
+    db,
+    ended.flatMap(({ message, sent, end }) =>
+      isTheirs(sent, end) ? [{ ...message, channel: sent.channel.name }] : [],
+    ),
+  );
+  await countSent(
+    db,
+    ended.flatMap(({ message, sent }) => smsOf(message, sent, companies.get(message.companyId), now)),
+  );
+  return {
+    ended: final.map(({ message, end }) => ({
+      purpose: message.purpose,
+      channel: message.channel ?? 'none',
+      state: end.state,
+    })),
+    falls: ended.flatMap(({ message, end }) => (end.falls ?? []).slice(message.falls.length)),
+  };
+}
+
+/** It fell because of the person or the address, not because of us. */
+function isTheirs({ result }: Sent, { falls }: MessageEnd): boolean {
+  if (falls === null || result.outcome !== 'rejected') return false;
+  return result.scope === 'address' || result.scope === 'person';
+}
+
+/** What it costs them today: an SMS that went out, or may have. */
+function smsOf(
+  { recipient }: OpenMessage,
+  { channel, outgoing, result }: Sent,
+  company: Company | undefined,
+  now: EpochMs,
+) {
+  if (channel.name !== 'sms' || company === undefined || outgoing.purpose === 'test') return [];
+  if (result.outcome !== 'sent' && result.outcome !== 'unknown') return [];
+  const day = wallOf(now, company.zone).slice(0, 10);
+  return [{ companyId: company.companyId, recipient, channel: channel.name, day }];
 }
 
 function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): Attempt {
@@ -153,7 +195,13 @@ function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): 
   };
 }
 
-function endOf(deps: SettleDeps, message: OpenMessage, { outgoing, channel, result }: Sent): MessageEnd {
+function endOf(
+  deps: SettleDeps,
+  message: OpenMessage,
+  { outgoing, channel, result, finishedAt }: Sent,
+  company: Company | undefined,
+  now: EpochMs,
+): MessageEnd {
   const { companyId, id } = message;
   const base = {
     companyId,
@@ -161,23 +209,48 @@ function endOf(deps: SettleDeps, message: OpenMessage, { outgoing, channel, resu
     providerId: null,
     subject: outgoing.subject,
     body: outgoing.text,
-    retryInMs: null,
+    ...{ retryInMs: null, fallAt: null, falls: null },
   };
   if (result.outcome === 'sent') {
-    return { ...base, state: 'sent', error: null, providerId: result.providerId ?? null };
+    const { providerId = null } = result;
+    const withinMs =
+      company === undefined || isFixed(message)
+        ? null
+        : receiptWithinMs(company.policy.routes, channel.name, channel.traits.receiptWithinMs);
+    // A message without an id can be told nothing of.
+    const fallAt = withinMs === null || providerId === null ? null : finishedAt + withinMs;
+    return { ...base, state: 'sent', error: null, providerId, fallAt };
   }
   const uncertain = message.uncertain || result.outcome === 'unknown';
   const error = result.reason;
-  if (result.outcome === 'rejected') return { ...base, state: uncertain ? 'unknown' : 'failed', error };
+  // Put back with the channel left: the next claim finds another, or ends it. Taken by an earlier one, it stays sent.
+  const taken = message.sentAt !== null;
+  const putBack = (retryInMs: number): MessageEnd =>
+    taken
+      ? { ...base, state: 'sent', error, fallAt: now + retryInMs }
+      : { ...base, state: 'due', error, retryInMs };
+  const fall = (why: FallReason): MessageEnd => ({
+    ...putBack(0),
+    falls: [...message.falls, { channel: channel.name, why, at: now, detail: error }],
+  });
+  if (result.outcome === 'rejected') {
+    if (uncertain) return { ...base, state: 'unknown', error };
+    return isFixed(message) ? { ...base, state: 'failed', error } : fall('rejected');
+  }
   const wanted = result.outcome === 'retry' ? result.retryAfterMs : undefined;
-  const retryInMs = backoffMs(message.attempts, deps.random(), wanted);
+  const retryInMs = backoffMs(message.tries, deps.random(), wanted);
   // What may have gone out keeps its words and its claim's form until it is repeated or given up.
   if (uncertain) {
-    if (!channel.idempotent || message.attempts >= MAX_ATTEMPTS) return { ...base, state: 'unknown', error };
+    if (!channel.idempotent || message.tries >= MAX_ATTEMPTS) return { ...base, state: 'unknown', error };
     return { ...base, state: 'sending', error, retryInMs };
   }
-  if (message.attempts >= MAX_ATTEMPTS) return { ...base, state: 'dead', error };
-  return { ...base, state: 'due', error, retryInMs };
+  if (message.tries < MAX_ATTEMPTS) return putBack(retryInMs);
+  return isFixed(message) ? { ...base, state: 'dead', error } : fall('exhausted');
+}
+
+/** Sent by one channel, whatever becomes of it there. */
+function isFixed({ purpose }: OpenMessage): boolean {
+  return purpose === 'test' || purpose === 'alert';
 }
 
 /** 2, 4, 8 … s with up to 25 % jitter, never sooner than the provider asks, never later than half an hour. */

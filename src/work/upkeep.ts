@@ -16,6 +16,7 @@ import {
   pruneHeard,
   pruneMessages,
   prunePeople,
+  pruneReached,
   pruneReceipts,
 } from '../store/prune.ts';
 import { createLoop, type Loop } from './loop.ts';
@@ -55,6 +56,7 @@ const KINDS: readonly { readonly table: string; readonly days: keyof Keep; reado
   { table: 'webhook_events', days: 'eventsDays', prune: pruneEvents },
   { table: 'messages', days: 'messagesDays', prune: pruneMessages },
   { table: 'receipts', days: 'messagesDays', prune: pruneReceipts },
+  { table: 'reached', days: 'messagesDays', prune: pruneReached },
   { table: 'actions', days: 'messagesDays', prune: pruneActions },
   { table: 'heard', days: 'messagesDays', prune: pruneHeard },
   { table: 'bookings', days: 'bookingsDays', prune: pruneBookings },

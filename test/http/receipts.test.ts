@@ -74,7 +74,7 @@ test('a receipt that comes before the id is known counts when it is', async () =
   await bring([{ messageId: 'early', status: 'read' }]);
   const id = await sentAs('early');
   assert.equal((await stateOf(id)).state, 'sent');
-  await meetReceipts(pipeline.pool, { companyId: 1, id }, { channel: 'whatsapp', providerId: 'early' });
+  await meetReceipts(pipeline.pool, { companyId: 1, id }, { channel: 'whatsapp', provider: 'wazzup' });
   assert.deepEqual(await stateOf(id), { state: 'delivered', receipts: ['read'] });
 });
 

@@ -19,6 +19,7 @@ const GROWING = [
   'messages',
   'attempts',
   'receipts',
+  'reached',
 ];
 
 type Node = {

@@ -1,0 +1,154 @@
+/** Routes at the claim: which channel takes a message to a person, and where they are reached on it. Pure. */
+import type { Channel, ChannelName } from '../channels/channel.ts';
+import { CATEGORY_OF } from '../domain/plan.ts';
+import type { Category } from '../domain/policy.ts';
+import { type Fall, newFalls, nextStep, patienceMs, stateAtEnd } from '../domain/route.ts';
+import { type EpochMs, wallOf } from '../domain/time.ts';
+import type { Company } from '../store/companies.ts';
+import type { Contact, OpenMessage } from '../store/messages.ts';
+import type { ReachedRow } from '../store/reached.ts';
+import { isPlanned } from './planned.ts';
+
+export type RouteScene = {
+  readonly now: EpochMs;
+  readonly channels: ReadonlyMap<ChannelName, Channel>;
+  /** By company and recipient. */
+  readonly reached: ReadonlyMap<string, readonly ReachedRow[]>;
+  /** Texts of the platform, by message. */
+  readonly relays: ReadonlyMap<string, { readonly category: 'service' | 'advertising' }>;
+};
+
+/** A channel that can take it, or why none can and what becomes of the message; `falls` are new ones. */
+export type Way =
+  | { readonly channel: Channel; readonly address: string; readonly falls: readonly Fall[] }
+  | {
+      readonly refused: string;
+      readonly state: 'sent' | 'failed' | 'dead';
+      readonly falls: readonly Fall[];
+    };
+
+/**
+ * The next channel of the route that is set up here and on which the recipient has an address. `left` is what the
+ * message falls from just now.
+ */
+export function chooseWay(
+  scene: RouteScene,
+  company: Company,
+  contact: Contact | undefined,
+  message: OpenMessage,
+  left: readonly Fall[] = [],
+): Way {
+  const known = [...message.falls, ...left];
+  if (contact?.refuses) {
+    return { refused: 'the client does not want messages', state: stateAtEnd(known), falls: left };
+  }
+  const channels = new Map<string, Channel>([...scene.channels.values()].map(one => [one.name, one]));
+  const category = categoryOf(message);
+  const advertising = category === 'advertising' || scene.relays.get(message.id)?.category === 'advertising';
+  const refused = new Set([
+    ...(contact?.refusedOn ?? []),
+    ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
+  ]);
+  const { channel: present } = message;
+  const order = isFixed(message) && present !== null ? [present] : routeOf(company, category);
+  const addressed = (name: string) => {
+    const channel = channels.get(name);
+    return channel && addressOn(channel, company, contact, message);
+  };
+  const reached = scene.reached.get(`${message.companyId}:${message.recipient}`) ?? [];
+  const { channel: name, falls } = nextStep({
+    ...{ order, falls: known, reached, rules: company.policy.routes, now: scene.now },
+    obstacle: asked => {
+      if (refused.has(asked)) return 'opted_out';
+      if (!channels.has(asked)) return 'not_configured';
+      return addressed(asked) === undefined ? 'no_address' : null;
+    },
+    present:
+      present === null || isFixed(message)
+        ? null
+        : { channel: present, late: isLate(scene, company, message) },
+    smsToday: smsOn(wallOf(scene.now, company.zone).slice(0, 10), reached),
+  });
+  const more = [...left, ...newFalls(known, falls)];
+  const [channel, address] = name === null ? [] : [channels.get(name), addressed(name)];
+  if (channel !== undefined && address !== undefined) return { channel, address, falls: more };
+  const causes = [...(known.length > 0 ? [errorOf(message, left)] : []), ...falls.map(causeOf)].filter(
+    Boolean,
+  );
+  return { refused: causes.join(', '), state: stateAtEnd(known), falls: more };
+}
+
+/** A message that has one channel: it was asked for, or may have gone out by it. */
+function isFixed({ purpose, state }: OpenMessage): boolean {
+  return purpose === 'test' || purpose === 'alert' || state === 'sending';
+}
+
+function routeOf(company: Company, category: Category | undefined): readonly string[] {
+  const own = category === undefined ? undefined : company.policy.routes.order[category];
+  return own ?? company.route;
+}
+
+function categoryOf({ purpose }: OpenMessage): Category | undefined {
+  if (isPlanned(purpose)) return CATEGORY_OF[purpose];
+  return purpose === 'notice' ? 'notices' : undefined;
+}
+
+/** The present channel could not take it for longer than it may. */
+function isLate({ channels, now }: RouteScene, { policy }: Company, message: OpenMessage): boolean {
+  const { channel, tries, triedSince } = message;
+  if (channel === null || tries === 0 || triedSince === null) return false;
+  const usualMs = channels.get(channel)?.traits.receiptWithinMs ?? null;
+  return now - triedSince >= patienceMs(policy.routes, channel, usualMs);
+}
+
+function smsOn(today: string, reached: readonly ReachedRow[]): number {
+  const sms = reached.find(({ channel }) => channel === 'sms');
+  return sms?.day === today ? sms.sent : 0;
+}
+
+function errorOf({ error }: OpenMessage, left: readonly Fall[]): string {
+  const last = left.at(-1);
+  if (last?.why === 'silent') return 'no receipt came in time';
+  return last?.why === 'undelivered' ? `not delivered ${last.detail ?? ''}`.trim() : (error ?? '');
+}
+
+function causeOf({ channel, why }: Fall): string {
+  switch (why) {
+    case 'opted_out':
+      return `they want none on ${channel}`;
+    case 'not_configured':
+      return `${channel} is not configured`;
+    case 'no_address':
+      return `no address on ${channel}`;
+    case 'budget':
+      return `the policy lets it not go by ${channel} as well`;
+    default:
+      return '';
+  }
+}
+
+/** A phone that could not be read as a number is kept as it came, and is nobody's address. */
+const E164 = /^\+[1-9]\d{6,14}$/;
+
+/** Undefined: cannot be reached there. Empty: the channel has one destination and needs no address. */
+function addressOn(
+  { name, traits }: Channel,
+  company: Company,
+  contact: Contact | undefined,
+  message: OpenMessage,
+): string | undefined {
+  if (message.purpose === 'test' && message.recipient !== '') return message.recipient;
+  const set = contact?.addresses[name];
+  switch (traits.address) {
+    case 'none':
+      return '';
+    case 'url':
+      return company.webhookUrl ?? undefined;
+    case 'email':
+      return set ?? (contact?.email || undefined);
+    case 'phone':
+      return set ?? (E164.test(contact?.phone ?? '') ? contact?.phone : undefined);
+    case 'chat':
+      return set;
+  }
+}
