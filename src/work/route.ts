@@ -72,9 +72,9 @@ export function chooseWay(
   const more = [...left, ...newFalls(known, falls)];
   const [channel, address] = name === null ? [] : [channels.get(name), addressed(name)];
   if (channel !== undefined && address !== undefined) return { channel, address, falls: more };
-  const causes = [...(known.length > 0 ? [errorOf(message, left)] : []), ...falls.map(causeOf)].filter(
-    Boolean,
-  );
+  // What the last try came to is said last, and in the provider's words.
+  const tried = known.length > 0 ? [errorOf(message, left)] : [];
+  const causes = [...falls.map(causeOf), ...tried].filter(cause => cause !== '');
   return { refused: causes.join(', '), state: stateAtEnd(known), falls: more };
 }
 

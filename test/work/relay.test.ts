@@ -169,7 +169,14 @@ test('a text leaves once, word for word, however many copies come, and each stat
   assert.deepEqual(platform.statuses(id), [8, 4]);
   assert.equal((await give(shop, body)).body, copies[0]?.body);
   await saveReceipts(pipeline.pool, [
-    { channel: 'sms', providerId: 'sms-1', status: 'delivered', reason: '', happenedAt: null },
+    {
+      channel: 'sms',
+      provider: 'sms.ru',
+      providerId: 'sms-1',
+      status: 'delivered',
+      reason: '',
+      happenedAt: null,
+    },
   ]);
   assert.equal(await stateOf(message), 'delivered');
   await settle();
