@@ -490,6 +490,29 @@ CREATE TABLE sweeps (
   CONSTRAINT sweeps_kind_check CHECK ((kind = ANY (ARRAY['baseline'::text, 'delta'::text, 'full'::text])))
 );
 
+CREATE TABLE team (
+  company_id integer NOT NULL,
+  member_id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  role text NOT NULL,
+  staff_id bigint,
+  name text DEFAULT ''::text NOT NULL,
+  channel text,
+  address text,
+  since timestamp with time zone,
+  invite_hash bytea,
+  invited_until timestamp with time zone,
+  CONSTRAINT team_pkey PRIMARY KEY (company_id, member_id),
+  CONSTRAINT team_invite_hash_key UNIQUE (invite_hash),
+  CONSTRAINT team_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
+  CONSTRAINT team_check CHECK (((role = 'staff'::text) = (staff_id IS NOT NULL))),
+  CONSTRAINT team_check1 CHECK ((((channel IS NULL) = (since IS NULL)) AND ((address IS NULL) = (since IS NULL)))),
+  CONSTRAINT team_check2 CHECK (((invite_hash IS NULL) = (invited_until IS NULL))),
+  CONSTRAINT team_check3 CHECK (((since IS NOT NULL) OR (invite_hash IS NOT NULL))),
+  CONSTRAINT team_invite_hash_check CHECK ((octet_length(invite_hash) = 32)),
+  CONSTRAINT team_role_check CHECK ((role = ANY (ARRAY['staff'::text, 'administrator'::text]))),
+  CONSTRAINT team_staff_id_check CHECK ((staff_id > 0))
+);
+
 CREATE TABLE templates (
   company_id integer NOT NULL,
   locale text NOT NULL,
@@ -562,6 +585,7 @@ CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, ch
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_dead ON public.messages USING btree (updated_at) WHERE (state = 'dead'::text);
+CREATE UNIQUE INDEX messages_digest_once ON public.messages USING btree (company_id, recipient, step) WHERE (purpose = 'digest'::text);
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
 CREATE INDEX messages_falling ON public.messages USING btree (fall_at) WHERE ((state = 'sent'::text) AND (fall_at IS NOT NULL));
 CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient, visit_at) WHERE (rule IS NOT NULL);
@@ -575,6 +599,9 @@ CREATE INDEX relays_by_time ON public.relays USING btree (company_id, accepted_a
 CREATE INDEX relays_due ON public.relays USING btree (due_at) WHERE (due_at IS NOT NULL);
 CREATE INDEX rereads_due ON public.rereads USING btree (due_at);
 CREATE INDEX sweeps_due ON public.sweeps USING btree (due_at);
+CREATE INDEX team_of_address ON public.team USING btree (channel, address);
+CREATE UNIQUE INDEX team_of_administrators ON public.team USING btree (company_id, channel, address) WHERE (role = 'administrator'::text);
+CREATE UNIQUE INDEX team_of_staff ON public.team USING btree (company_id, staff_id) WHERE (role = 'staff'::text);
 CREATE INDEX webhook_events_created_at ON public.webhook_events USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX webhook_events_of_company ON public.webhook_events USING btree (company_id, id);
 CREATE INDEX webhook_events_pending ON public.webhook_events USING btree (shard, seq) WHERE (state = 'pending'::text);

@@ -42,6 +42,7 @@ import type { Vault } from './vault.ts';
 import { VERSION } from './version.ts';
 import { type Actor, createActor } from './work/act.ts';
 import { createWatch, type Watch } from './work/alert.ts';
+import { createDigester, type Digester } from './work/digest.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createListener, type Listener } from './work/listen.ts';
 import { createProcessor, type Processor } from './work/process.ts';
@@ -153,6 +154,9 @@ export async function startService(
   const replanner: Replanner | undefined = has('process')
     ? createReplanner({ pool: work, log, metrics, now })
     : undefined;
+  const digester: Digester | undefined = has('dispatch')
+    ? createDigester({ pool: work, log, metrics, now, onMessages: () => dispatcher?.wake() })
+    : undefined;
   const reconciler: Reconciler | undefined = has('reconcile')
     ? createReconciler({
         ...{ pool: work, log, metrics, now, random },
@@ -236,6 +240,7 @@ export async function startService(
       await reconciler?.stop();
       await processor?.stop();
       await replanner?.stop();
+      await digester?.stop();
       await dispatcher?.stop();
       await reporter?.stop();
       await upkeep?.stop();
@@ -263,6 +268,7 @@ export async function startService(
   }
   processor?.start();
   replanner?.start();
+  digester?.start();
   dispatcher?.start();
   reporter?.start();
   reconciler?.start();

@@ -4,8 +4,6 @@ import type { Booking } from './domain/booking.ts';
 import type { Origin } from './domain/origin.ts';
 import { type PlanInput, plan } from './domain/plan.ts';
 import {
-  AUDIENCES,
-  type Audience,
   NOTICE_KINDS,
   type Policy,
   type PolicyDocument,
@@ -13,6 +11,7 @@ import {
   settleMsOf,
   tells,
 } from './domain/policy.ts';
+import { AUDIENCES, type Audience } from './domain/team.ts';
 import { type EpochMs, wallOf } from './domain/time.ts';
 import { visitsOf } from './domain/visit.ts';
 import { MissingError } from './log.ts';

@@ -1,7 +1,9 @@
 /** A channel carries one message to one address. Each lives in its own file beside this one. */
+import type { Digest } from '../domain/digest.ts';
 import type { Facts, Notice } from '../domain/notice.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
 import { CHANNEL_NAMES, type ChannelName } from '../domain/route.ts';
+import type { Role } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 
 export { CHANNEL_NAMES, type ChannelName };
@@ -33,7 +35,7 @@ export type Outgoing = {
   readonly companyId: number;
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test' | 'alert' | 'relay' | PlannedPurpose;
+  readonly purpose: 'notice' | 'test' | 'alert' | 'digest' | 'relay' | PlannedPurpose;
   /** Chat id, phone, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;
@@ -44,8 +46,13 @@ export type Outgoing = {
     readonly name: string;
     readonly phone: string;
     readonly email: string;
+    /** Of one of the salon's team, whose phone and e-mail are not said; `staffId` is the platform's. */
+    readonly role?: Role;
+    readonly staffId?: number | null;
   };
   readonly notice: Notice | null;
+  /** Of an administrator's daily digest, and nothing else. */
+  readonly digest?: Digest | null;
   readonly buttons?: readonly Button[];
   /** Pages of ours where the recipient can answer, for channels that have links in place of buttons. */
   readonly links?: {

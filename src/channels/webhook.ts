@@ -4,13 +4,15 @@
  *
  *     {
  *       "id": "019…",                 the message's UUID, also in the header webhook-id; the same on every attempt
- *       "type": "notice.booked",      notice.<kind>, "reminder", "review", "no_show", "rebook", "test",
+ *       "type": "notice.booked",      notice.<kind>, "reminder", "review", "no_show", "rebook", "digest", "test",
  *                                     "relay" (a text of the platform's own), or "alert" (to whoever runs this; companyId is 0)
  *       "companyId": 4564, "recordId": 1 | null, "attempt": 1,
- *       "recipient": { "clientId": 1 | null, "name": "…", "phone": "…", "email": "…" },
+ *       "recipient": { "clientId": 1 | null, "name": "…", "phone": "…", "email": "…",
+ *                      "role": "staff" | "administrator", "staffId": 1 | null     of the team only },
  *       "subject": "…", "text": "…",
  *       "before": Facts | null, "after": Facts | null      what the client last heard, and what is true now
  *       "visit": [{ "recordId": 1, …Facts }]              in a message about a visit only: its records
+ *       "digest": { … }                                   in a digest only: what it counts
  *     }
  *
  * Signed is `<webhook-id>.<webhook-timestamp>.<body>`, HMAC-SHA256 (github.com/standard-webhooks/standard-webhooks,
@@ -78,6 +80,7 @@ function readUrl(address: string): URL | null {
 
 function bodyOf(message: Outgoing): object {
   const { id, companyId, recordId, purpose, recipient, notice, visit, subject, text, attempt } = message;
+  const { digest = null } = message;
   return {
     id,
     type: notice === null ? purpose : `notice.${notice.kind}`,
@@ -90,6 +93,7 @@ function bodyOf(message: Outgoing): object {
     before: notice?.before ?? null,
     after: notice?.after ?? null,
     ...(visit === null ? {} : { visit }),
+    ...(digest === null ? {} : { digest }),
   };
 }
 

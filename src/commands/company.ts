@@ -172,7 +172,7 @@ export async function companyList(context: Context, options: Json): Promise<void
     print(
       options,
       {
-        items: companies.map(({ policy: _, ...company }) => ({
+        items: companies.map(({ policy: _policy, team: _team, ...company }) => ({
           ...company,
           coverage: coverage.get(company.companyId) ?? null,
         })),

@@ -5,11 +5,13 @@
  * nothing below looks at events: only at two sets of facts.
  */
 import { type Booking, type Service, sameServices, startsAt, stateOf } from './booking.ts';
+import { audienceOf, isTeam, type Member, memberRecipient, staffIdOf } from './team.ts';
 import type { EpochMs, Wall } from './time.ts';
 
-/** What a client cares about. Came, paid, confirmed and comments are not among it. */
+/** What a client cares about, and their master. Came, paid, confirmed and comments are not among it. */
 export type Facts = {
-  readonly status: 'booked' | 'cancelled';
+  /** `passed`: it stands, but to the master who is told it is another's now. */
+  readonly status: 'booked' | 'cancelled' | 'passed';
   readonly startsLocal: Wall;
   readonly staffId: number | null;
   readonly staffName: string;
@@ -20,8 +22,8 @@ export type Facts = {
 export type Told = {
   readonly facts: Facts;
   readonly step: number;
-  /** `baseline`: known from before we began to speak, taken as heard. */
-  readonly how: 'baseline' | 'message';
+  /** `baseline`: known from before we began to speak; `policy`: not told, as the policy has it. Both taken as heard. */
+  readonly how: 'baseline' | 'policy' | 'message';
 };
 
 /** By recipient, e.g. `client:169711586`. */
@@ -42,11 +44,12 @@ export type Notice = { readonly kind: NoticeKind; readonly before: Facts | null;
 /** The difference worth telling, or null when what was heard is still true. */
 export function noticeBetween(before: Facts | null, after: Facts | null): Notice | null {
   if (after === null) return null;
-  if (before === null || before.status === 'cancelled') {
-    if (after.status === 'cancelled') return null;
+  if (before === null || before.status !== 'booked') {
+    if (after.status !== 'booked') return null;
     return { kind: before === null ? 'booked' : 'restored', before, after };
   }
   if (after.status === 'cancelled') return { kind: 'cancelled', before, after };
+  if (after.status === 'passed') return { kind: 'staff_changed', before, after };
   const kinds: NoticeKind[] = [];
   if (before.startsLocal !== after.startsLocal) kinds.push('rescheduled');
   if (before.staffId !== after.staffId) kinds.push('staff_changed');
@@ -72,29 +75,59 @@ export function clientIdOf(recipient: string): number | undefined {
   return match ? Number(match[1]) : undefined;
 }
 
-/** Everyone a booking concerns: its client, and those who were told of it before it was handed to another. */
-export function recipientsOf(booking: Booking, told: ToldByRecipient): string[] {
+/**
+ * Everyone a booking concerns: its client, its master and the administrators where they are in the team, and those who
+ * were told of it before it was handed to another. Who left the team is told no more.
+ */
+export function recipientsOf(
+  booking: Booking,
+  told: ToldByRecipient,
+  team: readonly Member[] = NOBODY,
+): string[] {
   const { clientId } = booking.fields;
   const current = clientId === undefined || clientId === null ? [] : [clientRecipient(clientId)];
-  return [...new Set([...current, ...Object.keys(told)])];
+  const members = concerned(booking, team).map(memberRecipient);
+  const before = Object.keys(told).filter(
+    recipient => !isTeam(recipient) || team.some(member => memberRecipient(member) === recipient),
+  );
+  return [...new Set([...current, ...members, ...before])];
+}
+
+const NOBODY: readonly Member[] = [];
+
+/** Those of the team to whom a booking belongs: nobody, of a record without a client, which is an hour that is blocked. */
+export function concerned({ fields }: Booking, team: readonly Member[]): readonly Member[] {
+  if (team.length === 0 || typeof fields.clientId !== 'number') return NOBODY;
+  return team.filter(({ role, staffId }) => role === 'administrator' || staffId === fields.staffId);
 }
 
 /**
  * The facts of a booking for one recipient; null while no body has said when the visit is. To a client whose
- * booking now belongs to another, it is cancelled.
+ * booking now belongs to another, it is cancelled; to a master whose visit does, it has passed to the other.
  */
 export function factsFor(recipient: string, booking: Booking, zone: string): Facts | null {
-  const { startsLocal, staffId, staffName, services, clientId } = booking.fields;
+  const { startsLocal, staffId, staffName, services } = booking.fields;
   if (startsLocal === undefined) return null;
-  const theirs = clientId !== undefined && clientId !== null && clientRecipient(clientId) === recipient;
-  const gone = !theirs || stateOf(booking, zone) === 'cancelled';
   return {
-    status: gone ? 'cancelled' : 'booked',
+    status: stateOf(booking, zone) === 'cancelled' ? 'cancelled' : statusFor(recipient, booking),
     startsLocal,
     staffId: staffId ?? null,
     staffName: staffName ?? '',
     services: services ?? [],
   };
+}
+
+/** Of a booking that is not called off. */
+function statusFor(recipient: string, { fields: { clientId, staffId } }: Booking): Facts['status'] {
+  switch (audienceOf(recipient)) {
+    case 'administrator':
+      return 'booked';
+    case 'staff':
+      return staffIdOf(recipient) === staffId ? 'booked' : 'passed';
+    case 'client':
+    case undefined:
+      return typeof clientId === 'number' && clientRecipient(clientId) === recipient ? 'booked' : 'cancelled';
+  }
 }
 
 /**

@@ -3,9 +3,10 @@
  * unknown key or word, the one that was probably meant.
  */
 import { z } from 'zod';
-import { AUDIENCES, DURATION, durationMs, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
+import { DURATION, durationMs, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
 import { parseReminderTime, reminderName } from './reminder-time.ts';
 import { CHANNEL_NAMES } from './route.ts';
+import { AUDIENCES } from './team.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -48,6 +49,13 @@ const within = duration(DAY_MS, '1d')
 
 /** A notice is a fact that may only wait: whoever is not told that a visit is off stands before a closed door. */
 const noticeRule = z.enum(['send', 'defer']);
+
+const teamRules = z.strictObject({
+  quietHours: z
+    .strictObject({ from: clock.optional(), to: clock.optional(), notices: noticeRule.optional() })
+    .optional(),
+  clientPhone: z.boolean().optional(),
+});
 
 export const policyDocument = z.strictObject({
   tell: z.strictObject(optionals(NOTICE_KINDS, byOrigin)).optional(),
@@ -100,6 +108,19 @@ export const policyDocument = z.strictObject({
       smsPerDay: z.number().int().min(0).max(100).nullable().optional(),
       remember: duration(90 * DAY_MS, '90d')
         .nullable()
+        .optional(),
+    })
+    .optional(),
+  team: z
+    .strictObject({
+      staff: teamRules.optional(),
+      administrator: teamRules.optional(),
+      digest: z
+        .strictObject({
+          at: clock.nullable().optional(),
+          about: z.enum(['today', 'tomorrow']).optional(),
+          whenEmpty: z.boolean().optional(),
+        })
         .optional(),
     })
     .optional(),

@@ -6,10 +6,7 @@
 import type { NoticeKind } from './notice.ts';
 import type { Origin } from './origin.ts';
 import type { ChannelName, RouteRules } from './route.ts';
-
-/** Whom a change is told. A list in the document, so that those who have no address yet can join it. */
-export type Audience = 'client';
-export const AUDIENCES: readonly Audience[] = ['client'];
+import { type Audience, ROLES, type Role } from './team.ts';
 
 export const NOTICE_KINDS: readonly NoticeKind[] = [
   'booked',
@@ -84,6 +81,31 @@ export type PolicyDocument = {
     /** How long a channel that did not reach a client comes after one that did; null: not at all. */
     readonly remember?: string | null;
   };
+  /** How the salon's own people are told what `tell` has for them. */
+  readonly team?: {
+    readonly [role in Role]?: Partial<TeamRules> & { readonly quietHours?: Partial<TeamHours> };
+  } & {
+    readonly digest?: Partial<DigestRules>;
+  };
+};
+
+/** A notice to the team is a fact as well: it may wait, and is not dropped. */
+export type TeamHours = { readonly from: string; readonly to: string; readonly notices: 'send' | 'defer' };
+
+export type TeamRules = {
+  readonly quietHours: TeamHours;
+  /** Whether they read the client's phone beside the name. */
+  readonly clientPhone: boolean;
+};
+
+/** One message a day to each administrator. */
+export type DigestRules = {
+  /** `HH:MM` in the salon's zone; null: none. */
+  readonly at: string | null;
+  /** Of which day's visits. */
+  readonly about: 'today' | 'tomorrow';
+  /** Also when there is nothing to say. */
+  readonly whenEmpty: boolean;
 };
 
 export type Policy = {
@@ -107,20 +129,33 @@ export type Policy = {
   readonly routes: RouteRules & {
     readonly order: { readonly [category in Category]?: readonly ChannelName[] };
   };
+  readonly team: { readonly [role in Role]: TeamRules } & { readonly digest: DigestRules };
 };
 
-const CLIENT: { readonly any: readonly Audience[] } = { any: ['client'] };
+/** Administrators write the journal themselves: of what was made in it they need not hear. */
+const NEWS: Partial<ByName<Origin, readonly Audience[]>> & { readonly any: readonly Audience[] } = {
+  any: ['client', 'staff', 'administrator'],
+  admin: ['client', 'staff'],
+};
+const WORK: { readonly any: readonly Audience[] } = { any: ['client', 'staff'] };
+/** A slot is free, whoever freed it. */
+const FREED: { readonly any: readonly Audience[] } = { any: ['client', 'staff', 'administrator'] };
 
-/** What a salon would keep: its clients hear of every change at once, are reminded twice and are let sleep. */
+const NIGHT = { from: '22:00', to: '08:00', notices: 'defer' } as const;
+
+/**
+ * What a salon would keep: its clients hear of every change at once, are reminded twice and are let sleep. Its team, once
+ * somebody is in it: a master of their own visits, an administrator of what clients do by themselves.
+ */
 export const DEFAULTS = {
   tell: {
-    booked: CLIENT,
-    rescheduled: CLIENT,
-    staff_changed: CLIENT,
-    services_changed: CLIENT,
-    changed: CLIENT,
-    cancelled: CLIENT,
-    restored: CLIENT,
+    booked: NEWS,
+    rescheduled: NEWS,
+    staff_changed: WORK,
+    services_changed: WORK,
+    changed: NEWS,
+    cancelled: FREED,
+    restored: NEWS,
   },
   settle: { any: '5s' },
   // A visit that is called off at 22:00 is called off at 22:00: who has to get up for it wants to know.
@@ -138,12 +173,23 @@ export const DEFAULTS = {
   afterVisit: { review: null, noShow: null, rebook: null },
   // Each further step may cost money, and reads as pushing: two more than the first are enough for whom they can reach.
   routes: { order: {}, within: {}, steps: 3, smsPerDay: 5, remember: '7d' },
+  // Who works tomorrow early wants to know tonight that they need not: hence later than the client's.
+  team: {
+    staff: { quietHours: NIGHT, clientPhone: false },
+    administrator: { quietHours: NIGHT, clientPhone: false },
+    digest: { at: '20:00', about: 'tomorrow', whenEmpty: false },
+  },
 } as const satisfies PolicyDocument;
 
 /** A sound document with everything in it that the salon left out. */
 export function completePolicy(document: PolicyDocument): typeof DEFAULTS & PolicyDocument {
-  const tell = Object.fromEntries(
-    NOTICE_KINDS.map(kind => [kind, { ...DEFAULTS.tell[kind], ...document.tell?.[kind] }]),
+  const tell = Object.fromEntries(NOTICE_KINDS.map(kind => [kind, toldOf(kind, document)]));
+  const team = Object.fromEntries(
+    ROLES.map(role => {
+      const { quietHours, ...rest } = document.team?.[role] ?? {};
+      const usual = DEFAULTS.team[role];
+      return [role, { ...usual, ...rest, quietHours: { ...usual.quietHours, ...quietHours } }];
+    }),
   );
   const whole = {
     tell,
@@ -154,8 +200,15 @@ export function completePolicy(document: PolicyDocument): typeof DEFAULTS & Poli
     relay: { ...DEFAULTS.relay, ...document.relay },
     afterVisit: { ...DEFAULTS.afterVisit, ...document.afterVisit },
     routes: { ...DEFAULTS.routes, ...document.routes },
+    team: { ...team, digest: { ...DEFAULTS.team.digest, ...document.team?.digest } },
   };
   return whole as typeof DEFAULTS & PolicyDocument;
+}
+
+/** A salon that says who hears of `any` means it: an origin of its own is then only what it names itself. */
+function toldOf(kind: NoticeKind, { tell }: PolicyDocument): Partial<ByName<Origin, readonly Audience[]>> {
+  const own = tell?.[kind];
+  return own?.any === undefined ? { ...DEFAULTS.tell[kind], ...own } : own;
 }
 
 /** The policy that a sound document stands for. */
@@ -181,6 +234,7 @@ export function policyOf(document: PolicyDocument): Policy {
       rebookMs: rebook === null ? null : durationMs(rebook),
     },
     routes: routesOf(document.routes ?? {}),
+    team: whole.team as Policy['team'],
   };
 }
 

@@ -6,22 +6,30 @@
  * described in `templates/README.md`.
  */
 import { sameServices } from './booking.ts';
+import type { Digest } from './digest.ts';
 import type { Facts, Notice, NoticeKind } from './notice.ts';
+import type { Origin } from './origin.ts';
 import { plainLine, plainText } from './plain.ts';
 import type { PlannedPurpose } from './plan.ts';
 import { NOTICE_KINDS } from './policy.ts';
+import type { Role } from './team.ts';
 import { createEngine, type Template } from './template.ts';
 import type { Wall } from './time.ts';
 
 export type Locale = 'ru' | 'en';
-export type TextKind = NoticeKind | PlannedPurpose | 'test';
+/** To the team one text tells of every kind of change: `staff`, `administrator`. */
+export type TextKind = NoticeKind | PlannedPurpose | Role | 'digest' | 'test';
 
 export type TextInput = {
   /** The change that is told. */
   readonly notice: Notice | null;
   /** The visit that is spoken of, as one. Both are null for a test. */
   readonly visit: Facts | null;
-  readonly client: { readonly name: string };
+  /** The phone is for the team, where the policy lets them read it; '' else. */
+  readonly client: { readonly name: string; readonly phone?: string };
+  /** For the team: where the booking was made. */
+  readonly origin?: Origin;
+  readonly digest?: Digest | null;
   readonly company: { readonly title: string; readonly address: string; readonly phone: string };
 };
 
@@ -49,6 +57,9 @@ export const TEXT_KINDS: readonly TextKind[] = [
   'review',
   'no_show',
   'rebook',
+  'staff',
+  'administrator',
+  'digest',
   'test',
 ];
 
@@ -60,6 +71,8 @@ const MAX_SUBJECT = 120;
 const MAX_TEXT = 1500;
 /** Services named before «и ещё 2 услуги». */
 const SERVICES_NAMED = 5;
+/** Visits whose clients were not reached, by their hours: a screenful. */
+const UNREACHED_NAMED = 10;
 
 /** What messengers make a link of: an address, a mention, `word.com`, `слово.рф`; but not the dot of «А.Белова». */
 const LINKABLE = /[/\\@:]|www\.|\.(?:[a-z]{2,}|рф|рус|бел|ком|орг|онлайн|сайт|москва|дети)(?!\p{L})/iu;
@@ -96,8 +109,8 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
     own.set(key, found);
     return found;
   };
-  const write = (template: Template, locale: Locale, input: TextInput): Text => {
-    const { subject, body } = template.render(scopeOf(input, locale));
+  const write = (template: Template, kind: TextKind, locale: Locale, input: TextInput): Text => {
+    const { subject, body } = template.render(scopeOf(kind, input, locale));
     return { subject: plainLine(subject, MAX_SUBJECT), text: plainText(body, MAX_TEXT) };
   };
 
@@ -105,20 +118,20 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
     render(kind, locale, input, theirs) {
       if (theirs !== undefined) {
         try {
-          return write(ownTemplate(locale, theirs), locale, input);
+          return write(ownTemplate(locale, theirs), kind, locale, input);
         } catch {
           // It was tried when it was saved; a newer version may lack a variable. The client is told all the same.
         }
       }
-      return write(shippedTemplate(kind, locale), locale, input);
+      return write(shippedTemplate(kind, locale), kind, locale, input);
     },
     samples(kind, locale, theirs) {
       const template = theirs === undefined ? shippedTemplate(kind, locale) : ownTemplate(locale, theirs);
       return samplesOf(kind).map(sample => {
         try {
-          return write(template, locale, sample);
+          return write(template, kind, locale, sample);
         } catch (error) {
-          throw new Error(explained(error, scopeOf(sample, locale)), { cause: error });
+          throw new Error(explained(error, scopeOf(kind, sample, locale)), { cause: error });
         }
       });
     },
@@ -159,21 +172,39 @@ function pathsOf(scope: object): string[] {
   });
 }
 
-function scopeOf({ notice, visit, client, company }: TextInput, locale: Locale): object {
+function scopeOf(kind: TextKind, input: TextInput, locale: Locale): object {
+  const { notice, visit, client, origin, digest } = input;
+  const company = {
+    title: plainLine(input.company.title, MAX_LINE),
+    address: plainLine(input.company.address, MAX_PLACE),
+    phone: plainLine(input.company.phone, MAX_LINE),
+  };
+  if (kind === 'digest') return { company, ...(digest ? { digest: digestView(digest, locale) } : {}) };
   const withYear =
     notice?.before != null && yearOf(notice.before.startsLocal) !== yearOf(notice.after.startsLocal);
+  const forTeam = kind === 'staff' || kind === 'administrator';
+  const phone = plainLine(client.phone ?? '', MAX_LINE);
   return {
-    client: { name: greetable(client.name) },
-    company: {
-      title: plainLine(company.title, MAX_LINE),
-      address: plainLine(company.address, MAX_PLACE),
-      phone: plainLine(company.phone, MAX_LINE),
-    },
+    client: { name: greetable(client.name), ...(forTeam ? { phone } : {}) },
+    company,
+    ...(forTeam ? { kind: notice?.kind ?? '', origin: origin ?? 'unknown' } : {}),
     before: notice && viewOf(notice.before ?? notice.after, locale, withYear),
     after: notice && viewOf(notice.after, locale, withYear),
     changes: changesOf(notice),
     // Absent rather than null: a text about a change that names it is a mistake.
     ...(visit === null ? {} : { visit: viewOf(visit, locale, false) }),
+  };
+}
+
+function digestView({ day, unreached, ...counts }: Digest, locale: Locale): object {
+  const named = unreached.slice(0, UNREACHED_NAMED).map(({ startsLocal, staffName }) => ({
+    time: spokenTime(startsLocal, locale).time,
+    staff: plainLine(staffName, MAX_LINE),
+  }));
+  return {
+    ...counts,
+    date: spokenTime(`${day}T00:00:00`, locale).date,
+    unreached: { count: unreached.length, named, more: unreached.length - named.length },
   };
 }
 
@@ -274,35 +305,54 @@ function samplesOf(kind: TextKind): TextInput[] {
     staffName: '',
     services: [],
   };
-  const company = { title: 'G', address: 'H', phone: 'I' };
-  const nowhere = { title: '', address: '', phone: '' };
   if (kind === 'test') {
-    return [company, nowhere].map(place => ({
+    return [SALON, NOWHERE].map(place => ({
       notice: null,
       visit: null,
       client: { name: '' },
       company: place,
     }));
   }
+  if (kind === 'staff' || kind === 'administrator') {
+    return NOTICE_KINDS.flatMap(each => noticeSamples(each, full, bare)).map(sample => ({
+      ...{ ...sample, origin: 'widget' as const },
+      client: { ...sample.client, phone: sample.client.name === '' ? '' : '+79160000000' },
+    }));
+  }
+  if (kind === 'digest') {
+    const unreached = Array.from({ length: 12 }, () => ({ startsLocal: full.startsLocal, staffName: 'F' }));
+    return [{ visits: 21, unconfirmed: 2, cancelled: 5, unreached }, NOTHING_TO_SAY].map(counts => ({
+      ...{ notice: null, visit: null, digest: { day: '2026-11-24', ...counts } },
+      ...{ client: { name: '' }, company: SALON },
+    }));
+  }
   if (!isNoticeKind(kind)) {
     return [
-      { notice: null, visit: full, client: { name: 'J' }, company },
-      { notice: null, visit: bare, client: { name: '' }, company: nowhere },
+      { notice: null, visit: full, client: { name: 'J' }, company: SALON },
+      { notice: null, visit: bare, client: { name: '' }, company: NOWHERE },
     ];
   }
+  return noticeSamples(kind, full, bare);
+}
+
+const NOTHING_TO_SAY = { visits: 0, unconfirmed: 0, cancelled: 0, unreached: [] };
+const SALON = { title: 'G', address: 'H', phone: 'I' };
+const NOWHERE = { title: '', address: '', phone: '' };
+
+function noticeSamples(kind: NoticeKind, full: Facts, bare: Facts): TextInput[] {
   const first = kind === 'booked';
   return [
     {
       notice: { kind, before: first ? null : bare, after: full },
       visit: null,
       client: { name: 'J' },
-      company,
+      company: SALON,
     },
     {
       notice: { kind, before: first ? null : full, after: bare },
       visit: null,
       client: { name: '' },
-      company: nowhere,
+      company: NOWHERE,
     },
   ];
 }

@@ -240,7 +240,7 @@ export const ROUTES: readonly Route[] = [
     summary: 'Companies',
     answer: 'items',
     handle: async ({ pool }) => ({
-      items: (await listCompanies(pool)).map(({ policy: _, ...company }) => company),
+      items: (await listCompanies(pool)).map(({ policy: _policy, team: _team, ...company }) => company),
     }),
   },
   {
@@ -268,11 +268,11 @@ export const ROUTES: readonly Route[] = [
     answer: 'The company',
     handle: async ({ pool, vault }, input) => {
       const { company } = companyParams.parse(input.params);
-      const { policy: _, ...set } = await setCompany(
-        { pool, vault, actor: 'api' },
-        company,
-        given(readingBody.parse(input.body)),
-      );
+      const {
+        policy: _policy,
+        team: _team,
+        ...set
+      } = await setCompany({ pool, vault, actor: 'api' }, company, given(readingBody.parse(input.body)));
       return set;
     },
   },

@@ -108,6 +108,20 @@ export async function findClientBookings(
   return rows.map(stored);
 }
 
+/** All that begin within this time, without a lock. Index: bookings_by_start. */
+export async function findDayBookings(
+  db: Db,
+  companyId: number,
+  { from, to }: { readonly from: EpochMs; readonly to: EpochMs },
+): Promise<StoredBooking[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${COLUMNS} FROM bookings WHERE company_id = $1 AND starts_at >= $2 AND starts_at < $3
+     ORDER BY starts_at, record_id`,
+    [companyId, new Date(from).toISOString(), new Date(to).toISOString()],
+  );
+  return rows.map(stored);
+}
+
 /** Bookings of these days (wall clock, both included) that are not among `seen` and not known to be deleted. */
 export async function findUnseen(
   db: Db,

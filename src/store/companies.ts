@@ -1,8 +1,10 @@
 /** Companies (a salon branch = a tenant), the keys of their webhook URLs and their secrets. */
 import { type Policy, type PolicyDocument, policyOf } from '../domain/policy.ts';
+import type { Member } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
+import { TEAM_COLUMN } from './team.ts';
 
 export type Locale = 'ru' | 'en';
 export type Brand = 'yclients' | 'altegio';
@@ -21,6 +23,8 @@ export type Company = {
   readonly phone: string;
   readonly address: string;
   readonly policy: Policy;
+  /** Those of the salon who are told beside the clients; nobody, as a rule. */
+  readonly team: readonly Member[];
   readonly route: readonly string[];
   readonly webhookUrl: string | null;
   readonly botApiPrefix: string | null;
@@ -45,7 +49,7 @@ const COLUMNS = `company_id AS "companyId", title, zone, brand, locale, phone, a
   source, verify, sweep_ms AS "sweepMs", poll_ms AS "pollMs", known_since AS "knownSince",
   EXISTS (SELECT FROM sweeps WHERE sweeps.company_id = companies.company_id) AS "apiUsable",
   removed_at IS NOT NULL AS removed, stopped_at IS NOT NULL AS stopped,
-  quiet_until AS "quietUntil",
+  quiet_until AS "quietUntil", ${TEAM_COLUMN},
   (SELECT document FROM policies p WHERE p.company_id = companies.company_id ORDER BY version DESC LIMIT 1)
     AS "policyDocument"`;
 
@@ -71,6 +75,7 @@ export type NewCompany = Omit<
   | 'knownSince'
   | 'apiUsable'
   | 'policy'
+  | 'team'
   | keyof Reading
 > &
   Partial<Reading> & {

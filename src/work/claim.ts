@@ -6,12 +6,14 @@
 import { type Channel, type ChannelName, OPERATOR, type Outgoing, type Roads } from '../channels/channel.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
-import { clientIdOf, type Notice } from '../domain/notice.ts';
+import type { Digest } from '../domain/digest.ts';
+import { clientIdOf, clientRecipient, type Notice } from '../domain/notice.ts';
 import { takeTurn } from '../domain/pace.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
 import { tells } from '../domain/policy.ts';
-import { afterQuiet } from '../domain/quiet.ts';
+import { noticeAfterQuiet } from '../domain/quiet.ts';
 import { type Fall, newFalls, stateAtEnd } from '../domain/route.ts';
+import { type Audience, audienceOf, isTeam, memberRecipient, staffIdOf } from '../domain/team.ts';
 import type { Texts } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { type BookingKey, bookingKey, lockBookings, type StoredBooking } from '../store/bookings.ts';
@@ -44,8 +46,10 @@ import {
   type ReachedRow,
   type ReceiptGiver,
 } from '../store/reached.ts';
+import { findPlaces } from '../store/team.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
+import { judgeDigest, readDigests } from './digest.ts';
 import { judgeFall, providerOf, whyNotAgain } from './fall.ts';
 import { type Known, readKnown } from './plan.ts';
 import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './planned.ts';
@@ -156,6 +160,8 @@ type Scene = {
   readonly known: Known;
   /** Planned messages of this batch that leave, by company and recipient. */
   readonly leaving: Map<string, PlannedPurpose[]>;
+  /** What digests of this batch would say, by company. */
+  readonly digests: ReadonlyMap<number, Digest>;
   readonly roads: Roads;
   /** Texts of the platform among them, by message. */
   readonly relays: ReadonlyMap<string, DueRelay>;
@@ -188,14 +194,16 @@ async function claimBatch(
   const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, deps.vault.open(secret)]));
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const known = await knownOf(db, companies, messages, now);
-  const texts = await readRelays(db, companies, messages);
+  const relayed = await readRelays(db, companies, messages);
+  const digests = await readDigests(db, companies, messages, now);
+  const spoken = await spokenOf(db, messages, bookings);
   const givers = await giversOf(db, messages);
   const reached = Map.groupBy(reachedRows, ({ companyId, recipient }) => `${companyId}:${recipient}`);
   const { channels, roads } = deps;
   const scene: Scene = {
-    ...{ now, bookings, companies, templates, channels, roads, known, reached, givers },
-    relays: texts.relays,
-    contacts: new Map([...contacts, ...texts.contacts]),
+    ...{ now, bookings, companies, templates, channels, roads, known, digests, reached, givers },
+    relays: relayed.relays,
+    contacts: new Map([...contacts, ...relayed.contacts, ...spoken]),
     leaving: new Map(),
   };
 
@@ -358,6 +366,14 @@ function judge(scene: Scene, message: DueMessage): Verdict {
   if (message.state === 'sending') return judgeAbandoned(scene, company, message);
   if (message.purpose === 'test') return route(scene, company, message, NOTHING);
   if (isPlanned(message.purpose)) return judgeVisit(scene, company, message);
+  if (isTeam(message.recipient) && contactOf(scene, message) === undefined) {
+    return end('superseded', 'they are in the team no more');
+  }
+  if (message.purpose === 'digest') {
+    const verdict = judgeDigest(message, company, scene.digests.get(company.companyId));
+    if (verdict.do === 'end') return end(verdict.state, verdict.error);
+    return route(scene, company, message, { ...NOTHING, digest: verdict.digest });
+  }
   const stored = bookingOf(scene, message);
   if (stored === undefined) return end('failed', 'the booking is unknown');
   return judgeNotice(scene, company, message, stored);
@@ -399,12 +415,13 @@ function judgeNotice(scene: Scene, company: Company, message: OpenMessage, store
     return hush('unknown', 'a backup was restored; it may have been told before that');
   }
   // Taken as heard: who is not told of a booking is still to hear that it moves.
-  if (!tells(company.policy, notice.kind, booking.fields.origin ?? 'unknown', 'client')) {
+  const audience = audienceOf(recipient) ?? 'client';
+  if (!tells(company.policy, notice.kind, booking.fields.origin ?? 'unknown', audience)) {
     return hush('superseded', 'the policy tells nobody of it');
   }
-  const leaveAt = noticeHour(scene, company, booking);
+  const leaveAt = noticeHour(scene, company, booking, audience);
   if (leaveAt > scene.now) return waiting(message, leaveAt - scene.now);
-  return route(scene, company, message, { notice, visit: null });
+  return route(scene, company, message, { ...NOTHING, notice });
 }
 
 /** A message that a channel took: whether another is to take it, by the same look at the world that any other gets. */
@@ -423,6 +440,7 @@ function judgeNextStep(scene: Scene, company: Company, message: DueMessage): Ver
 function judgeAgain(scene: Scene, company: Company, message: DueMessage, left: readonly Fall[]): Verdict {
   if (message.purpose === 'relay') return judgeText(scene, company, message, left);
   if (isPlanned(message.purpose)) return judgeVisit(scene, company, message, left);
+  if (message.purpose === 'digest') return { do: 'end', message, state: 'sent', error: 'it has one channel' };
   return judgeNoticeAgain(scene, company, message, left);
 }
 
@@ -441,17 +459,23 @@ function judgeNoticeAgain(
   const why = whyNotAgain(message, stored, company, scene.now);
   if (why !== undefined) return end(why);
   if (mayHaveBeenTold(booking, company.quietUntil)) return end('a backup was restored');
-  if (!tells(company.policy, kind, booking.fields.origin ?? 'unknown', 'client')) {
+  const audience = audienceOf(message.recipient) ?? 'client';
+  if (!tells(company.policy, kind, booking.fields.origin ?? 'unknown', audience)) {
     return end('the policy tells nobody of it');
   }
-  const leaveAt = noticeHour(scene, company, booking);
+  const leaveAt = noticeHour(scene, company, booking, audience);
   if (leaveAt > scene.now) return waiting(message, leaveAt - scene.now);
-  return route(scene, company, message, { notice: { kind, before, after }, visit: null }, left);
+  return route(scene, company, message, { ...NOTHING, notice: { kind, before, after } }, left);
 }
 
 /** When a notice may leave: in the quiet hours rather than after the visit. */
-function noticeHour({ now }: Scene, { policy, zone }: Company, booking: StoredBooking['booking']): EpochMs {
-  const leaveAt = afterQuiet(policy, 'notices', now, zone) ?? now;
+function noticeHour(
+  { now }: Scene,
+  { policy, zone }: Company,
+  booking: StoredBooking['booking'],
+  audience: Audience,
+): EpochMs {
+  const leaveAt = noticeAfterQuiet(policy, audience, now, zone);
   return (startsAt(booking, zone) ?? 0) <= leaveAt ? now : leaveAt;
 }
 
@@ -489,7 +513,7 @@ function judgeVisit(
     case 'drop':
       return { do: 'end', message, state: verdict.state, error: verdict.error };
     case 'say': {
-      const routed = route(scene, company, message, { notice: null, visit: verdict.visit }, left);
+      const routed = route(scene, company, message, { ...NOTHING, visit: verdict.visit }, left);
       if (routed.do === 'send' && isPlanned(message.purpose)) leavingTo(scene, message).push(message.purpose);
       return routed;
     }
@@ -553,15 +577,16 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
     error: 'it may have gone out; its outcome was lost',
   };
   if (channel === undefined || message.tries >= MAX_ATTEMPTS) return giveUp;
-  if (message.purpose === 'test') return giveUp;
+  if (message.purpose === 'test' || message.purpose === 'digest') return giveUp;
   if (isPlanned(message.purpose)) {
     const verdict = channel.idempotent ? plannedVerdict(scene, company, message) : undefined;
     if (verdict?.do !== 'say' || !saysTheSame(message.visit, verdict.visit)) return giveUp;
-    return route(scene, company, message, { notice: null, visit: verdict.visit });
+    return route(scene, company, message, { ...NOTHING, visit: verdict.visit });
   }
   const stored = bookingOf(scene, message);
   const { recipient, after, before, kind } = message;
   if (stored === undefined || after === null || kind === null) return giveUp;
+  if (isTeam(recipient) && contactOf(scene, message) === undefined) return giveUp;
   if (mayHaveBeenTold(stored.booking, company.quietUntil)) return giveUp;
   const { zone } = company;
   if (
@@ -576,7 +601,7 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
   ) {
     return giveUp;
   }
-  return route(scene, company, message, { notice: { kind, before, after }, visit: null });
+  return route(scene, company, message, { ...NOTHING, notice: { kind, before, after } });
 }
 
 /** By the first channel of the route that can take it. */
@@ -622,10 +647,15 @@ function prepare(
   const company = scene.companies.get(message.companyId);
   const contact = contactOf(scene, message);
   if (company === undefined) return { message, state: failed(message), error: 'the company is unknown' };
+  const booking = bookingOf(scene, message)?.booking;
+  const speaking = {
+    client: isTeam(message.recipient) ? clientOf(scene, message) : contact,
+    origin: booking?.fields.origin ?? 'unknown',
+  } as const;
   const text =
     message.purpose === 'relay'
       ? { subject: '', text: message.body ?? '' }
-      : renderSafely(deps.texts, scene, company, contact, message.purpose, saying);
+      : renderSafely(deps.texts, scene, company, speaking, message, saying);
   if (text === undefined) return { message, state: failed(message), error: 'its text could not be rendered' };
   const secret = secrets.get(company.companyId);
   const outgoing: Outgoing = {
@@ -640,6 +670,7 @@ function prepare(
       name: contact?.name ?? '',
       phone: contact?.phone ?? '',
       email: contact?.email ?? '',
+      ...memberOf(message),
     },
     ...saying,
     buttons: buttonsFor(deps, channel, company, message, saying),
@@ -714,11 +745,60 @@ function contactOf(scene: Scene, { companyId, recipient }: OpenMessage): Contact
   return scene.contacts.get(`${companyId}:${recipient}`);
 }
 
+/** Of one of the team, for machines. */
+function memberOf({ recipient }: OpenMessage): Pick<Outgoing['recipient'], 'role' | 'staffId'> {
+  const role = audienceOf(recipient);
+  return role === undefined || role === 'client' ? {} : { role, staffId: staffIdOf(recipient) ?? null };
+}
+
+/** The client of the booking that a message is about. */
+function clientOf(scene: Scene, message: OpenMessage): Contact | undefined {
+  const clientId = bookingOf(scene, message)?.booking.fields.clientId;
+  if (typeof clientId !== 'number') return undefined;
+  return scene.contacts.get(`${message.companyId}:${clientRecipient(clientId)}`);
+}
+
+/** The clients of whom messages to the team speak. No statement where there is none. */
+async function spokenOf(
+  db: Db,
+  messages: readonly OpenMessage[],
+  bookings: ReadonlyMap<string, StoredBooking>,
+): Promise<Map<string, Contact>> {
+  const clients = messages.flatMap(({ companyId, recordId, recipient }) => {
+    const stored = recordId === null ? undefined : bookings.get(bookingKey({ companyId, recordId }));
+    const clientId = isTeam(recipient) ? stored?.booking.fields.clientId : undefined;
+    return typeof clientId === 'number' ? [{ companyId, clientId }] : [];
+  });
+  return keyedContacts(await findContacts(db, clients));
+}
+
 async function contactsOf(db: Db, candidates: readonly Candidate[]): Promise<Map<string, Contact>> {
   const clients = candidates.flatMap(({ companyId, recipient }) => {
     const clientId = clientIdOf(recipient);
     return clientId === undefined ? [] : [{ companyId, clientId }];
   });
-  const contacts = await findContacts(db, clients);
-  return new Map(contacts.map(contact => [`${contact.companyId}:client:${contact.clientId}`, contact]));
+  const [contacts, members] = await Promise.all([findContacts(db, clients), membersOf(db, candidates)]);
+  return new Map([...keyedContacts(contacts), ...members]);
+}
+
+function keyedContacts(contacts: readonly Contact[]): Map<string, Contact> {
+  return new Map(
+    contacts.map(contact => [`${contact.companyId}:${clientRecipient(contact.clientId)}`, contact]),
+  );
+}
+
+/** Those of the team to whom something is due, as contacts with one address. No statement where there is none. */
+async function membersOf(db: Db, candidates: readonly Candidate[]): Promise<[string, Contact][]> {
+  const companyIds = candidates.flatMap(({ companyId, recipient }) => (isTeam(recipient) ? [companyId] : []));
+  const places = await findPlaces(db, [...new Set(companyIds)]);
+  return places.map(place => {
+    const { companyId, name, channel, address, refuses } = place;
+    const contact: Contact = {
+      ...{ companyId, name, refuses: false, wantsAdvertising: false, refusedAdvertisingOn: [] },
+      ...{ clientId: 0, phone: '', email: '' },
+      addresses: { [channel]: address },
+      refusedOn: refuses ? [channel] : [],
+    };
+    return [`${companyId}:${memberRecipient(place)}`, contact];
+  });
 }

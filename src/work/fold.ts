@@ -6,6 +6,8 @@ import { type Booking, merge, startsAt, stateOf } from '../domain/booking.ts';
 import { type Change, changesBetween } from '../domain/change.ts';
 import { type Finding, unknownResource, unknownStatus } from '../domain/drift.ts';
 import {
+  concerned,
+  type FirstSight,
   factsFor,
   hasBegun,
   isBaseline,
@@ -16,7 +18,8 @@ import {
 } from '../domain/notice.ts';
 import { normalisePhone } from '../domain/phone.ts';
 import { concernsPlan, plansAhead } from '../domain/plan.ts';
-import { longestSettleMs, settleMsOf } from '../domain/policy.ts';
+import { longestSettleMs, settleMsOf, tells } from '../domain/policy.ts';
+import { audienceOf, memberRecipient } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import {
   type BookingKey,
@@ -138,7 +141,8 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   const known = world.bookings.get(bookingKey(key));
   const before = known?.booking ?? null;
   let booking = before;
-  let told: ToldByRecipient = known?.told ?? {};
+  let told: ToldByRecipient =
+    known === undefined ? {} : { ...heardBefore(known.booking, company), ...known.told };
   let foundVersion = known?.foundVersion ?? null;
   let doubtUntil = known?.doubtUntil ?? null;
   let readAgain = false;
@@ -160,8 +164,8 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
       knownSince: company.knownSince,
       imported: company.apiUsable || event.source === 'reconcile',
     };
-    if (becomesKnown(booking, merged.booking) && isBaseline(merged.booking, sight)) {
-      told = { ...told, ...baseline(merged.booking, company.zone) };
+    if (becomesKnown(booking, merged.booking)) {
+      told = { ...told, ...baseline(merged.booking, company, sight) };
     }
     const heard = { event, body, version, receivedAt, before: booking, effect: merged.effect };
     foundVersion = count(heard, foundVersion, company, effects.counts);
@@ -184,6 +188,10 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   }
 
   if (booking === null) return;
+  const working = !company.removed && !company.stopped;
+  if (working) {
+    told = notice(key, { before, after: booking, told, doubtUntil }, company, world.now, effects);
+  }
   effects.bookings.push({
     ...key,
     booking,
@@ -196,10 +204,7 @@ function foldRecord(group: readonly PendingEvent[], company: Company, world: Wor
   if (readAgain && doubtUntil === null) {
     effects.settled.push({ ...key, dueAt: world.now + longestSettleMs(company.policy) });
   }
-  const moved = { before, after: booking, told, doubtUntil };
-  if (company.removed || company.stopped) return;
-  pushNotices(key, moved, company, world.now, effects);
-  if (!plansAhead(company.policy) || !concernsPlan(before, booking)) return;
+  if (!working || !plansAhead(company.policy) || !concernsPlan(before, booking)) return;
   for (const { fields } of [before ?? booking, booking]) {
     if (typeof fields.clientId === 'number') pushClient(company.companyId, fields.clientId, effects);
   }
@@ -220,13 +225,34 @@ function isKnown(booking: Booking | null): boolean {
   );
 }
 
-function baseline(booking: Booking, zone: string): ToldByRecipient {
-  const told: { [recipient: string]: ToldByRecipient[string] } = {};
-  for (const recipient of recipientsOf(booking, {})) {
-    const facts = factsFor(recipient, booking, zone);
-    if (facts !== null) told[recipient] = { facts, step: 0, how: 'baseline' };
+type Told = { [recipient: string]: ToldByRecipient[string] };
+
+/** Those to whom a booking that is seen for the first time is no news. Each of the team has a beginning of their own. */
+function baseline(booking: Booking, company: Company, sight: FirstSight): ToldByRecipient {
+  const known = isBaseline(booking, sight);
+  const news = company.team
+    .filter(({ since }) => !isBaseline(booking, { ...sight, knownSince: Math.max(sight.knownSince, since) }))
+    .map(memberRecipient);
+  const told: Told = {};
+  for (const recipient of recipientsOf(booking, {}, company.team)) {
+    if (!known && (audienceOf(recipient) === 'client' || news.includes(recipient))) continue;
+    hear(told, recipient, booking, company);
   }
   return told;
+}
+
+/** What those of the team who came after a booking's last change are taken to know of it. */
+function heardBefore(booking: Booking, company: Company): ToldByRecipient {
+  const told: Told = {};
+  for (const member of concerned(booking, company.team)) {
+    if (booking.version < member.since) hear(told, memberRecipient(member), booking, company);
+  }
+  return told;
+}
+
+function hear(told: Told, recipient: string, booking: Booking, { zone }: Company): void {
+  const facts = factsFor(recipient, booking, zone);
+  if (facts !== null) told[recipient] = { facts, step: 0, how: 'baseline' };
 }
 
 function kindAndDetail({ kind, ...detail }: Change): { kind: string; detail: Record<string, unknown> } {
@@ -242,25 +268,40 @@ function person(fields: PersonFields): PersonFields {
   return fields.phone === undefined ? fields : { ...fields, phone: normalisePhone(fields.phone) };
 }
 
-function pushNotices(
-  key: { companyId: number; recordId: number },
+/**
+ * Opens notices for those to whom a change is news; returns what is told then. What the policy does not tell somebody of
+ * the team they are taken to have heard at once, without a message that would only say so.
+ */
+function notice(
+  key: BookingKey,
   moved: { before: Booking | null; after: Booking; told: ToldByRecipient; doubtUntil: EpochMs | null },
   company: Company,
   now: EpochMs,
   effects: Effects,
-): void {
+): ToldByRecipient {
   const { before, after, told, doubtUntil } = moved;
-  if (hasBegun(after, company.zone, now)) return;
-  for (const recipient of recipientsOf(after, told)) {
+  if (hasBegun(after, company.zone, now)) return told;
+  const silent: Told = {};
+  for (const recipient of recipientsOf(after, told, company.team)) {
     const was = before === null ? null : factsFor(recipient, before, company.zone);
     const is = factsFor(recipient, after, company.zone);
     const heard = told[recipient];
     if (before !== null && sameFacts(was, is)) continue;
-    const notice = noticeBetween(heard?.facts ?? null, is);
-    if (notice === null) continue;
-    const dueAt = Math.max(now + settleMsOf(company.policy, notice.kind), doubtUntil ?? 0);
-    effects.notices.push({ ...key, recipient, step: (heard?.step ?? 0) + 1, dueAt });
+    const news = noticeBetween(heard?.facts ?? null, is);
+    if (news === null) continue;
+    const step = heard?.step ?? 0;
+    const audience = audienceOf(recipient) ?? 'client';
+    if (
+      audience !== 'client' &&
+      !tells(company.policy, news.kind, after.fields.origin ?? 'unknown', audience)
+    ) {
+      silent[recipient] = { facts: news.after, step, how: 'policy' };
+      continue;
+    }
+    const dueAt = Math.max(now + settleMsOf(company.policy, news.kind), doubtUntil ?? 0);
+    effects.notices.push({ ...key, recipient, step: step + 1, dueAt });
   }
+  return { ...told, ...silent };
 }
 
 function foldOther(event: PendingEvent, company: Company, effects: Effects): Effect {

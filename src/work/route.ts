@@ -3,6 +3,7 @@ import type { Channel, ChannelName } from '../channels/channel.ts';
 import { CATEGORY_OF } from '../domain/plan.ts';
 import type { Category } from '../domain/policy.ts';
 import { type Fall, newFalls, nextStep, patienceMs, stateAtEnd } from '../domain/route.ts';
+import { isTeam } from '../domain/team.ts';
 import { type EpochMs, wallOf } from '../domain/time.ts';
 import type { Company } from '../store/companies.ts';
 import type { Contact, OpenMessage } from '../store/messages.ts';
@@ -50,7 +51,10 @@ export function chooseWay(
     ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
   ]);
   const { channel: present } = message;
-  const order = isFixed(message) && present !== null ? [present] : routeOf(company, category);
+  const usual = isTeam(message.recipient)
+    ? Object.keys(contact?.addresses ?? {})
+    : routeOf(company, category);
+  const order = isFixed(message) && present !== null ? [present] : usual;
   const addressed = (name: string) => {
     const channel = channels.get(name);
     return channel && addressOn(channel, company, contact, message);

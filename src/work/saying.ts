@@ -4,9 +4,12 @@
  */
 import type { Button, Channel, ChannelName, Outgoing } from '../channels/channel.ts';
 import { writePress } from '../domain/answer.ts';
+import type { Digest } from '../domain/digest.ts';
 import type { Facts, Notice } from '../domain/notice.ts';
+import type { Origin } from '../domain/origin.ts';
 import { PHRASES } from '../domain/phrases.ts';
-import type { Texts } from '../domain/text.ts';
+import { type Audience, audienceOf, isTeam } from '../domain/team.ts';
+import type { TextKind, Texts } from '../domain/text.ts';
 import { type EpochMs, instantOf } from '../domain/time.ts';
 import { factsOfVisit } from '../domain/visit.ts';
 import type { Company } from '../store/companies.ts';
@@ -22,15 +25,20 @@ export type Answering = {
   readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
 };
 
-/** What a message says: a change, a visit with its records, or (a test) nothing of either. */
-export type Saying = { readonly notice: Notice | null; readonly visit: readonly SaidRecord[] | null };
-export const NOTHING: Saying = { notice: null, visit: null };
+/** What a message says: a change, a visit with its records, a digest, or (a test) nothing of these. */
+export type Saying = {
+  readonly notice: Notice | null;
+  readonly visit: readonly SaidRecord[] | null;
+  readonly digest: Digest | null;
+};
+export const NOTHING: Saying = { notice: null, visit: null, digest: null };
 
 /** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
 function isAnswerable({ apiUsable }: Company, message: OpenMessage, saying: Saying): boolean {
   const facts = factsOf(saying);
   const answered = message.purpose === 'notice' || message.purpose === 'reminder';
-  return apiUsable && answered && facts !== null && facts.status !== 'cancelled';
+  if (!answered || isTeam(message.recipient)) return false;
+  return apiUsable && facts !== null && facts.status !== 'cancelled';
 }
 
 /** What a message says of the booking it belongs to. */
@@ -48,6 +56,7 @@ export function linksFor(
   saying: Saying,
 ): Pick<Outgoing, 'links'> {
   if (answerUrl === undefined || message.purpose === 'test' || message.purpose === 'relay') return {};
+  if (isTeam(message.recipient)) return {};
   const url = answerUrl(company.companyId, message.id);
   const answer = { label: PHRASES[company.locale].confirmOrCancel, url };
   return { links: { ...(isAnswerable(company, message, saying) ? { answer } : {}), stop: `${url}/stop` } };
@@ -82,25 +91,39 @@ export function buttonsFor(
   ];
 }
 
+/** Whom a text speaks of and to whom: the client of the booking, and to the team where the booking came from. */
+export type Speaking = {
+  readonly client: Pick<Contact, 'name' | 'phone'> | undefined;
+  readonly origin: Origin;
+};
+
 export function renderSafely(
   texts: Texts,
   { templates }: { readonly templates: ReadonlyMap<string, string> },
   company: Company,
-  contact: Contact | undefined,
-  purpose: OpenMessage['purpose'],
-  { notice, visit }: Saying,
+  { client, origin }: Speaking,
+  message: Pick<OpenMessage, 'purpose' | 'recipient'>,
+  { notice, visit, digest }: Saying,
 ): { subject: string; text: string } | undefined {
   try {
-    const { companyId, locale } = company;
-    const kind = isPlanned(purpose) ? purpose : (notice?.kind ?? 'test');
+    const { companyId, locale, policy } = company;
+    const audience = audienceOf(message.recipient) ?? 'client';
+    const kind = kindOf(message.purpose, audience, notice);
+    const reads = audience !== 'client' && policy.team[audience].clientPhone;
     const input = {
-      notice,
+      ...{ notice, digest, origin },
       visit: factsOfVisit(visit ?? []),
-      client: { name: contact?.name ?? '' },
+      client: { name: client?.name ?? '', phone: reads ? (client?.phone ?? '') : '' },
       company: { title: company.title, address: company.address, phone: company.phone },
     };
     return texts.render(kind, locale, input, templates.get(templateKey({ companyId, locale, kind })));
   } catch {
     return undefined;
   }
+}
+
+function kindOf(purpose: OpenMessage['purpose'], audience: Audience, notice: Notice | null): TextKind {
+  if (isPlanned(purpose) || purpose === 'digest') return purpose;
+  if (notice === null) return 'test';
+  return audience === 'client' ? notice.kind : audience;
 }

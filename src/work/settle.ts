@@ -8,6 +8,7 @@ import type { Channel, Outgoing, SendResult } from '../channels/channel.ts';
 import { factsFor, hasBegun, noticeBetween, sameFacts, type ToldByRecipient } from '../domain/notice.ts';
 import { settleMsOf } from '../domain/policy.ts';
 import { type Fall, type FallReason, receiptWithinMs } from '../domain/route.ts';
+import { isTeam } from '../domain/team.ts';
 import { type EpochMs, wallOf } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
@@ -207,8 +208,9 @@ function endOf(
     companyId,
     id,
     providerId: null,
-    subject: outgoing.subject,
-    body: outgoing.text,
+    // To the team it names a client, whom erasing would not find there: it is not kept.
+    subject: isTeam(message.recipient) ? null : outgoing.subject,
+    body: isTeam(message.recipient) ? null : outgoing.text,
     ...{ retryInMs: null, fallAt: null, falls: null },
   };
   if (result.outcome === 'sent') {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import type { Service } from '../../src/domain/booking.ts';
+import type { Digest } from '../../src/domain/digest.ts';
 import type { Facts, Notice } from '../../src/domain/notice.ts';
 import { createTexts, LOCALES, TEXT_KINDS, type TextInput, type TextKind } from '../../src/domain/text.ts';
 import { loadTemplates } from '../../src/templates.ts';
@@ -50,11 +51,24 @@ const NOTICES: Readonly<Record<TextKind, Notice | null>> = {
   review: null,
   no_show: null,
   rebook: null,
+  staff: { kind: 'rescheduled', before: heard, after: moved },
+  administrator: { kind: 'booked', before: null, after: heard },
+  digest: null,
   test: null,
 };
 
+const digest: Digest = {
+  ...{ day: '2026-11-25', visits: 14, unconfirmed: 1, cancelled: 2 },
+  unreached: [
+    { startsLocal: '2026-11-25T09:05:00', staffName: 'Ольга' },
+    { startsLocal: '2026-11-25T18:00:00', staffName: '' },
+  ],
+};
+
 /** What a planned message speaks of. */
-const visitOf = (kind: TextKind) => (NOTICES[kind] === null && kind !== 'test' ? heard : null);
+const visitOf = (kind: TextKind) =>
+  NOTICES[kind] === null && kind !== 'test' && kind !== 'digest' ? heard : null;
+const digestOf = (kind: TextKind) => (kind === 'digest' ? digest : null);
 
 const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly [string, string]>>>> = {
   ru: {
@@ -163,6 +177,37 @@ const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly 
 Записаться: +7 495 000-00-00
 
 Реклама. Студия Север. Чтобы не получать таких сообщений, скажите об этом администратору.`,
+    ],
+    staff: [
+      'Запись перенесена: 25 ноября, среда, 09:05',
+      `Запись к вам перенесена.
+
+Клиент: Анна
+Было: 24 ноября, вторник, 14:30
+Стало: 25 ноября, среда, 09:05
+Услуга: Маникюр`,
+    ],
+    administrator: [
+      'Новая запись: 24 ноября, вторник, 14:30',
+      `Новая запись.
+
+Клиент: Анна
+Когда: 24 ноября, вторник, 14:30
+Услуга: Маникюр
+Мастер: Ольга
+Откуда: виджет на сайте`,
+    ],
+    digest: [
+      '25 ноября, среда: 14 визитов',
+      `25 ноября, среда: 14 визитов.
+Не подтверждено: 1
+Отменено за сутки: 2
+
+Сообщение не дошло, стоит позвонить: 2
+09:05, Ольга
+18:00
+
+Студия Север`,
     ],
     test: [
       'Проверка связи',
@@ -278,6 +323,37 @@ To book, call +7 495 000-00-00
 
 Advertising. Студия Север. To get no more of these, tell the administrator.`,
     ],
+    staff: [
+      'Visit moved: Wednesday, November 25, 9:05 AM',
+      `A visit of yours was moved.
+
+Client: Анна
+Was: Tuesday, November 24, 2:30 PM
+Now: Wednesday, November 25, 9:05 AM
+Service: Маникюр`,
+    ],
+    administrator: [
+      'New visit: Tuesday, November 24, 2:30 PM',
+      `A new visit.
+
+Client: Анна
+When: Tuesday, November 24, 2:30 PM
+Service: Маникюр
+With: Ольга
+Made in: the website’s form`,
+    ],
+    digest: [
+      'Wednesday, November 25: 14 visits',
+      `Wednesday, November 25: 14 visits.
+Not confirmed: 1
+Cancelled within a day: 2
+
+Not reached, better call: 2
+9:05 AM, Ольга
+6:00 PM
+
+Студия Север`,
+    ],
     test: [
       'A test',
       `A test: this message was sent by Otklik. If you can read it, everything is set up right.
@@ -291,13 +367,59 @@ for (const locale of LOCALES) {
   for (const kind of TEXT_KINDS) {
     test(`${locale}: the text of ${kind} is exactly this`, () => {
       const [subject, text] = EXPECTED[locale][kind];
-      assert.deepEqual(texts.render(kind, locale, input(NOTICES[kind], { visit: visitOf(kind) })), {
-        subject,
-        text,
-      });
+      assert.deepEqual(
+        texts.render(
+          kind,
+          locale,
+          input(NOTICES[kind], { visit: visitOf(kind), digest: digestOf(kind), origin: 'widget' }),
+        ),
+        {
+          subject,
+          text,
+        },
+      );
     });
   }
 }
+
+const KINDS_OF_TEAM: readonly [Notice['kind'], ru: [staff: string, administrator: string]][] = [
+  ['booked', ['К вам новая запись. | Когда: 24', 'Новая запись. | Когда: 24']],
+  ['rescheduled', ['Запись к вам перенесена. | Было: 24', 'Запись перенесена. | Было: 24']],
+  [
+    'staff_changed',
+    ['Запись передана другому мастеру: Ирина. | Когда: 24', 'В записи сменился мастер. | Когда: 24'],
+  ],
+  [
+    'services_changed',
+    ['В записи к вам изменились услуги. | Когда: 24', 'В записи изменились услуги. | Когда: 24'],
+  ],
+  ['changed', ['В записи к вам изменения. | Было: 24', 'В записи изменения. | Было: 24']],
+  ['cancelled', ['Запись к вам отменена. | Когда: 24', 'Запись отменена, время свободно. | Когда: 24']],
+  ['restored', ['Запись снова ваша. | Было: 24', 'Запись снова действует. | Было: 24']],
+];
+
+test('a master and an administrator read of every kind of change in their own words', () => {
+  for (const [kind, expected] of KINDS_OF_TEAM) {
+    for (const [index, audience] of (['staff', 'administrator'] as const).entries()) {
+      const known = NOTICES[kind];
+      const passed = audience === 'staff' && kind === 'staff_changed' && known !== null;
+      const notice = passed ? { ...known, after: { ...known.after, status: 'passed' as const } } : known;
+      const { text } = texts.render(audience, 'ru', input(notice, { client: { name: '' } }));
+      const [first, second] = text.split('\n\n');
+      const [line = ''] = (second ?? '').split('\n');
+      assert.equal(`${first} | ${line.split(' ').slice(0, 2).join(' ')}`, expected[index]);
+    }
+  }
+});
+
+test('a client’s phone stands in a text to the team where it is given, and no text to clients knows it', () => {
+  const client = { name: 'Анна', phone: '+79160000001' };
+  const { text } = texts.render('administrator', 'ru', input(NOTICES.booked, { client }));
+  assert.match(text, /Клиент: Анна, \+79160000001\n/);
+  const own = 'x\n---\n{{ client.phone }}';
+  assert.throws(() => texts.samples('booked', 'ru', own), /undefined variable/);
+  assert.equal(texts.samples('staff', 'ru', own).length, 14);
+});
 
 test('services beyond the fifth are counted, in the right plural', () => {
   const counted = (more: number, locale: 'ru' | 'en') => {
@@ -415,8 +537,9 @@ test('hostile values stay text: bounded, on their line, without invisible charac
         const { subject, text } = texts.render(kind, locale, {
           notice,
           visit,
-          client: { name: value },
+          client: { name: value, phone: value },
           company: place,
+          digest: digestOf(kind) && { ...digest, unreached: [{ ...hostile(heard) }] },
         });
         const what = `${locale} ${kind} ${value.slice(0, 30)}`;
         assert.ok(subject !== '' && subject.length <= 120 && !subject.includes('\n'), what);

@@ -12,7 +12,7 @@ import {
   noticeBetween,
   recipientsOf,
 } from '../../src/domain/notice.ts';
-import type { ServiceMessage, ServiceState } from '../../src/simulator/verdict.ts';
+import type { SaidFacts, ServiceMessage, ServiceState } from '../../src/simulator/verdict.ts';
 import { readClient, readEnvelope, readRecord } from '../../src/yclients/wire.ts';
 
 export type Vice =
@@ -41,6 +41,11 @@ export type ReferenceOptions = {
 
 export type Received = { readonly body: string; readonly receivedAt: number };
 
+/** To clients a booking is booked or cancelled. */
+function forClient(facts: Facts): SaidFacts {
+  return { ...facts, status: facts.status === 'booked' ? 'booked' : 'cancelled' };
+}
+
 export function serve(arrivals: readonly Received[], options: ReferenceOptions): ServiceState {
   const { zone, settleMs } = options;
   const has = (vice: Vice) => options.vices?.includes(vice) ?? false;
@@ -63,7 +68,10 @@ export function serve(arrivals: readonly Received[], options: ReferenceOptions):
       if (refusing.has(recipient)) continue;
       entry.told.set(recipient, after);
       const kind = notice?.kind ?? 'changed';
-      messages.push({ recordId, recipient, kind, state: 'sent', before, after, sentAt: now });
+      messages.push({
+        ...{ recordId, recipient, kind, state: 'sent' },
+        ...{ before: before && forClient(before), after: forClient(after), sentAt: now },
+      });
     }
   };
   const settleUntil = (moment: number) => {

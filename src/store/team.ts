@@ -1,0 +1,147 @@
+/** The team of a company: who is told beside the clients, and where. One function is one statement. */
+import type { ChannelName } from '../channels/channel.ts';
+import type { Member, Role } from '../domain/team.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { int4Array } from './binary.ts';
+import type { Db } from './pool.ts';
+
+/** Of a company's row: those who can be reached. One probe of an index, and no row, where there is no team. */
+export const TEAM_COLUMN = `(SELECT coalesce(jsonb_agg(jsonb_build_object('memberId', member_id, 'role', role,
+    'staffId', staff_id, 'since', (extract(epoch FROM since) * 1000)::bigint) ORDER BY member_id), '[]')
+  FROM team t WHERE t.company_id = companies.company_id AND since IS NOT NULL) AS team`;
+
+/** A member as an operator sees them; where they are reached is shown to nobody. */
+export type ShownMember = {
+  readonly memberId: number;
+  readonly role: Role;
+  readonly staffId: number | null;
+  readonly name: string;
+  /** Null: they were invited and have not come yet. */
+  readonly channel: ChannelName | null;
+  readonly since: EpochMs | null;
+  /** An invitation that can still be followed. */
+  readonly invitedUntil: EpochMs | null;
+  /** They said in their chat that they want no messages, or blocked the bot. */
+  readonly refuses: boolean;
+};
+
+const REFUSES = `coalesce((SELECT NOT granted FROM consents c WHERE c.company_id = team.company_id
+  AND c.channel = team.channel AND c.address = team.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), false)`;
+
+export async function listTeam(db: Db, companyId: number): Promise<ShownMember[]> {
+  const { rows } = await db.query<ShownMember>(
+    `SELECT member_id AS "memberId", role, staff_id AS "staffId", name, channel, since,
+       CASE WHEN invited_until > now() THEN invited_until END AS "invitedUntil", ${REFUSES} AS refuses
+     FROM team WHERE company_id = $1 ORDER BY role, staff_id, member_id`,
+    [companyId],
+  );
+  return rows;
+}
+
+export type NewMember = {
+  readonly companyId: number;
+  readonly role: Role;
+  readonly staffId: number | null;
+  readonly name: string;
+};
+
+export type Place = { readonly channel: ChannelName; readonly address: string };
+
+/**
+ * Adds a member, or gives the one there is (a master by their id, an administrator by their place) a new name and place.
+ * Whoever was told already goes on from there.
+ */
+export async function saveMember(
+  db: Db,
+  { companyId, role, staffId, name, channel, address, now }: NewMember & Place & { readonly now: EpochMs },
+): Promise<number> {
+  const conflict =
+    role === 'staff'
+      ? `(company_id, staff_id) WHERE role = 'staff'`
+      : `(company_id, channel, address) WHERE role = 'administrator'`;
+  const { rows } = await db.query<{ memberId: number }>(
+    `INSERT INTO team AS t (company_id, role, staff_id, name, channel, address, since) VALUES ($1, $2, $3, $4, $5, $6, $7)
+     ON CONFLICT ${conflict} DO UPDATE SET name = EXCLUDED.name, channel = EXCLUDED.channel,
+       address = EXCLUDED.address, since = coalesce(t.since, EXCLUDED.since), invite_hash = NULL, invited_until = NULL
+     RETURNING member_id AS "memberId"`,
+    [companyId, role, staffId, name, channel, address, new Date(now).toISOString()],
+  );
+  return rows[0]?.memberId ?? 0;
+}
+
+/** Adds an invitation; a master who is there already is told where they were until it is followed. */
+export async function saveInvitation(
+  db: Db,
+  {
+    companyId,
+    role,
+    staffId,
+    name,
+    hash,
+    until,
+  }: NewMember & { readonly hash: Buffer; readonly until: EpochMs },
+): Promise<number> {
+  const { rows } = await db.query<{ memberId: number }>(
+    `INSERT INTO team (company_id, role, staff_id, name, invite_hash, invited_until) VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (company_id, staff_id) WHERE role = 'staff' DO UPDATE SET name = EXCLUDED.name,
+       invite_hash = EXCLUDED.invite_hash, invited_until = EXCLUDED.invited_until
+     RETURNING member_id AS "memberId"`,
+    [companyId, role, staffId, name, hash, new Date(until).toISOString()],
+  );
+  return rows[0]?.memberId ?? 0;
+}
+
+/** False when there is no such member. */
+export async function dropMember(db: Db, companyId: number, memberId: number): Promise<boolean> {
+  const { rowCount } = await db.query('DELETE FROM team WHERE company_id = $1 AND member_id = $2', [
+    companyId,
+    memberId,
+  ]);
+  return rowCount === 1;
+}
+
+/** How one who followed their invitation is greeted. */
+export type Joined = {
+  readonly companyId: number;
+  readonly role: Role;
+  readonly title: string;
+  readonly locale: 'ru' | 'en';
+};
+
+/**
+ * The chat is that of the member whose invitation this is, from now on; it works once. Undefined: there is none, it is
+ * over, the company was removed, or this chat is an administrator's of the company already.
+ */
+export async function joinTeam(
+  db: Db,
+  { channel, chat, hash, now }: { channel: string; chat: string; hash: Buffer; now: EpochMs },
+): Promise<Joined | undefined> {
+  const { rows } = await db.query<Joined>({
+    name: 'join_team',
+    text: `
+      UPDATE team SET channel = $1, address = $2, since = coalesce(since, $4), invite_hash = NULL, invited_until = NULL
+      FROM companies c
+      WHERE invite_hash = $3 AND invited_until > $4 AND c.company_id = team.company_id AND c.removed_at IS NULL
+        AND (role <> 'administrator' OR NOT EXISTS (SELECT FROM team o WHERE o.company_id = team.company_id
+          AND o.role = 'administrator' AND o.channel = $1 AND o.address = $2 AND o.member_id <> team.member_id))
+      RETURNING team.company_id AS "companyId", role, c.title, c.locale`,
+    values: [channel, chat, hash, new Date(now).toISOString()],
+  });
+  return rows[0];
+}
+
+/** Where a member is reached. */
+export type MemberPlace = Pick<Member, 'memberId' | 'role' | 'staffId'> &
+  Place & { readonly companyId: number; readonly name: string; readonly refuses: boolean };
+
+export async function findPlaces(db: Db, companyIds: readonly number[]): Promise<MemberPlace[]> {
+  if (companyIds.length === 0) return [];
+  const { rows } = await db.query<MemberPlace>({
+    name: 'find_team_places',
+    text: `SELECT company_id AS "companyId", member_id AS "memberId", role, staff_id AS "staffId", name, channel, address,
+        ${REFUSES} AS refuses
+      FROM team WHERE company_id = ANY($1::int4[]) AND since IS NOT NULL`,
+    values: [int4Array(companyIds)],
+  });
+  return rows;
+}
