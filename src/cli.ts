@@ -273,11 +273,45 @@ policy
   .option('--starts <time>', 'of a booking for then, by the salon’s clock, e.g. 2026-12-01T14:30')
   .option('--lasts <time>', 'which lasts so long', duration, 3_600_000)
   .option('--origin <origin>', 'made there: bot, widget, app, aggregator, admin', 'admin')
+  .option('--staff <id>', 'with this master, by the platform’s id', whole)
   .option('--made <time>', 'at that moment, e.g. 2026-11-28T10:00:00Z; now unless given')
   .option('--sms-to <phone>', 'ask the SMS provider what each text would cost to this number')
   .option('--file <file>', 'by this policy instead of the company’s own; - reads standard input')
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyPreview)));
+
+const team = program.command('team').description('who of a salon is told of its bookings');
+const role = () =>
+  new Option('--role <role>', 'a master hears of their own visits').choices(['staff', 'administrator']);
+team
+  .command('list <company>')
+  .description('who is told, on which channel and since when')
+  .addOption(json())
+  .action(run(() => import('./commands/team.ts').then(module => module.teamList)));
+team
+  .command('add <company>')
+  .description('tell somebody at this address from now on; again: at another address')
+  .addOption(role().makeOptionMandatory())
+  .option('--staff <id>', 'of a master: their id at the platform', whole)
+  .option('--name <name>', 'for `team list`')
+  .requiredOption('--channel <channel>', 'telegram, max, whatsapp, sms, vk, email, webhook or console')
+  .option('--address <address>', 'a chat’s number, a phone, an e-mail; none for webhook and console')
+  .addOption(json())
+  .action(run(() => import('./commands/team.ts').then(module => module.teamAdd)));
+team
+  .command('invite <company>')
+  .description('a link of their own to the bot, which works once, for a week')
+  .addOption(role().makeOptionMandatory())
+  .option('--staff <id>', 'of a master: their id at the platform', whole)
+  .option('--name <name>', 'for `team list`')
+  .option('--channel <channel>', 'telegram, max or vk; the first that is set up unless given')
+  .addOption(json())
+  .action(run(() => import('./commands/team.ts').then(module => module.teamInvite)));
+team
+  .command('remove <company> <member>')
+  .description('tell somebody nothing any more')
+  .addOption(json())
+  .action(run(() => import('./commands/team.ts').then(module => module.teamRemove)));
 
 const hooks = program.command('hooks').description('our URL among the salon’s webhooks, by the API');
 hooks

@@ -12,7 +12,7 @@ import type { Company } from './store/companies.ts';
 import { type Contact, findContacts, type SaidRecord } from './store/messages.ts';
 import type { Db } from './store/pool.ts';
 import { findTemplates, templateKey } from './store/templates.ts';
-import { renderSafely, type Saying } from './work/saying.ts';
+import { NOTHING, renderSafely, type Saying } from './work/saying.ts';
 
 export type PreviewText = {
   /** A change, or the purpose of a planned message. */
@@ -39,14 +39,16 @@ export async function previewTexts(
   const told = changes.filter(({ to }) => to.includes('client')).map(({ kind }) => kind);
   const sayings: { kind: string; purpose: 'notice' | PlannedPurpose; saying: Saying }[] = [
     ...NOTICE_KINDS.filter(kind => told.includes(kind)).map(kind => ({
-      ...{ kind, purpose: 'notice' as const, saying: { notice: noticeOf(kind, facts), visit: null } },
+      ...{ kind, purpose: 'notice' as const, saying: { ...NOTHING, notice: noticeOf(kind, facts) } },
     })),
     ...[...new Set(messages.map(({ purpose }) => purpose as PlannedPurpose))].map(purpose => ({
-      ...{ kind: purpose, purpose, saying: { notice: null, visit: records } },
+      ...{ kind: purpose, purpose, saying: { ...NOTHING, visit: records } },
     })),
   ];
   return sayings.flatMap(({ kind, purpose, saying }) => {
-    const text = renderSafely(texts, { templates }, company, contact, purpose, saying);
+    const speaking = { client: contact, origin: booking.origin };
+    const message = { purpose, recipient: '' };
+    const text = renderSafely(texts, { templates }, company, speaking, message, saying);
     return text === undefined
       ? []
       : [{ kind, ...text, smsParts: smsParts(fit(text.text, Number.MAX_SAFE_INTEGER)) }];

@@ -1,6 +1,8 @@
 /** What a policy would say of a booking, to whom, when, and why not: nothing is written and nothing is sent. */
 import { requireCompany } from './companies.ts';
 import type { Booking } from './domain/booking.ts';
+import { nextDigest } from './domain/digest.ts';
+import { concerned } from './domain/notice.ts';
 import type { Origin } from './domain/origin.ts';
 import { type PlanInput, plan } from './domain/plan.ts';
 import {
@@ -11,7 +13,8 @@ import {
   settleMsOf,
   tells,
 } from './domain/policy.ts';
-import { AUDIENCES, type Audience } from './domain/team.ts';
+import { noticeAfterQuiet } from './domain/quiet.ts';
+import { AUDIENCES, type Audience, type Role } from './domain/team.ts';
 import { type EpochMs, wallOf } from './domain/time.ts';
 import { visitsOf } from './domain/visit.ts';
 import { MissingError } from './log.ts';
@@ -28,6 +31,8 @@ export type PreviewOf =
       readonly startsLocal: string;
       readonly durationSeconds: number;
       readonly origin: Origin;
+      /** With this master, by the platform's id. */
+      readonly staffId?: number | undefined;
       /** Now, unless given. */
       readonly madeAt?: EpochMs | undefined;
     };
@@ -46,6 +51,15 @@ export type Preview = {
     readonly to: readonly Audience[];
     readonly settleMs: number;
   }[];
+  /** Those of the team whom it concerns, and until when they would wait for news of it that came now. */
+  readonly team: readonly {
+    readonly memberId: number;
+    readonly role: Role;
+    readonly staffId: number | null;
+    readonly notBefore: string;
+  }[];
+  /** The administrators' next one; null where the policy wants none or there is nobody to read it. */
+  readonly digest: { readonly at: string; readonly atLocal: string; readonly about: string } | null;
   readonly messages: readonly {
     readonly purpose: string;
     readonly rule: string;
@@ -66,7 +80,7 @@ export async function previewPolicy(
   const known = await requireCompany(db, companyId);
   const company: Company = document === undefined ? known : { ...known, policy: policyOf(document) };
   if ('recordId' in about) return previewStored(db, company, about.recordId, now);
-  const { startsLocal, durationSeconds, origin, madeAt = now } = about;
+  const { startsLocal, durationSeconds, origin, staffId, madeAt = now } = about;
   const fields = {
     startsLocal,
     durationSeconds,
@@ -74,6 +88,9 @@ export async function previewPolicy(
     createdAt: madeAt,
     attendance: 0,
     deleted: false,
+    // Somebody's: an hour that is blocked is told nobody.
+    clientId: 0,
+    ...(staffId === undefined ? {} : { staffId }),
   } as const;
   const booking: Booking = { fields, version: now, fieldVersions: {} };
   const input: PlanInput = {
@@ -110,12 +127,13 @@ async function previewStored(db: Db, company: Company, recordId: number, now: Ep
 }
 
 function previewOf(
-  { companyId, policy, zone }: Company,
+  company: Company,
   recordId: number,
   booking: Booking,
   input: PlanInput,
   said: readonly { readonly purpose: string; readonly rule: string; readonly sentAt: EpochMs | null }[],
 ): Preview {
+  const { companyId, policy, zone } = company;
   const visit = visitsOf(input.bookings, zone).find(({ records }) =>
     records.some(one => one.recordId === recordId),
   );
@@ -135,6 +153,7 @@ function previewOf(
       to: audienceOf(policy, kind, origin),
       settleMs: settleMsOf(policy, kind),
     })),
+    ...teamPreview(company, booking, input.now),
     messages: ours.map(({ purpose, rule, sendAt }) => ({
       ...{ purpose, rule, at: new Date(sendAt).toISOString() },
       atLocal: wallOf(sendAt, zone),
@@ -155,6 +174,24 @@ function previewOf(
         : unwanted
             .filter(message => message.recordId === first)
             .map(({ purpose, rule, why }) => ({ purpose, rule, why })),
+  };
+}
+
+function teamPreview(
+  { policy, zone, team }: Company,
+  booking: Booking,
+  now: EpochMs,
+): Pick<Preview, 'team' | 'digest'> {
+  const next = team.some(({ role }) => role === 'administrator') ? nextDigest(policy, zone, now) : null;
+  return {
+    team: concerned(booking, team).map(({ memberId, role, staffId }) => ({
+      ...{ memberId, role, staffId },
+      notBefore: new Date(noticeAfterQuiet(policy, role, now, zone)).toISOString(),
+    })),
+    digest: next && {
+      at: new Date(next.at).toISOString(),
+      ...{ atLocal: wallOf(next.at, zone), about: next.about },
+    },
   };
 }
 

@@ -36,6 +36,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'companies.ts',
     'clients.ts',
     'policies.ts',
+    'team.ts',
     'texts.ts',
     'preview.ts',
     'preview-texts.ts',

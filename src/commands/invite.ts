@@ -81,7 +81,7 @@ const NAMES = { telegram: 'Telegram', max: 'MAX', vk: 'VK' } as const;
 type Invited = keyof typeof NAMES;
 
 /** The bot that is asked for; where there is one only, that. */
-function mouthOf(
+export function mouthOf(
   config: Config,
   asked: string | undefined,
 ): { channel: ChannelName; name: string; mouth: Mouth } {
@@ -109,7 +109,7 @@ function mouthOf(
   return { channel: known, name: NAMES[known], mouth };
 }
 
-async function urlOf(invite: string, mouth: Mouth, channel: ChannelName): Promise<string> {
+export async function urlOf(invite: string, mouth: Mouth, channel: ChannelName): Promise<string> {
   try {
     return await mouth.inviteUrl(invite, AbortSignal.timeout(TIMEOUT_MS));
   } catch (cause) {

@@ -67,6 +67,7 @@ type PreviewOptions = Json & {
   readonly starts?: string;
   readonly lasts: number;
   readonly origin: string;
+  readonly staff?: number;
   readonly made?: string;
   readonly file?: string;
   readonly smsTo?: string;
@@ -74,9 +75,9 @@ type PreviewOptions = Json & {
 
 export async function policyPreview(context: Context, id: string, options: PreviewOptions): Promise<void> {
   const companyId = parseId(id, 'company');
-  const { record, starts, lasts, origin, made, file, smsTo } = options;
+  const { record, starts, lasts, origin, staff, made, file, smsTo } = options;
   const asked = previewBody.safeParse({
-    ...given({ recordId: record, startsLocal: starts, origin, madeAt: made }),
+    ...given({ recordId: record, startsLocal: starts, origin, staffId: staff, madeAt: made }),
     ...(record === undefined ? { durationSeconds: lasts / 1000 } : {}),
     ...(file === undefined ? {} : { policy: await readDocument(file) }),
   });
@@ -88,7 +89,7 @@ export async function policyPreview(context: Context, id: string, options: Previ
   }
   await withStore(context, async ({ pool }) => {
     const preview = await previewPolicy(pool, companyId, ...previewOf(asked.data, Date.now()));
-    const { messages, said, not, changes } = preview;
+    const { messages, said, not, changes, team, digest } = preview;
     const rows = [
       ...said.map(({ rule, at }) => [at ?? 'now', rule, at === null ? 'is being sent' : 'was sent']),
       ...messages.map(({ atLocal, rule }) => [atLocal, rule, 'will be sent']),
@@ -99,6 +100,11 @@ export async function policyPreview(context: Context, id: string, options: Previ
       to.join(', ') || 'nobody',
       `${settleMs / 1000} s`,
     ]);
+    const members = team.map(({ memberId, role, staffId, notBefore }) => [
+      ...[String(memberId), staffId === null ? role : `${role} ${staffId}`, notBefore],
+    ]);
+    const next =
+      digest === null ? [] : ['', `Their next digest is of ${digest.about}, at ${digest.atLocal}.`];
     const texts = await previewTexts(pool, createTexts(loadTemplates()), preview);
     const costs = smsTo === undefined ? undefined : await smsCosts(context, smsTo, texts);
     print(
@@ -108,6 +114,13 @@ export async function policyPreview(context: Context, id: string, options: Previ
         table([`when (${preview.zone})`, 'message', ''], rows, 'The policy plans no messages.'),
         '',
         table(['change', 'told to', 'settles in'], told, ''),
+        '',
+        table(
+          ['member', 'of the team', 'news of now is told from'],
+          members,
+          'It concerns nobody of the team: `team list` shows who there is.',
+        ),
+        ...next,
         '',
         table(['text', 'SMS', costs === undefined ? '' : 'price', ''], (costs ?? texts).map(textRow), ''),
       ].join('\n'),

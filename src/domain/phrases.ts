@@ -1,5 +1,6 @@
 /** The few words of a conversation with the bot. What tells of a visit is a template; see `templates/`. */
 import type { Refusal } from './answer.ts';
+import type { Role } from './team.ts';
 import type { Locale } from './text.ts';
 
 export type Phrases = {
@@ -21,6 +22,8 @@ export type Phrases = {
   readonly linked: string;
   readonly foreignContact: string;
   readonly noInvite: string;
+  /** To one of the team who opened a link of their own. */
+  joined(role: Role, title: string): string;
   readonly stopped: string;
   readonly resumed: string;
   /** To words that nobody reads. */
@@ -64,6 +67,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
     linked: 'Готово: сообщения о ваших записях придут сюда. Чтобы их не получать, напишите «стоп».',
     foreignContact: 'Это номер другого человека. Нажмите «Поделиться номером», чтобы отправить свой.',
     noInvite: 'Откройте бота по ссылке или QR-коду вашего салона: так мы узнаем, о каких записях писать.',
+    joined: (role, title) =>
+      `${title}: сюда будут приходить сообщения ${role === 'staff' ? 'о записях к вам' : 'о записях салона'}. Чтобы их не получать, напишите «стоп».`,
     stopped: 'Больше не пишем. Чтобы снова получать сообщения о записях, напишите «возобновить».',
     resumed: 'Сообщения о записях снова будут приходить сюда.',
     notRead: phone => `Сообщения здесь никто не читает.${phone === '' ? '' : ` Телефон салона: ${phone}.`}`,
@@ -112,6 +117,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
     foreignContact: 'This is somebody else’s number. Press “Share my number” to send your own.',
     noInvite:
       'Open the bot by the link or QR code of your salon, so that we know which visits to tell you of.',
+    joined: (role, title) =>
+      `${title}: news of ${role === 'staff' ? 'your visits as a specialist' : 'the salon’s visits'} will come here. To stop it, write “stop”.`,
     stopped: 'We write no more. To hear of your visits again, write “resume”.',
     resumed: 'News of your visits will come here again.',
     notRead: phone => `Nobody reads messages here.${phone === '' ? '' : ` The salon’s phone: ${phone}.`}`,

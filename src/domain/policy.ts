@@ -83,10 +83,8 @@ export type PolicyDocument = {
   };
   /** How the salon's own people are told what `tell` has for them. */
   readonly team?: {
-    readonly [role in Role]?: Partial<TeamRules> & { readonly quietHours?: Partial<TeamHours> };
-  } & {
-    readonly digest?: Partial<DigestRules>;
-  };
+    readonly [role in Role]?: { readonly quietHours?: Partial<TeamHours>; readonly clientPhone?: boolean };
+  } & { readonly digest?: Partial<DigestRules> };
 };
 
 /** A notice to the team is a fact as well: it may wait, and is not dropped. */

@@ -30,6 +30,7 @@ import { readRelayStates } from '../store/relays.ts';
 import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
 import { TextError } from '../texts.ts';
 import { CLIENT_ROUTES } from './api-clients.ts';
+import { TEAM_ROUTES } from './api-team.ts';
 import { TEXT_ROUTES } from './api-texts.ts';
 import type { Problem } from './problem.ts';
 import { bigId, companyId, companyParams, type Route } from './route.ts';
@@ -139,6 +140,7 @@ export const previewBody = z
       })
       .optional(),
     durationSeconds: z.number().int().min(60).max(86_400).optional(),
+    staffId: bigId.optional(),
     origin: z.enum(ORIGINS).optional(),
     madeAt: z.iso.datetime({ offset: true }).optional(),
     policy: policyField.optional(),
@@ -154,9 +156,10 @@ export function previewOf(
   now: number,
 ): [PreviewOf, { document: PolicyDocument | undefined; now: number }] {
   const { recordId, startsLocal = '', durationSeconds = 3_600, origin = 'unknown', madeAt, policy } = body;
+  const { staffId } = body;
   const made = madeAt === undefined ? undefined : parseInstant(madeAt);
   const about =
-    recordId === undefined ? { startsLocal, durationSeconds, origin, madeAt: made } : { recordId };
+    recordId === undefined ? { startsLocal, durationSeconds, origin, staffId, madeAt: made } : { recordId };
   return [about, { document: policy, now }];
 }
 
@@ -307,7 +310,7 @@ export const ROUTES: readonly Route[] = [
     params: companyParams,
     body: previewBody,
     answer:
-      'booking, changes, messages, said, not; texts: kind, subject, text and smsParts, how many SMS it is',
+      'booking, changes, team, digest, messages, said, not; texts: kind, subject, text and smsParts, how many SMS it is',
     handle: async ({ pool, texts }, input) => {
       const { company } = companyParams.parse(input.params);
       const asked = previewOf(previewBody.parse(input.body), Date.now());
@@ -409,6 +412,7 @@ export const ROUTES: readonly Route[] = [
     },
   },
   ...TEXT_ROUTES,
+  ...TEAM_ROUTES,
   ...CLIENT_ROUTES,
   {
     method: 'GET',

@@ -44,20 +44,24 @@ export async function openChat(
   return rows[0];
 }
 
-/** The companies that a chat was opened for, the latest first. */
+/** The companies that a chat was opened for, by a client or by one of the team, the latest first. */
 export async function findChatCompanies(db: Db, { channel, chat }: ChatKey): Promise<ChatCompany[]> {
   const { rows } = await db.query<ChatCompany>({
     name: 'find_chat_companies',
     text: `
-      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, ${LINKED} AS linked
-      FROM chats h JOIN companies c USING (company_id)
-      WHERE h.channel = $1 AND h.chat = $2 AND c.removed_at IS NULL ORDER BY h.created_at DESC, c.company_id`,
+      SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, bool_or(h.linked) AS linked
+      FROM (
+        SELECT company_id, ${LINKED} AS linked, created_at FROM chats h WHERE channel = $1 AND chat = $2
+        UNION ALL
+        SELECT company_id, true, since FROM team WHERE channel = $1 AND address = $2) h
+      JOIN companies c USING (company_id)
+      WHERE c.removed_at IS NULL GROUP BY c.company_id ORDER BY max(h.created_at) DESC, c.company_id`,
     values: [channel, chat],
   });
   return rows;
 }
 
-/** The companies whose client is reached on this channel by this number, which is the chat. */
+/** The companies of which a client, or one of the team, is reached on this channel by this number, which is the chat. */
 export async function findNumberCompanies(db: Db, { channel, chat }: ChatKey): Promise<ChatCompany[]> {
   const { rows } = await db.query<ChatCompany>({
     name: 'find_number_companies',
@@ -65,7 +69,8 @@ export async function findNumberCompanies(db: Db, { channel, chat }: ChatKey): P
       SELECT c.company_id AS "companyId", c.title, c.phone, c.locale, true AS linked
       FROM companies c WHERE c.removed_at IS NULL AND (
         EXISTS (SELECT FROM people p WHERE p.company_id = c.company_id AND p.phone = $2)
-        OR EXISTS (SELECT FROM addresses a WHERE a.company_id = c.company_id AND a.channel = $1 AND a.address = $2))
+        OR EXISTS (SELECT FROM addresses a WHERE a.company_id = c.company_id AND a.channel = $1 AND a.address = $2)
+        OR EXISTS (SELECT FROM team t WHERE t.company_id = c.company_id AND t.channel = $1 AND t.address = $2))
       ORDER BY c.company_id`,
     values: [channel, chat],
   });

@@ -28,6 +28,8 @@ export type ShownMember = {
 const REFUSES = `coalesce((SELECT NOT granted FROM consents c WHERE c.company_id = team.company_id
   AND c.channel = team.channel AND c.address = team.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), false)`;
 
+const HASH = (parameter: string) => `sha256(convert_to(${parameter}, 'UTF8'))`;
+
 export async function listTeam(db: Db, companyId: number): Promise<ShownMember[]> {
   const { rows } = await db.query<ShownMember>(
     `SELECT member_id AS "memberId", role, staff_id AS "staffId", name, channel, since,
@@ -77,16 +79,16 @@ export async function saveInvitation(
     role,
     staffId,
     name,
-    hash,
+    invite,
     until,
-  }: NewMember & { readonly hash: Buffer; readonly until: EpochMs },
+  }: NewMember & { readonly invite: string; readonly until: EpochMs },
 ): Promise<number> {
   const { rows } = await db.query<{ memberId: number }>(
-    `INSERT INTO team (company_id, role, staff_id, name, invite_hash, invited_until) VALUES ($1, $2, $3, $4, $5, $6)
+    `INSERT INTO team (company_id, role, staff_id, name, invite_hash, invited_until) VALUES ($1, $2, $3, $4, ${HASH('$5')}, $6)
      ON CONFLICT (company_id, staff_id) WHERE role = 'staff' DO UPDATE SET name = EXCLUDED.name,
        invite_hash = EXCLUDED.invite_hash, invited_until = EXCLUDED.invited_until
      RETURNING member_id AS "memberId"`,
-    [companyId, role, staffId, name, hash, new Date(until).toISOString()],
+    [companyId, role, staffId, name, invite, new Date(until).toISOString()],
   );
   return rows[0]?.memberId ?? 0;
 }
@@ -114,18 +116,18 @@ export type Joined = {
  */
 export async function joinTeam(
   db: Db,
-  { channel, chat, hash, now }: { channel: string; chat: string; hash: Buffer; now: EpochMs },
+  { channel, chat, invite, now }: { channel: string; chat: string; invite: string; now: EpochMs },
 ): Promise<Joined | undefined> {
   const { rows } = await db.query<Joined>({
     name: 'join_team',
     text: `
       UPDATE team SET channel = $1, address = $2, since = coalesce(since, $4), invite_hash = NULL, invited_until = NULL
       FROM companies c
-      WHERE invite_hash = $3 AND invited_until > $4 AND c.company_id = team.company_id AND c.removed_at IS NULL
+      WHERE invite_hash = ${HASH('$3')} AND invited_until > $4 AND c.company_id = team.company_id AND c.removed_at IS NULL
         AND (role <> 'administrator' OR NOT EXISTS (SELECT FROM team o WHERE o.company_id = team.company_id
           AND o.role = 'administrator' AND o.channel = $1 AND o.address = $2 AND o.member_id <> team.member_id))
       RETURNING team.company_id AS "companyId", role, c.title, c.locale`,
-    values: [channel, chat, hash, new Date(now).toISOString()],
+    values: [channel, chat, invite, new Date(now).toISOString()],
   });
   return rows[0];
 }

@@ -31,6 +31,7 @@ import {
 } from '../store/actions.ts';
 import {
   type ChatCompany,
+  type ChatKey,
   findChatClients,
   findChatCompanies,
   findNumberCompanies,
@@ -42,6 +43,7 @@ import {
 import { moveEar, releaseEars, takeEar } from '../store/ears.ts';
 import { takeHeard } from '../store/heard.ts';
 import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { joinTeam } from '../store/team.ts';
 import type { Vault } from '../vault.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { acceptInvite } from './personal.ts';
@@ -183,6 +185,19 @@ type Chat = {
   readonly companies: readonly ChatCompany[];
 };
 
+/** One of the team has followed their own invitation, or (undefined) has not. */
+async function join(db: Db, key: ChatKey, invite: string, now: EpochMs): Promise<Answer | undefined> {
+  const joined = await joinTeam(db, { ...key, invite, now });
+  if (joined === undefined) return undefined;
+  const { companyId, locale, role, title } = joined;
+  await recordConsent(db, {
+    ...{ ...key, companyIds: [companyId], categories: ['service'], granted: true },
+    // The invitation itself is of no use any more, and nobody's business.
+    ...{ words: '/start', at: now },
+  });
+  return sayIn(key.chat)(PHRASES[locale].joined(role, title));
+}
+
 async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answer> {
   const { ear, now, vault } = deps;
   const key = { channel: ear.channel, chat: heard.chat };
@@ -191,6 +206,10 @@ async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answe
       ? undefined
       : ((await acceptInvite(db, key, heard.invite, { vault, now: now() })) ??
         (await openChat(db, key, { invite: heard.invite })));
+  if (heard.kind === 'start' && opened === undefined) {
+    const joined = await join(db, key, heard.invite, now());
+    if (joined !== undefined) return joined;
+  }
   const companies = await (ear.numbers === 'chat' ? findNumberCompanies : findChatCompanies)(db, key);
   const company = opened ?? companies[0];
   const say = sayIn(heard.chat);

@@ -103,6 +103,8 @@ const bodies: Record<string, unknown> = {
   },
   'POST /companies/{company}/clients/search': { phone: '8 (900) 000-00-01' },
   'POST /companies/{company}/clients/{client}/consents': { granted: false, reason: 'said so at the desk' },
+  'POST /companies/{company}/team': { role: 'administrator', channel: 'console' },
+  'POST /companies/{company}/team/invite': { role: 'staff', staffId: 2_835_418 },
 };
 
 describe('the API', { concurrency: true }, () => {

@@ -1,0 +1,129 @@
+/** What an operator does with a company's team, by command or API: one transaction each, with its line in the audit log. */
+import { randomInt } from 'node:crypto';
+import type { ChannelName } from './channels/channel.ts';
+import { requireCompany } from './companies.ts';
+import { normalisePhone } from './domain/phone.ts';
+import type { Role } from './domain/team.ts';
+import type { EpochMs } from './domain/time.ts';
+import { MissingError, PlainError } from './log.ts';
+import { audit } from './store/companies.ts';
+import { type Pool, transaction } from './store/pool.ts';
+import {
+  dropMember,
+  listTeam,
+  type NewMember,
+  type ShownMember,
+  saveInvitation,
+  saveMember,
+} from './store/team.ts';
+
+export type TeamDeps = { readonly pool: Pool; readonly actor: 'command' | 'api'; readonly now: EpochMs };
+
+/** Who is to be told: a master by the platform's id, or an administrator. */
+export type Who = Pick<NewMember, 'companyId' | 'role' | 'staffId' | 'name'>;
+
+/** Long enough for a week off, short enough that a link which was passed on is of no use for long. */
+const INVITE_MS = 7 * 86_400_000;
+const LENGTH = 20;
+const LETTERS = '0123456789abcdefghijklmnopqrstuvwxyz';
+
+export async function showTeam(pool: Pool, companyId: number): Promise<ShownMember[]> {
+  await requireCompany(pool, companyId);
+  return listTeam(pool, companyId);
+}
+
+/** Adds one who is told at this address from now on; of what is booked already they are taken to know. */
+export async function addMember(
+  { pool, actor, now }: TeamDeps,
+  who: Who,
+  place: { readonly channel: ChannelName; readonly address: string },
+): Promise<{ readonly memberId: number }> {
+  const address = soundAddress(place);
+  return transaction(pool, async db => {
+    await requireCompany(db, who.companyId);
+    const memberId = await saveMember(db, { ...sound(who), channel: place.channel, address, now });
+    await audit(db, {
+      actor,
+      action: 'team.add',
+      companyId: who.companyId,
+      subject: subjectOf(who.role, memberId),
+    });
+    return { memberId };
+  });
+}
+
+export type Invitation = { readonly memberId: number; readonly invite: string; readonly until: EpochMs };
+
+/** Makes a link of their own for one of the team. It works once, and is shown in this answer only. */
+export async function inviteMember({ pool, actor, now }: TeamDeps, who: Who): Promise<Invitation> {
+  const invite = Array.from({ length: LENGTH }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+  const until = now + INVITE_MS;
+  return transaction(pool, async db => {
+    await requireCompany(db, who.companyId);
+    const memberId = await saveInvitation(db, { ...sound(who), invite, until });
+    await audit(db, {
+      actor,
+      action: 'team.invite',
+      companyId: who.companyId,
+      subject: subjectOf(who.role, memberId),
+    });
+    return { memberId, invite, until };
+  });
+}
+
+/** Nothing is said to them any more, what is under way included. */
+export async function removeMember(
+  { pool, actor }: TeamDeps,
+  companyId: number,
+  memberId: number,
+): Promise<void> {
+  await transaction(pool, async db => {
+    if (!(await dropMember(db, companyId, memberId))) {
+      throw new MissingError(
+        `company ${companyId} has no member ${memberId}; \`team list\` shows those there are`,
+      );
+    }
+    await audit(db, { actor, action: 'team.remove', companyId, subject: `member ${memberId}` });
+  });
+}
+
+function subjectOf(role: Role, memberId: number): string {
+  return `${role} ${memberId}`;
+}
+
+function sound(who: Who): Who {
+  if (who.role === 'staff' && who.staffId === null) {
+    throw new PlainError('a master needs the id that the platform has for them: `--staff`, or `staffId`');
+  }
+  if (who.role === 'administrator' && who.staffId !== null) {
+    throw new PlainError('an administrator hears of all visits: leave the id of a master out');
+  }
+  return who;
+}
+
+const E164 = /^\+[1-9]\d{6,14}$/;
+
+function soundAddress({ channel, address }: { channel: ChannelName; address: string }): string {
+  switch (channel) {
+    case 'console':
+    case 'webhook':
+      if (address === '') return '';
+      throw new PlainError(`${channel} has one destination: leave the address out`);
+    case 'sms':
+    case 'whatsapp': {
+      const phone = normalisePhone(address);
+      if (E164.test(phone)) return phone;
+      throw new PlainError(`an address on ${channel} is a phone like +79160000000`);
+    }
+    case 'email':
+      if (/^[^\s@]+@[^\s@]+$/.test(address)) return address;
+      throw new PlainError('an address on email is like olga@example.com');
+    case 'telegram':
+    case 'max':
+    case 'vk':
+      if (/^-?\d{1,20}$/.test(address)) return address;
+      throw new PlainError(
+        `an address on ${channel} is the number of a chat; \`team invite\` finds it by itself`,
+      );
+  }
+}

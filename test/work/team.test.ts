@@ -1,0 +1,252 @@
+/** What masters and administrators are told, through the real inbox, processor and dispatcher. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import type { PolicyDocument } from '../../src/domain/policy.ts';
+import { addMember, removeMember } from '../../src/team.ts';
+import { statementsOf } from '../support/statements.ts';
+import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** Of the visit at 14:30 on Tuesday, 20 May 2031, that `recordBody` speaks of. */
+const VISIT = Date.parse('2031-05-20T11:30:00Z');
+const OLGA = 5;
+const IRINA = 6;
+const QUIET: PolicyDocument = { settle: { any: '0ms' }, reminders: { at: [] } };
+
+let pipeline: Pipeline;
+beforeEach(async () => {
+  pipeline = await createPipeline();
+  await pipeline.addCompany({ companyId: 1, policy: QUIET });
+  // At noon: no quiet hours.
+  pipeline.now = VISIT - 5 * DAY;
+});
+afterEach(() => pipeline.close());
+
+const deps = () => ({ pool: pipeline.pool, actor: 'command', now: pipeline.now }) as const;
+const console_ = { channel: 'console', address: '' } as const;
+const staff = (staffId: number) =>
+  addMember(deps(), { companyId: 1, role: 'staff', staffId, name: '' }, console_);
+const administrator = () =>
+  addMember(deps(), { companyId: 1, role: 'administrator', staffId: null, name: '' }, console_);
+async function receive(...bodies: string[]): Promise<void> {
+  await pipeline.receive(
+    1,
+    bodies.map(body => ({ body, receivedAt: pipeline.now })),
+  );
+  await pipeline.settle();
+}
+let version = 0;
+const WIDGET = { online: true, bookform_id: 3, record_from: 'Form Online widget' };
+const created = (id = 100, data: Record<string, unknown> = {}) =>
+  recordBody({ id, at: pipeline.now, data: { ...WIDGET, ...data } });
+const update = (data: Record<string, unknown>, id = 100) => {
+  version += 1;
+  const at = pipeline.now + version * 1_000;
+  return recordBody({ id, status: 'update', at, data: { ...WIDGET, ...data } });
+};
+const irinas = { staff_id: IRINA, staff: { id: IRINA, name: 'Ирина' } };
+/** What was sent since the last look, in order of who. */
+function news(): string[] {
+  const said = pipeline.sent.map(({ recipient, notice, purpose }) => {
+    const who = recipient.role ?? 'client';
+    return `${who}${recipient.staffId == null ? '' : ` ${recipient.staffId}`}: ${notice?.kind ?? purpose}`;
+  });
+  pipeline.sent.length = 0;
+  return said.sort();
+}
+
+test('a master hears of their own visits, an administrator of those that clients make and of those called off', async () => {
+  await staff(OLGA);
+  await staff(IRINA);
+  await administrator();
+  pipeline.now += MINUTE;
+  await receive(created());
+  assert.deepEqual(news(), ['administrator: booked', 'client: booked', 'staff 5: booked']);
+  await receive(update({ date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['administrator: rescheduled', 'client: rescheduled', 'staff 5: rescheduled']);
+  await receive(update({ date: '2031-05-20 16:00:00', services: [{ id: 7, title: 'Стрижка', amount: 1 }] }));
+  assert.deepEqual(news(), ['client: services_changed', 'staff 5: services_changed']);
+  await receive(update({ date: '2031-05-20 16:00:00', deleted: true }));
+  assert.deepEqual(news(), ['administrator: cancelled', 'client: cancelled', 'staff 5: cancelled']);
+});
+
+test('an administrator who wrote a visit into the journal is not told of it, and of its end all the same', async () => {
+  await administrator();
+  pipeline.now += MINUTE;
+  const journal = { online: false, bookform_id: 0, record_from: '' };
+  await receive(created(100, journal));
+  await receive(update({ ...journal, date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['client: booked', 'client: rescheduled']);
+  await receive(update({ ...journal, date: '2031-05-20 16:00:00', attendance: -1 }));
+  assert.deepEqual(news(), ['administrator: cancelled', 'client: cancelled']);
+  const { rows } = await pipeline.pool.query(`SELECT FROM messages WHERE recipient LIKE 'administrator:%'`);
+  assert.equal(rows.length, 1, 'what the policy does not tell costs no row');
+});
+
+test('a visit that is handed over: each master hears their own side, and nothing when it comes back at once', async () => {
+  await staff(OLGA);
+  await staff(IRINA);
+  pipeline.now += MINUTE;
+  await receive(created());
+  news();
+  await receive(update(irinas), update({}));
+  assert.deepEqual(news(), [], 'there and back within the settle time');
+  await receive(update(irinas));
+  const [toOlga] = pipeline.sent.filter(({ recipient }) => recipient.staffId === OLGA);
+  const [toIrina] = pipeline.sent.filter(({ recipient }) => recipient.staffId === IRINA);
+  assert.match(
+    toOlga?.text ?? '',
+    /^Запись передана другому мастеру: Ирина\.\n\nКлиент: Анна\nКогда: 20 мая/,
+  );
+  assert.match(
+    toIrina?.text ?? '',
+    /^К вам новая запись\.\n\nКлиент: Анна\nКогда: 20 мая, вторник, 14:30\nУслуги: /,
+  );
+  assert.doesNotMatch(toIrina?.text ?? '', /916/, 'no phone unless the policy has it');
+  assert.deepEqual(toIrina?.recipient, {
+    clientId: null,
+    name: '',
+    phone: '',
+    email: '',
+    role: 'staff',
+    staffId: 6,
+  });
+  assert.deepEqual(news(), ['client: staff_changed', 'staff 5: staff_changed', 'staff 6: booked']);
+  await receive(update({ ...irinas, date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['client: rescheduled', 'staff 6: rescheduled'], 'it is no longer Olga’s');
+  await receive(update({ date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['client: staff_changed', 'staff 5: restored', 'staff 6: staff_changed']);
+});
+
+test('what is booked when somebody joins the team is no news to them; that it moves is', async () => {
+  await receive(created(), created(101));
+  news();
+  pipeline.now += DAY;
+  await staff(OLGA);
+  await staff(IRINA);
+  await administrator();
+  pipeline.now += MINUTE;
+  await pipeline.settle();
+  assert.deepEqual(news(), []);
+  const made = { create_date: `${new Date(pipeline.now - DAY).toISOString().slice(0, 19)}+0000` };
+  await receive(update({ ...made, comment: 'просила кофе' }));
+  assert.deepEqual(news(), [], 'nothing that anybody is told');
+  await receive(update({ ...made, date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['administrator: rescheduled', 'client: rescheduled', 'staff 5: rescheduled']);
+  await receive(update({ ...made, ...irinas }, 101));
+  assert.deepEqual(news(), ['client: staff_changed', 'staff 5: staff_changed', 'staff 6: booked']);
+});
+
+test('a booking that was made before somebody joined and is first seen afterwards is no news to them', async () => {
+  const before = created();
+  pipeline.now += MINUTE;
+  await administrator();
+  await receive(before);
+  assert.deepEqual(news(), ['client: booked']);
+});
+
+test('who leaves the team is told no more, what is due included, and who comes to their place goes on', async () => {
+  const { memberId } = await staff(OLGA);
+  pipeline.now += MINUTE;
+  await pipeline.receive(1, [{ body: created(), receivedAt: pipeline.now }]);
+  await pipeline.processor.drain();
+  await removeMember(deps(), 1, memberId);
+  await pipeline.settle();
+  assert.deepEqual(news(), ['client: booked']);
+  await receive(update({ date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['client: rescheduled']);
+  const { rows } = await pipeline.pool.query<{ state: string; error: string }>(
+    `SELECT state, error FROM messages WHERE recipient = 'staff:5'`,
+  );
+  assert.deepEqual(rows, [{ state: 'superseded', error: 'they are in the team no more' }]);
+});
+
+test('each audience has quiet hours of its own; a visit that begins before they end is told of in them', async () => {
+  await staff(OLGA);
+  await pipeline.setPolicy(1, { team: { staff: { quietHours: { from: '20:00', to: '09:00' } } } });
+  // 20:30 in Moscow, the evening before.
+  pipeline.now = VISIT - 18 * HOUR;
+  await receive(created(100), created(101, { date: '2031-05-20 08:30:00' }));
+  assert.deepEqual(news(), ['client: booked', 'client: booked', 'staff 5: booked']);
+  pipeline.now += 12 * HOUR + 31 * MINUTE;
+  await pipeline.settle();
+  assert.deepEqual(news(), ['staff 5: booked']);
+});
+
+test('the client’s phone is read by those whom the policy lets, and neither it nor the name is kept', async () => {
+  await administrator();
+  await staff(OLGA);
+  await pipeline.setPolicy(1, { team: { administrator: { clientPhone: true } } });
+  pipeline.now += MINUTE;
+  await receive(created());
+  const textTo = (role: string) => pipeline.sent.find(({ recipient }) => recipient.role === role)?.text ?? '';
+  assert.match(textTo('administrator'), /Клиент: Анна, \+79160000001\n/);
+  assert.match(textTo('staff'), /Клиент: Анна\n/);
+  const { rows } = await pipeline.pool.query<{ row: string }>(
+    `SELECT to_jsonb(m)::text AS row FROM messages m WHERE recipient !~ '^client:'`,
+  );
+  assert.equal(rows.length, 2);
+  for (const { row } of rows) assert.doesNotMatch(row, /Анна|916/);
+});
+
+test('a move while a retry is awaited is told as it is then, once', async () => {
+  await staff(OLGA);
+  pipeline.now += MINUTE;
+  pipeline.answers = [
+    { outcome: 'retry', reason: 'later' },
+    { outcome: 'retry', reason: 'later' },
+  ];
+  await receive(created());
+  await receive(update({ date: '2031-05-20 16:00:00' }));
+  news();
+  pipeline.now += MINUTE;
+  await pipeline.settle();
+  assert.deepEqual(
+    pipeline.sent.map(({ notice }) => notice?.after.startsLocal),
+    ['2031-05-20T16:00:00', '2031-05-20T16:00:00'],
+  );
+  assert.deepEqual(news(), ['client: booked', 'staff 5: booked']);
+});
+
+test('two pairs of processes tell each of the team each change once', async () => {
+  await staff(OLGA);
+  await staff(IRINA);
+  await administrator();
+  const other = pipeline.another();
+  pipeline.now += MINUTE;
+  const ids = Array.from({ length: 30 }, (_, index) => 200 + index);
+  await pipeline.receive(
+    1,
+    ids.map(id => ({ body: created(id, id % 2 === 0 ? {} : irinas), receivedAt: pipeline.now })),
+  );
+  await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
+  await other.processor.stop();
+  await pipeline.processor.drain();
+  await Promise.all([pipeline.dispatcher.drain(), other.dispatcher.drain()]);
+  await pipeline.settle();
+  const said = Map.groupBy(news(), one => one);
+  const counts = [...said].map(([what, all]) => `${what} ${all.length}`);
+  assert.deepEqual(counts, [
+    'administrator: booked 30',
+    'client: booked 30',
+    'staff 5: booked 15',
+    'staff 6: booked 15',
+  ]);
+});
+
+test('without a team nothing is added: no statement, no row, nothing in what is told', async () => {
+  const statements = await statementsOf(() => receive(created(), update({ date: '2031-05-20 16:00:00' })));
+  assert.ok(statements.length > 10, `${statements.length} statements were seen`);
+  const ofTeam = statements.filter(({ text }) => /\bteam\b/.test(text));
+  // The company's row is read once a batch, whatever is in it.
+  assert.deepEqual(
+    ofTeam.filter(({ name }) => name !== 'find_companies'),
+    [],
+  );
+  const { rows } = await pipeline.pool.query<{ told: object }>('SELECT told FROM bookings');
+  assert.deepEqual(Object.keys(rows[0]?.told ?? {}), ['client:9']);
+  const { rows: messages } = await pipeline.pool.query('SELECT FROM messages');
+  assert.equal(messages.length, 1);
+});
