@@ -289,6 +289,15 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         [companyId, recipients, pattern],
       ),
   },
+  // One of the team who is erased is told nothing any more; what they were told names no client.
+  {
+    table: 'team',
+    erase: (db, { companyId, pattern }) =>
+      touched(db, 'DELETE FROM team WHERE company_id = $1 AND (address ~* $2 OR name ~* $2)', [
+        companyId,
+        pattern,
+      ]),
+  },
   {
     table: 'people',
     erase: (db, { companyId, clientIds }) =>

@@ -134,6 +134,17 @@ export const pruneReached: Prune = (db, before, limit) =>
     limit,
   );
 
+/** Invitations into the team that nobody followed. */
+export const pruneInvitations: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM team WHERE (company_id, member_id) IN (
+       SELECT company_id, member_id FROM team WHERE since IS NULL AND invited_until < $1
+       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
 /** Receipts of messages that are as old. */
 export const pruneReceipts: Prune = (db, before, limit) =>
   deleted(

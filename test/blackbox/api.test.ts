@@ -103,7 +103,7 @@ const bodies: Record<string, unknown> = {
   },
   'POST /companies/{company}/clients/search': { phone: '8 (900) 000-00-01' },
   'POST /companies/{company}/clients/{client}/consents': { granted: false, reason: 'said so at the desk' },
-  'POST /companies/{company}/team': { role: 'administrator', channel: 'console' },
+  'POST /companies/{company}/team': { role: 'staff', staffId: 78, channel: 'console' },
   'POST /companies/{company}/team/invite': { role: 'staff', staffId: 2_835_418 },
 };
 
@@ -136,7 +136,11 @@ describe('the API', { concurrency: true }, () => {
 
   test('answers every described operation as described', async () => {
     const spare = await house.company();
+    const added = await house.service.api('POST', `/companies/${company.companyId}/team`, {
+      ...{ role: 'staff', staffId: 77, channel: 'console' },
+    });
     const values = {
+      member: String(z.object({ memberId: z.number() }).parse(json(added)).memberId),
       company: String(company.companyId),
       '/companies/{company} company': String(spare.companyId),
       '/events/{id} id': eventId,
@@ -172,6 +176,7 @@ describe('the API', { concurrency: true }, () => {
       channel: 'telegram',
       locale: 'ru',
       kind: 'booked',
+      member: '1',
     };
     const all = await operations(values);
     assert.ok(all.length >= 6);
