@@ -8,7 +8,7 @@ import { type Booking, type Service, sameServices, startsAt, stateOf } from './b
 import { audienceOf, isTeam, type Member, memberRecipient, staffIdOf } from './team.ts';
 import type { EpochMs, Wall } from './time.ts';
 
-/** What a client cares about, and their master. Came, paid, confirmed and comments are not among it. */
+/** What a client cares about, and the team. Came, paid and comments are not among it. */
 export type Facts = {
   /** `passed`: it stands, but to the master who is told it is another's now. */
   readonly status: 'booked' | 'cancelled' | 'passed';
@@ -16,6 +16,8 @@ export type Facts = {
   readonly staffId: number | null;
   readonly staffName: string;
   readonly services: readonly Service[];
+  /** To the team: the client has said that they will come. */
+  readonly confirmed?: true;
 };
 
 /** What one recipient last heard of one booking. `step` counts how often it moved. */
@@ -36,7 +38,9 @@ export type NoticeKind =
   | 'services_changed'
   | 'changed'
   | 'cancelled'
-  | 'restored';
+  | 'restored'
+  /** Of the team only. */
+  | 'confirmed';
 
 /** One message's meaning: the recipient last heard `before` (null: nothing), and now `after` is true. */
 export type Notice = { readonly kind: NoticeKind; readonly before: Facts | null; readonly after: Facts };
@@ -55,7 +59,9 @@ export function noticeBetween(before: Facts | null, after: Facts | null): Notice
   if (before.staffId !== after.staffId) kinds.push('staff_changed');
   if (!sameServices(before.services, after.services)) kinds.push('services_changed');
   const [kind, ...more] = kinds;
-  if (kind === undefined) return null;
+  if (kind === undefined) {
+    return after.confirmed && !before.confirmed ? { kind: 'confirmed', before, after } : null;
+  }
   return { kind: more.length > 0 ? 'changed' : kind, before, after };
 }
 
@@ -106,7 +112,7 @@ export function concerned({ fields }: Booking, team: readonly Member[]): readonl
  * booking now belongs to another, it is cancelled; to a master whose visit does, it has passed to the other.
  */
 export function factsFor(recipient: string, booking: Booking, zone: string): Facts | null {
-  const { startsLocal, staffId, staffName, services } = booking.fields;
+  const { startsLocal, staffId, staffName, services, attendance } = booking.fields;
   if (startsLocal === undefined) return null;
   return {
     status: stateOf(booking, zone) === 'cancelled' ? 'cancelled' : statusFor(recipient, booking),
@@ -114,6 +120,7 @@ export function factsFor(recipient: string, booking: Booking, zone: string): Fac
     staffId: staffId ?? null,
     staffName: staffName ?? '',
     services: services ?? [],
+    ...(attendance === 2 && isTeam(recipient) ? { confirmed: true } : {}),
   };
 }
 

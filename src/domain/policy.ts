@@ -16,6 +16,7 @@ export const NOTICE_KINDS: readonly NoticeKind[] = [
   'changed',
   'cancelled',
   'restored',
+  'confirmed',
 ];
 export const ORIGINS: readonly Origin[] = ['bot', 'widget', 'app', 'aggregator', 'admin', 'unknown'];
 
@@ -154,6 +155,8 @@ export const DEFAULTS = {
     changed: NEWS,
     cancelled: FREED,
     restored: NEWS,
+    // Most clients do, and the digest counts those who have not.
+    confirmed: { any: [] },
   },
   settle: { any: '5s' },
   // A visit that is called off at 22:00 is called off at 22:00: who has to get up for it wants to know.

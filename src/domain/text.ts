@@ -17,8 +17,10 @@ import { createEngine, type Template } from './template.ts';
 import type { Wall } from './time.ts';
 
 export type Locale = 'ru' | 'en';
+/** What a client is told of a change. */
+export type ClientKind = Exclude<NoticeKind, 'confirmed'>;
 /** To the team one text tells of every kind of change: `staff`, `administrator`. */
-export type TextKind = NoticeKind | PlannedPurpose | Role | 'digest' | 'test';
+export type TextKind = ClientKind | PlannedPurpose | Role | 'digest' | 'test';
 
 export type TextInput = {
   /** The change that is told. */
@@ -357,6 +359,6 @@ function noticeSamples(kind: NoticeKind, full: Facts, bare: Facts): TextInput[] 
   ];
 }
 
-function isNoticeKind(kind: TextKind): kind is NoticeKind {
+function isNoticeKind(kind: TextKind): kind is ClientKind {
   return NOTICE_KINDS.some(known => known === kind);
 }

@@ -125,5 +125,6 @@ export function renderSafely(
 function kindOf(purpose: OpenMessage['purpose'], audience: Audience, notice: Notice | null): TextKind {
   if (isPlanned(purpose) || purpose === 'digest') return purpose;
   if (notice === null) return 'test';
-  return audience === 'client' ? notice.kind : audience;
+  if (audience !== 'client') return audience;
+  return notice.kind === 'confirmed' ? 'changed' : notice.kind;
 }

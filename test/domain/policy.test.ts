@@ -4,12 +4,14 @@ import {
   completePolicy,
   DEFAULTS,
   durationMs,
+  NOTICE_KINDS,
   policyOf,
   settleMsOf,
   tells,
 } from '../../src/domain/policy.ts';
 import { checkPolicy } from '../../src/domain/policy-document.ts';
 import { parseReminderTime, reminderMoment, reminderName } from '../../src/domain/reminder-time.ts';
+import type { Audience } from '../../src/domain/team.ts';
 
 function faultsOf(value: unknown): readonly { path: string; says: string }[] {
   const checked = checkPolicy(value);
@@ -24,13 +26,50 @@ test('the default is sound, and what it says is what an empty document means', (
 
 test('by default every change is told to the client, at once, whoever made the booking', () => {
   const policy = policyOf({});
-  for (const kind of Object.keys(DEFAULTS.tell) as (keyof typeof DEFAULTS.tell)[]) {
+  for (const kind of NOTICE_KINDS.filter(each => each !== 'confirmed')) {
     assert.equal(settleMsOf(policy, kind), 5_000);
     assert.equal(policy.quietHours.notices, 'send');
     for (const origin of ['bot', 'widget', 'app', 'aggregator', 'admin', 'unknown'] as const) {
       assert.ok(tells(policy, kind, origin, 'client'));
     }
   }
+});
+
+test('by default administrators hear of what clients do by themselves and of every slot that is freed', () => {
+  const policy = policyOf({});
+  const hears = (kind: (typeof NOTICE_KINDS)[number], audience: Audience) =>
+    (['widget', 'bot', 'admin'] as const).filter(origin => tells(policy, kind, origin, audience)).join();
+  assert.deepEqual(
+    NOTICE_KINDS.map(kind => `${kind}: ${hears(kind, 'staff')} | ${hears(kind, 'administrator')}`),
+    [
+      'booked: widget,bot,admin | widget,bot',
+      'rescheduled: widget,bot,admin | widget,bot',
+      'staff_changed: widget,bot,admin | ',
+      'services_changed: widget,bot,admin | ',
+      'changed: widget,bot,admin | widget,bot',
+      'cancelled: widget,bot,admin | widget,bot,admin',
+      'restored: widget,bot,admin | widget,bot',
+      'confirmed:  | ',
+    ],
+  );
+});
+
+test('a document from before there was a team tells the same clients: who is told of any is not added to', () => {
+  const policy = policyOf({ tell: { booked: { any: [] }, cancelled: { widget: [] } } });
+  assert.ok(!tells(policy, 'booked', 'admin', 'client'), 'the default has a word of its own for admin');
+  assert.ok(!tells(policy, 'cancelled', 'widget', 'client'));
+  assert.ok(tells(policy, 'cancelled', 'admin', 'client'));
+});
+
+test('rules of the team are completed one by one, and a notice to them is not dropped', () => {
+  const { team } = policyOf({ team: { staff: { quietHours: { to: '07:00' } }, digest: { at: null } } });
+  assert.deepEqual(team.staff.quietHours, { from: '22:00', to: '07:00', notices: 'defer' });
+  assert.deepEqual(team.digest, { at: null, about: 'tomorrow', whenEmpty: false });
+  const faults = faultsOf({ team: { staff: { quietHours: { notices: 'drop' } }, master: {} } });
+  assert.deepEqual(
+    faults.map(({ path }) => path),
+    ['team.staff.quietHours.notices', 'team.master'],
+  );
 });
 
 test('a salon writes only what it wants otherwise', () => {

@@ -382,6 +382,7 @@ for (const locale of LOCALES) {
   }
 }
 
+const CONFIRMED: Notice = { kind: 'confirmed', before: heard, after: { ...heard, confirmed: true } };
 const KINDS_OF_TEAM: readonly [Notice['kind'], ru: [staff: string, administrator: string]][] = [
   ['booked', ['К вам новая запись. | Когда: 24', 'Новая запись. | Когда: 24']],
   ['rescheduled', ['Запись к вам перенесена. | Было: 24', 'Запись перенесена. | Было: 24']],
@@ -396,12 +397,13 @@ const KINDS_OF_TEAM: readonly [Notice['kind'], ru: [staff: string, administrator
   ['changed', ['В записи к вам изменения. | Было: 24', 'В записи изменения. | Было: 24']],
   ['cancelled', ['Запись к вам отменена. | Когда: 24', 'Запись отменена, время свободно. | Когда: 24']],
   ['restored', ['Запись снова ваша. | Было: 24', 'Запись снова действует. | Было: 24']],
+  ['confirmed', ['Клиент подтвердил запись. | Когда: 24', 'Клиент подтвердил запись. | Когда: 24']],
 ];
 
 test('a master and an administrator read of every kind of change in their own words', () => {
   for (const [kind, expected] of KINDS_OF_TEAM) {
     for (const [index, audience] of (['staff', 'administrator'] as const).entries()) {
-      const known = NOTICES[kind];
+      const known = kind === 'confirmed' ? CONFIRMED : NOTICES[kind];
       const passed = audience === 'staff' && kind === 'staff_changed' && known !== null;
       const notice = passed ? { ...known, after: { ...known.after, status: 'passed' as const } } : known;
       const { text } = texts.render(audience, 'ru', input(notice, { client: { name: '' } }));
@@ -418,7 +420,7 @@ test('a client’s phone stands in a text to the team where it is given, and no 
   assert.match(text, /Клиент: Анна, \+79160000001\n/);
   const own = 'x\n---\n{{ client.phone }}';
   assert.throws(() => texts.samples('booked', 'ru', own), /undefined variable/);
-  assert.equal(texts.samples('staff', 'ru', own).length, 14);
+  assert.equal(texts.samples('staff', 'ru', own).length, 16);
 });
 
 test('services beyond the fifth are counted, in the right plural', () => {

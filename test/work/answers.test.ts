@@ -10,6 +10,7 @@ import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { settleInvite } from '../../src/store/chats.ts';
+import { inviteMember, removeMember, showTeam } from '../../src/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
@@ -217,6 +218,37 @@ test('without the salon’s link a chat is nobody’s; a wrong invite is no link
   for (const { text } of said) assert.match(text, /ссылке или QR-коду/);
   const { rows } = await pipeline.pool.query("SELECT chat FROM chats WHERE chat = '106'");
   assert.deepEqual(rows, []);
+});
+
+test('one of the team follows a link of their own, once: is told there, and no more after «стоп»', async () => {
+  const who = { companyId: COMPANY, role: 'administrator', staffId: null, name: '' } as const;
+  // The clock of the salon's platform is the real one, from which the pipeline's runs ahead.
+  const ahead = 3_600_000;
+  pipeline.now -= ahead;
+  const deps = { pool: pipeline.pool, actor: 'command', now: pipeline.now } as const;
+  const { memberId, invite } = await inviteMember(deps, who);
+  const [olga, stranger] = [person(120), person(121)];
+  await olga.writes(`/start ${invite}`);
+  assert.match(olga.reads()[0]?.text ?? '', /^Студия Север: сюда будут приходить сообщения о записях салона/);
+  await stranger.writes(`/start ${invite}`);
+  assert.match(stranger.reads()[0]?.text ?? '', /Откройте бота по ссылке/);
+  pipeline.now += ahead;
+  await pipeline.setPolicy(COMPANY, {
+    tell: { booked: { any: ['administrator'] } },
+    team: { administrator: { quietHours: { notices: 'send' } } },
+  });
+  await books({ phone: '+79001112288' });
+  const [notice, ...more] = olga.reads();
+  assert.match(notice?.text ?? '', /^Новая запись\.\n\nКлиент: Мила\nКогда: 20 мая/);
+  assert.deepEqual([notice?.buttons, more, stranger.reads()], [[], [], []]);
+  await olga.writes('стоп');
+  assert.match(olga.reads()[0]?.text ?? '', /Больше не пишем/);
+  await books({ phone: '+79001112289' });
+  assert.deepEqual(olga.reads(), []);
+  const [member] = await showTeam(pipeline.pool, COMPANY);
+  assert.deepEqual([member?.channel, member?.refuses, member?.invitedUntil], ['telegram', true, null]);
+  await removeMember(deps, COMPANY, memberId);
+  await pipeline.setPolicy(COMPANY, {});
 });
 
 test('«стоп» is kept with its proof and ends messages there; «возобновить» brings those of visits back', async () => {

@@ -120,6 +120,20 @@ test('a visit that is handed over: each master hears their own side, and nothing
   assert.deepEqual(news(), ['client: staff_changed', 'staff 5: restored', 'staff 6: staff_changed']);
 });
 
+test('that the client has confirmed is told where the policy has it, once', async () => {
+  await staff(OLGA);
+  await administrator();
+  await pipeline.setPolicy(1, { tell: { confirmed: { any: ['administrator'] } } });
+  pipeline.now += MINUTE;
+  await receive(created());
+  news();
+  await receive(update({ attendance: 2 }));
+  await receive(update({ attendance: 2, comment: 'у окна' }), update({ attendance: 2, paid_full: 1 }));
+  assert.deepEqual(news(), ['administrator: confirmed']);
+  await receive(update({ attendance: 2, date: '2031-05-20 16:00:00' }));
+  assert.deepEqual(news(), ['administrator: rescheduled', 'client: rescheduled', 'staff 5: rescheduled']);
+});
+
 test('what is booked when somebody joins the team is no news to them; that it moves is', async () => {
   await receive(created(), created(101));
   news();
