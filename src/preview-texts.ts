@@ -95,6 +95,7 @@ function noticeOf(kind: NoticeKind, facts: Facts): Saying['notice'] {
     case 'staff_changed':
     case 'services_changed':
     case 'changed':
+    case 'confirmed':
       return { kind, before: facts, after: facts };
   }
 }
