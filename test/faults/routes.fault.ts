@@ -1,0 +1,184 @@
+/**
+ * Routes in real time: a WhatsApp that tells of every other message and an SMS provider behind it, two processes that
+ * send, either killed with SIGKILL again and again.
+ */
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { createVault } from '../../src/vault.ts';
+import { testDatabase } from '../support/database.ts';
+import { freePorts, OTKLIK_KEY, post, type Service, startService } from '../support/service.ts';
+import { until } from '../support/until.ts';
+import { recordBody } from '../work/pipeline.ts';
+
+const COMPANY = 3001;
+const WITHIN_MS = 10_000;
+/** What a next step may be late by. */
+const LATE_MS = 5_000;
+const QUIET_MS = 25_000;
+const KILLS = 8;
+const BETWEEN_KILLS_MS = 2_500;
+const BETWEEN_BOOKINGS_MS = 150;
+/** An answer of a provider takes so long, for a kill to fall into. */
+const ANSWER_MS = 120;
+const APP_SECRET = 'app-secret-canary';
+
+type Taken = { readonly phone: string; readonly at: number };
+
+test('the next channel within its time and five seconds; kill -9 between steps tells nobody twice by one', async t => {
+  const database = await testDatabase();
+  const [takes, ...sends] = await Promise.all([freePorts(), freePorts(), freePorts()]);
+  const { receiptSecret } = createVault(Buffer.from(OTKLIK_KEY, 'hex'));
+  const told: Promise<void>[] = [];
+  const whatsapp = await startProvider((phone, id) => {
+    if (isTold(phone))
+      told.push(tell(`http://127.0.0.1:${takes.public}/receipts/cloud/${receiptSecret}`, id));
+    return { messages: [{ id }] };
+  });
+  const sms = await startProvider((phone, id) => ({
+    ...{ status: 'OK', status_code: 100 },
+    sms: { [phone]: { status: 'OK', status_code: 100, sms_id: id } },
+  }));
+  const env = {
+    ...{
+      RATE_PER_COMPANY: '100000',
+      RATE_PER_ADDRESS: '100000',
+      PUBLIC_URL: `http://127.0.0.1:${takes.public}`,
+    },
+    ...{ WHATSAPP_PROVIDER: 'cloud', WHATSAPP_TOKEN: 'token', WHATSAPP_ACCOUNT: '15550001111' },
+    ...{ WHATSAPP_APP_SECRET: APP_SECRET, WHATSAPP_API_URL: whatsapp.url },
+    ...{ SMS_PROVIDER: 'sms.ru', SMS_TOKEN: 'token', SMS_API_URL: sms.url },
+  };
+  const start = (place: number) =>
+    startService(database.url, { ports: sends[place] ?? takes, env: { ...env, ROLES: 'dispatch' } });
+  const senders: Service[] = [];
+  let over = false;
+  const taker = await startService(database.url, {
+    ports: takes,
+    env: { ...env, ROLES: 'receive,process,web,upkeep' },
+  });
+  t.after(async () => {
+    over = true;
+    await Promise.all([taker.kill9(), ...senders.map(sender => sender.kill9())]);
+    await Promise.all([whatsapp.close(), sms.close()]);
+    await database.close();
+  });
+  senders.push(await start(0), await start(1));
+  const company = await taker.addCompany({ companyId: COMPANY, route: ['whatsapp', 'sms'] });
+  const policy = { settle: { any: '0s' }, reminders: { at: [] }, routes: { within: { whatsapp: '10s' } } };
+  const set = await taker.api('PUT', `/companies/${COMPANY}/policy`, policy);
+  assert.equal(set.status, 200, set.body.toString());
+
+  let booked = 0;
+  const salon = (async () => {
+    for (; !over; booked += 1) {
+      const client = { id: 1_000 + booked, name: 'Анна', phone: phoneOf(booked) };
+      const body = recordBody({ id: 1_000 + booked, companyId: COMPANY, data: { client } });
+      assert.equal((await post(company.url, body)).status, 200);
+      await wait(BETWEEN_BOOKINGS_MS);
+    }
+  })();
+  await wait(QUIET_MS);
+  const lags = lagsOf(whatsapp.taken, sms.taken);
+  assert.ok(lags.length > 20, `${lags.length} went on`);
+  const [soonest, latest] = [Math.round(Math.min(...lags)), Math.round(Math.max(...lags))];
+  assert.ok(soonest >= WITHIN_MS && latest <= WITHIN_MS + LATE_MS, `${soonest} to ${latest} ms`);
+
+  let inFlight = 0;
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    await wait(BETWEEN_KILLS_MS);
+    await senders[kill % 2]?.kill9();
+    // As if the time of the dead process's leases were over; one of the other's that is as old ends with them.
+    const { rowCount } = await database.pool.query(
+      `UPDATE messages SET leased_until = now() WHERE state = 'sending' AND leased_until < now() + interval '119 seconds'`,
+    );
+    inFlight += rowCount ?? 0;
+    senders[kill % 2] = await start(kill % 2);
+  }
+  const whole = booked;
+  await wait(WITHIN_MS + LATE_MS);
+  // What a dead process held, and nobody took for it.
+  await database.pool.query("UPDATE messages SET leased_until = now() WHERE state = 'sending'");
+  const open = `SELECT FROM messages WHERE record_id < ${1_000 + whole} AND (state IN ('due', 'sending') OR fall_at < now())`;
+  await until(async () => (await database.pool.query(open)).rowCount === 0, {
+    what: 'nothing is left to do',
+    timeoutMs: 60_000,
+  });
+  over = true;
+  await salon;
+  await Promise.all(told);
+
+  const { rows } = await database.pool.query<{ recordId: number; state: string }>(
+    'SELECT record_id::int AS "recordId", state FROM messages ORDER BY record_id',
+  );
+  const states = new Map(rows.map(row => [row.recordId, row.state]));
+  const [byWhatsapp, bySms] = [whatsapp, sms].map(({ taken }) => Map.groupBy(taken, ({ phone }) => phone));
+  const counts: Record<string, number> = {};
+  for (let number = 0; number < whole; number += 1) {
+    const phone = phoneOf(number);
+    const [first, second] = [byWhatsapp?.get(phone)?.length ?? 0, bySms?.get(phone)?.length ?? 0];
+    const state = states.get(1_000 + number) ?? 'none';
+    const what = `${number} is ${state}, ${first} by WhatsApp and ${second} by SMS`;
+    assert.ok(first <= 1 && second <= 1, what);
+    if (isTold(phone)) assert.equal(second, 0, what);
+    if (state === 'sent') assert.deepEqual([first, second], [1, 1], what);
+    if (state === 'delivered') assert.deepEqual([first, isTold(phone)], [1, true], what);
+    assert.ok(['sent', 'delivered', 'unknown'].includes(state), what);
+    counts[state] = (counts[state] ?? 0) + 1;
+  }
+  t.diagnostic(
+    `${whole} bookings, ${KILLS} kills, ${inFlight} in flight at one; ${JSON.stringify(counts)}; next step after ` +
+      `${soonest} to ${latest} ms where ${WITHIN_MS} were set`,
+  );
+  assert.ok((counts.unknown ?? 0) > 0, 'no kill found a message in flight');
+});
+
+const phoneOf = (number: number) => `7916${String(1_000_000 + number)}`;
+const isTold = (phone: string) => Number(phone) % 2 === 0;
+
+/** From the first channel to the second, in milliseconds. */
+function lagsOf(first: readonly Taken[], second: readonly Taken[]): number[] {
+  const began = new Map(first.map(({ phone, at }) => [phone, at]));
+  return second.map(({ phone, at }) => at - (began.get(phone) ?? Number.NaN));
+}
+
+/** A provider that takes each message and answers after a while. */
+async function startProvider(
+  answer: (phone: string, id: string) => object,
+): Promise<{ url: string; taken: Taken[]; close(): Promise<void> }> {
+  const taken: Taken[] = [];
+  const server = createServer(async (incoming, outgoing) => {
+    const parts = await incoming.toArray().catch(() => undefined);
+    if (parts === undefined) return;
+    const body = Buffer.concat(parts).toString();
+    const phone = body.startsWith('{') ? JSON.parse(body).to : new URLSearchParams(body).get('to');
+    const id = `000000-${String(taken.length).padStart(8, '0')}`;
+    taken.push({ phone, at: performance.now() });
+    await wait(ANSWER_MS);
+    outgoing.writeHead(200, { 'content-type': 'application/json' });
+    outgoing.end(JSON.stringify(answer(phone, id)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  return {
+    url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
+    taken,
+    async close() {
+      server.closeAllConnections();
+      await new Promise(done => server.close(done));
+    },
+  };
+}
+
+/** As Meta tells of a message, until it is heard. */
+async function tell(url: string, id: string): Promise<void> {
+  const status = { id, status: 'delivered', timestamp: '1764000000' };
+  const body = JSON.stringify({ entry: [{ changes: [{ value: { statuses: [status] } }] }] });
+  const signature = `sha256=${createHmac('sha256', APP_SECRET).update(body).digest('hex')}`;
+  const answer = await post(url, body, { 'x-hub-signature-256': signature });
+  assert.equal(answer.status, 200);
+}
