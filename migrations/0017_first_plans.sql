@@ -9,11 +9,18 @@ CREATE INDEX bookings_of_client ON bookings (company_id, client_id, starts_at);
 DROP INDEX messages_of_recipient;
 CREATE INDEX messages_of_recipient ON messages (company_id, recipient, visit_at) WHERE rule IS NOT NULL;
 
-SELECT pg_restore_attribute_stats('schemaname', c.relnamespace::regnamespace::text, 'relname', c.relname::text,
-  'attname', a.attname::text, 'inherited', false,
-  'null_frac', 0::real, 'avg_width', 8, 'n_distinct', (CASE a.attname WHEN 'company_id' THEN 1 ELSE -0.5 END)::real)
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE c.oid IN ('bookings'::regclass, 'messages'::regclass, 'people'::regclass)
-  AND a.attname IN ('company_id', 'record_id', 'client_id', 'recipient', 'id')
-  -- A table that was analyzed knows better.
-  AND c.reltuples < 0;
+DO $$
+BEGIN
+  -- Older servers cannot be told; they choose better after their first ANALYZE.
+  IF current_setting('server_version_num')::integer < 180000 THEN
+    RETURN;
+  END IF;
+  PERFORM pg_restore_attribute_stats('schemaname', c.relnamespace::regnamespace::text, 'relname', c.relname::text,
+    'attname', a.attname::text, 'inherited', false,
+    'null_frac', 0::real, 'avg_width', 8, 'n_distinct', (CASE a.attname WHEN 'company_id' THEN 1 ELSE -0.5 END)::real)
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+  WHERE c.oid IN ('bookings'::regclass, 'messages'::regclass, 'people'::regclass)
+    AND a.attname IN ('company_id', 'record_id', 'client_id', 'recipient', 'id')
+    -- A table that was analyzed knows better.
+    AND c.reltuples < 0;
+END $$;
