@@ -224,6 +224,12 @@ export async function lockDue(
   return rows;
 }
 
+/** SQL: whether who is behind the address `k` agrees to a category, by their last word; unasked, they do. */
+export function agrees(company: string, category: 'service' | 'advertising'): string {
+  return `coalesce((SELECT granted FROM consents c WHERE c.company_id = ${company} AND c.channel = k.channel
+    AND c.address = k.address AND c.category = '${category}' ORDER BY c.id DESC LIMIT 1), true)`;
+}
+
 /** Where and how a person may be reached. */
 export type Contact = {
   readonly companyId: number;
@@ -257,11 +263,8 @@ export async function findContacts(
           array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on,
           array_agg(a.channel) FILTER (WHERE NOT a.advertising) AS refused_advertising_on
         FROM (
-          SELECT DISTINCT ON (k.channel) k.channel, k.address, coalesce((
-            SELECT granted FROM consents c WHERE c.company_id = p.company_id AND c.channel = k.channel
-              AND c.address = k.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), true) AS granted,
-            coalesce((SELECT granted FROM consents c WHERE c.company_id = p.company_id AND c.channel = k.channel
-              AND c.address = k.address AND c.category = 'advertising' ORDER BY c.id DESC LIMIT 1), true) AS advertising
+          SELECT DISTINCT ON (k.channel) k.channel, k.address, ${agrees('p.company_id', 'service')} AS granted,
+            ${agrees('p.company_id', 'advertising')} AS advertising
           FROM (
             SELECT channel, address, true AS set_for_them, created_at FROM addresses
             WHERE company_id = p.company_id AND client_id = p.client_id

@@ -4,7 +4,7 @@ import type { RelayCategory, RelayStatus } from '../domain/relay.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array, uuidArray } from './binary.ts';
 import type { Brand } from './companies.ts';
-import type { Contact, MessageKey } from './messages.ts';
+import { agrees, type Contact, type MessageKey } from './messages.ts';
 import type { Db } from './pool.ts';
 
 export type NewRelay = {
@@ -116,11 +116,8 @@ export async function findPhoneContacts(
           array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on,
           array_agg(a.channel) FILTER (WHERE NOT a.advertising) AS refused_advertising_on
         FROM (
-          SELECT DISTINCT ON (k.channel) k.channel, k.address, coalesce((
-            SELECT granted FROM consents c WHERE c.company_id = g.company_id AND c.channel = k.channel
-              AND c.address = k.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), true) AS granted,
-            coalesce((SELECT granted FROM consents c WHERE c.company_id = g.company_id AND c.channel = k.channel
-              AND c.address = k.address AND c.category = 'advertising' ORDER BY c.id DESC LIMIT 1), true) AS advertising
+          SELECT DISTINCT ON (k.channel) k.channel, k.address, ${agrees('g.company_id', 'service')} AS granted,
+            ${agrees('g.company_id', 'advertising')} AS advertising
           FROM (
             SELECT channel, chat AS address, created_at FROM chats WHERE company_id = g.company_id AND phone = g.phone
             UNION ALL
