@@ -10,8 +10,9 @@ import type { Origin } from '../store/origins.ts';
 import { pauseSending, resumeSending } from '../store/pace.ts';
 import { meetReceipts } from '../store/receipts.ts';
 import { type Tracing, traceIdOf } from '../tracing.ts';
-import { type ClaimDeps, claimDue, type ReadyToSend, type Unsent } from './claim.ts';
+import { type ClaimDeps, claimDue, type ReadyToSend } from './claim.ts';
 import { providerOf } from './fall.ts';
+import type { Unsent } from './judge.ts';
 import { createLoop, type Loop } from './loop.ts';
 import { createSettler } from './settle.ts';
 

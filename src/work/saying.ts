@@ -2,13 +2,13 @@
  * What a message says and what can be answered to it, composed at the claim: text, buttons, links, and until when it is
  * of use. Pure.
  */
-import type { Button, Channel, ChannelName, Outgoing } from '../channels/channel.ts';
+import { type Button, type Channel, type ChannelName, OPERATOR, type Outgoing } from '../channels/channel.ts';
 import { writePress } from '../domain/answer.ts';
 import type { Digest } from '../domain/digest.ts';
-import type { Facts, Notice } from '../domain/notice.ts';
+import { clientIdOf, type Facts, type Notice } from '../domain/notice.ts';
 import type { Origin } from '../domain/origin.ts';
 import { PHRASES } from '../domain/phrases.ts';
-import { type Audience, audienceOf, isTeam } from '../domain/team.ts';
+import { type Audience, audienceOf, isTeam, staffIdOf } from '../domain/team.ts';
 import type { TextKind, Texts } from '../domain/text.ts';
 import { type EpochMs, instantOf } from '../domain/time.ts';
 import { factsOfVisit } from '../domain/visit.ts';
@@ -16,6 +16,7 @@ import type { Company } from '../store/companies.ts';
 import type { Contact, OpenMessage, SaidRecord } from '../store/messages.ts';
 import { templateKey } from '../store/templates.ts';
 import { isPlanned } from './planned.ts';
+import { bookingOf, clientOf, contactOf, type Scene } from './scene.ts';
 
 /** How people can answer. */
 export type Answering = {
@@ -33,6 +34,79 @@ export type Saying = {
 };
 export const NOTHING: Saying = { notice: null, visit: null, digest: null };
 
+/**
+ * A message as a channel is to send it; undefined where its text cannot be rendered. An alert and a text of the platform
+ * have their words already.
+ */
+export function compose(
+  deps: Answering & { readonly texts: Texts },
+  scene: Scene,
+  { message, saying, channel, address }: Composed,
+): Outgoing | undefined {
+  const attempt = message.attempts + 1;
+  if (message.purpose === 'alert') {
+    const { id, subject, body } = message;
+    const secret = scene.roads.get(channel.name)?.secret;
+    const words = { subject: subject ?? '', text: body ?? '' };
+    return { ...OPERATOR, id, address, ...words, ...(secret === undefined ? {} : { secret }), attempt };
+  }
+  const company = scene.companies.get(message.companyId);
+  if (company === undefined) return undefined;
+  const text = textOf(deps.texts, scene, company, message, saying);
+  if (text === undefined) return undefined;
+  const contact = contactOf(scene, message);
+  const secret = scene.secrets.get(company.companyId);
+  return {
+    id: message.id,
+    companyId: message.companyId,
+    recordId: message.recordId,
+    purpose: message.purpose,
+    address,
+    ...text,
+    recipient: {
+      clientId: clientIdOf(message.recipient) ?? null,
+      name: contact?.name ?? '',
+      phone: contact?.phone ?? '',
+      email: contact?.email ?? '',
+      ...memberOf(message),
+    },
+    ...saying,
+    buttons: buttonsFor(deps, channel, company, message, saying),
+    ...linksFor(deps, company, message, saying),
+    ...validity(company, message, saying),
+    ...(secret === undefined ? {} : { secret }),
+    attempt,
+  };
+}
+
+type Composed = {
+  readonly message: OpenMessage;
+  readonly saying: Saying;
+  readonly channel: Channel;
+  readonly address: string;
+};
+
+function textOf(
+  texts: Texts,
+  scene: Scene,
+  company: Company,
+  message: OpenMessage,
+  saying: Saying,
+): { subject: string; text: string } | undefined {
+  if (message.purpose === 'relay') return { subject: '', text: message.body ?? '' };
+  const speaking = {
+    client: isTeam(message.recipient) ? clientOf(scene, message) : contactOf(scene, message),
+    origin: bookingOf(scene, message)?.booking.fields.origin ?? 'unknown',
+  } as const;
+  return renderSafely(texts, scene, company, speaking, message, saying);
+}
+
+/** Of one of the team, for machines. */
+function memberOf({ recipient }: OpenMessage): Pick<Outgoing['recipient'], 'role' | 'staffId'> {
+  const role = audienceOf(recipient);
+  return role === undefined || role === 'client' ? {} : { role, staffId: staffIdOf(recipient) ?? null };
+}
+
 /** Can what is said be answered: the visit stands, and the platform's API, where answers are written, is open to us. */
 function isAnswerable({ apiUsable }: Company, message: OpenMessage, saying: Saying): boolean {
   const facts = factsOf(saying);
@@ -49,7 +123,7 @@ export function factsOf({ notice, visit }: Saying): Facts | null {
   return facts;
 }
 
-export function linksFor(
+function linksFor(
   { answerUrl }: Answering,
   company: Company,
   message: OpenMessage,
@@ -63,16 +137,12 @@ export function linksFor(
 }
 
 /** Once the visit has begun, nobody needs the news of it, or to be reminded. */
-export function validity(
-  { zone }: Company,
-  { purpose }: OpenMessage,
-  saying: Saying,
-): { validUntil?: EpochMs } {
+function validity({ zone }: Company, { purpose }: OpenMessage, saying: Saying): { validUntil?: EpochMs } {
   const facts = purpose === 'notice' || purpose === 'reminder' ? factsOf(saying) : null;
   return facts === null ? {} : { validUntil: instantOf(facts.startsLocal, zone) };
 }
 
-export function buttonsFor(
+function buttonsFor(
   { answers }: Answering,
   { name, traits }: Channel,
   company: Company,
