@@ -488,7 +488,22 @@ program
   .addOption(json())
   .action(run(() => import('./commands/doctor.ts').then(module => module.doctor)));
 
+misspeltFirst(program);
 await program.parseAsync();
+
+/**
+ * Asks for required options just before a command runs. Commander asks first of all, and who writes `--titel` is told
+ * that `--title` is missing, which they believe to have written.
+ */
+function misspeltFirst(command: Command): void {
+  const required = command.options.filter(option => option.mandatory);
+  for (const option of required) option.mandatory = false;
+  command.hook('preAction', (_hooked, running) => {
+    const missing = required.find(option => running.getOptionValue(option.attributeName()) === undefined);
+    if (missing) running.error(`error: required option '${missing.flags}' not specified`);
+  });
+  command.commands.forEach(misspeltFirst);
+}
 
 function run(load: () => Promise<CommandFunction>): (...args: unknown[]) => Promise<void> {
   return async (...args) => {
