@@ -289,6 +289,7 @@ CREATE TABLE heard (
   id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
   said jsonb,
   heard_at timestamp with time zone DEFAULT now() NOT NULL,
+  error text,
   CONSTRAINT heard_pkey PRIMARY KEY (channel, update_id)
 );
 
@@ -580,6 +581,7 @@ CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, start
 CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id, starts_at);
 CREATE INDEX chats_of_chat ON public.chats USING btree (channel, chat);
 CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHERE (phone IS NOT NULL);
+CREATE INDEX heard_aside ON public.heard USING btree (channel) WHERE (error IS NOT NULL);
 CREATE INDEX heard_new ON public.heard USING btree (channel, id) WHERE (said IS NOT NULL);
 CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, channel) WHERE (purpose = 'alert'::text);
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);

@@ -103,6 +103,11 @@ export function createMetrics() {
     receipts: counter('receipts_total', 'What providers told of messages they took', ['channel', 'status']),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
     heard: counter('answers_heard_total', 'What people sent to a bot, by what it was', ['channel', 'kind']),
+    aside: counter(
+      'answers_aside_total',
+      'What people sent to a bot that could not be understood and is kept',
+      ['channel'],
+    ),
     actions: counter('actions_total', 'What people asked for by an answer, by what a try came to', [
       'kind',
       'outcome',

@@ -23,7 +23,20 @@ export type Heard = { readonly chat: string } & (
   | { readonly kind: 'text'; readonly text: string }
   /** The bot was blocked. */
   | { readonly kind: 'left' }
+  /** It is of no form that we know how to read, `raw` as it came; in a chat of `''`. */
+  | { readonly kind: 'unread'; readonly raw: unknown; readonly error: string }
 );
+
+/** Reads one update with the messenger's own reader. One that cannot be read keeps none of the others from being heard. */
+export function heardOf<T>(update: T, read: (update: T) => Heard | undefined): Heard[] {
+  try {
+    const heard = read(update);
+    return heard === undefined ? [] : [heard];
+  } catch (error) {
+    const name = error instanceof Error ? error.name : typeof error;
+    return [{ chat: '', kind: 'unread', raw: update, error: name }];
+  }
+}
 
 export type Reply = {
   readonly chat: string;

@@ -11,7 +11,7 @@
  * token, in hex, and `max_info`, whose it is: both have to be right. …/methods/POST/answers: ends a button's waiting.
  */
 import { createHmac } from 'node:crypto';
-import type { Heard, ToldEar, Update } from './ear.ts';
+import { type Heard, heardOf, type ToldEar, type Update } from './ear.ts';
 import { keyboardOf, type MaxConfig, maxRoot, readMaxSent } from './max.ts';
 import { type Answer, at, clip, createCaller, numberAt, textAt } from './provider.ts';
 import { parse, type ReceiptReader, same } from './receipts.ts';
@@ -80,8 +80,10 @@ export function maxUpdates(token: string): ReceiptReader {
     read: (_body, headers) => (same(String(headers['x-max-bot-api-secret']), secret) ? [] : undefined),
     hear(body) {
       const update = parse(body);
-      const said = heardIn(update, token);
-      return said === undefined ? [] : [{ updateId: idOf(update, said), said }];
+      return heardOf(update, one => heardIn(one, token)).map(said => ({
+        updateId: idOf(update, said),
+        said,
+      }));
     },
   };
 }

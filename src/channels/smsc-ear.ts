@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { normalisePhone } from '../domain/phone.ts';
 import type { Channel } from './channel.ts';
-import type { Ear, Heard } from './ear.ts';
+import { type Ear, type Heard, heardOf } from './ear.ts';
 import { at, createCaller, numberAt, type ProviderConfig, rootOf, textAt } from './provider.ts';
 
 export type SmscEarConfig = ProviderConfig & {
@@ -53,12 +53,12 @@ export function createSmscEar({ token, apiUrl, channel, everyMs = EVERY_MS, ...c
         const id = numberAt(item, 'id');
         return id === undefined || !Number.isSafeInteger(id) || id <= position
           ? []
-          : [{ id, heard: heardIn(item) }];
+          : [{ id, heard: heardOf(item, heardIn) }];
       });
       fresh.sort((left, right) => left.id - right.id);
       if (fresh.length === 0) await sleep(everyMs, undefined, { signal }).catch(() => undefined);
       return {
-        heard: fresh.flatMap(({ heard }) => heard ?? []),
+        heard: fresh.flatMap(({ heard }) => heard),
         position: fresh.at(-1)?.id ?? position,
       };
     },

@@ -4,7 +4,7 @@
  */
 import type { Update } from 'grammy/types';
 import { type BotApi, type Called, createBotApi } from './bot-api.ts';
-import type { Ear, Heard } from './ear.ts';
+import { type Ear, type Heard, heardOf } from './ear.ts';
 import { keyboardOf, resultOfFailure, type TelegramConfig } from './telegram.ts';
 
 const TIMEOUT_MS = 20_000;
@@ -36,7 +36,7 @@ export function createTelegramEar({
       const updates = resultOf(await bot.call(api => api.getUpdates(asked), limits));
       const last = updates.at(-1);
       return {
-        heard: updates.flatMap(update => heardIn(update) ?? []),
+        heard: updates.flatMap(update => heardOf(update, heardIn)),
         position: last === undefined ? position : last.update_id + 1,
       };
     },

@@ -11,7 +11,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { readWord } from '../domain/answer.ts';
-import type { Heard, ToldEar } from './ear.ts';
+import { type Heard, heardOf, type ToldEar } from './ear.ts';
 import { at, clip, createCaller, textAt } from './provider.ts';
 import { parse, type ReceiptReader, same } from './receipts.ts';
 import { keyboardOf, readVkSent, VK_VERSION, type VkConfig, vkRoot } from './vk.ts';
@@ -67,8 +67,7 @@ export function vkUpdates({ confirmation, secret }: { confirmation: string; secr
     hear(body) {
       const update = parse(body);
       const updateId = textAt(update, 'event_id');
-      const said = heardIn(update);
-      return updateId === undefined || said === undefined ? [] : [{ updateId, said }];
+      return updateId === undefined ? [] : heardOf(update, heardIn).map(said => ({ updateId, said }));
     },
   };
 }

@@ -13,6 +13,7 @@ import { listAlerts } from '../store/alerts.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
+import { readAside } from '../store/heard.ts';
 import { pendingMigrations } from '../store/migrate.ts';
 import { readPauses } from '../store/pace.ts';
 import type { Pool } from '../store/pool.ts';
@@ -113,6 +114,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened, config: 
     quarantined === 0
       ? ok('quarantine', 'empty')
       : note('quarantine', `${quarantined} bodies nobody could read: \`events list --state quarantined\``),
+    ...(await asideFindings(pool)),
     ...(drift.length === 0 ? [ok('drift', 'every body is of a form we know')] : []),
     ...drift.slice(0, DRIFT_SHOWN).map(row => note('drift', describeDrift(row))),
     ...(drift.length > DRIFT_SHOWN
@@ -123,6 +125,16 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened, config: 
     ...(await pauseFindings(pool)),
     ...alertFindings(alerts, [...roadsOf(config).keys()]),
   ];
+}
+
+async function asideFindings(pool: Pool): Promise<Finding[]> {
+  const aside = await readAside(pool);
+  return aside.map(({ channel, count, lastAt, lastError }) =>
+    note(
+      'answers',
+      `${count} from ${channel} could not be understood and nobody was answered, the last at ${new Date(lastAt).toISOString()} (${lastError}): please report it; the table heard keeps what was said`,
+    ),
+  );
 }
 
 /** Whether what webhooks leave out is found, and whether they leave out much. */

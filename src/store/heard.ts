@@ -1,5 +1,9 @@
-/** What messengers brought by calls of theirs, until it is understood. One function is one statement. */
+/**
+ * What messengers brought by calls of theirs, until it is understood; and what could not be, from whichever messenger.
+ * One function is one statement.
+ */
 import { createHash } from 'node:crypto';
+import type { EpochMs } from '../domain/time.ts';
 import type { Db } from './pool.ts';
 
 export type NewHeard = {
@@ -34,16 +38,50 @@ function storable(_key: string, value: unknown): unknown {
 }
 
 /** Takes the oldest: what they say is gone with the transaction. Another process waits, so that a chat keeps its order. */
-export async function takeHeard<T>(db: Db, channel: string, limit: number): Promise<T[]> {
-  const { rows } = await db.query<{ said: T }>({
+export async function takeHeard<T>(
+  db: Db,
+  channel: string,
+  limit: number,
+): Promise<{ readonly updateId: string; readonly said: T }[]> {
+  const { rows } = await db.query<{ updateId: string; said: T }>({
     name: 'take_heard',
     text: `
       WITH oldest AS (
-        SELECT update_id, id, said FROM heard WHERE channel = $1 AND said IS NOT NULL ORDER BY id LIMIT $2 FOR UPDATE),
+        SELECT update_id, id, said FROM heard WHERE channel = $1 AND said IS NOT NULL AND error IS NULL
+        ORDER BY id LIMIT $2 FOR UPDATE),
       taken AS (
         UPDATE heard h SET said = NULL FROM oldest WHERE h.channel = $1 AND h.update_id = oldest.update_id)
-      SELECT said FROM oldest ORDER BY id`,
+      SELECT update_id AS "updateId", said FROM oldest ORDER BY id`,
     values: [channel, limit],
   });
-  return rows.map(({ said }) => said);
+  return rows;
+}
+
+/** Keeps what could not be understood, with why, as long as anything that was heard. `updateId` is a row's, or a new one. */
+export async function keepAside(
+  db: Db,
+  { channel, updateId, said, error }: NewHeard & { readonly error: string },
+): Promise<void> {
+  await db.query(
+    `INSERT INTO heard (channel, update_id, said, error) VALUES ($1, $2, $3::jsonb, $4)
+     ON CONFLICT (channel, update_id) DO UPDATE SET said = EXCLUDED.said, error = EXCLUDED.error`,
+    [channel, updateId, JSON.stringify(said, storable), error],
+  );
+}
+
+export type Aside = {
+  readonly channel: string;
+  readonly count: number;
+  readonly lastAt: EpochMs;
+  readonly lastError: string;
+};
+
+/** What was kept aside, by channel. Index: heard_aside. */
+export async function readAside(db: Db): Promise<Aside[]> {
+  const { rows } = await db.query<Aside>(
+    `SELECT channel, count(*) AS count, max(heard_at) AS "lastAt",
+       (array_agg(error ORDER BY heard_at DESC))[1] AS "lastError"
+     FROM heard WHERE error IS NOT NULL GROUP BY channel ORDER BY channel`,
+  );
+  return rows;
 }

@@ -93,6 +93,19 @@ export async function transaction<T>(
   }
 }
 
+/** Runs `work` within a transaction so that, should it reject, what it has written is taken back and the rest goes on. */
+export async function savepoint<T>(db: Db, work: () => Promise<T>): Promise<T> {
+  await db.query('SAVEPOINT part');
+  try {
+    const result = await work();
+    await db.query('RELEASE part');
+    return result;
+  } catch (error) {
+    await db.query('ROLLBACK TO part; RELEASE part');
+    throw error;
+  }
+}
+
 /** Rejects with what `late` makes when `work` takes longer. What was given to the database goes on all the same. */
 export async function inTime<T>(work: Promise<T>, limitMs: number, late: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

@@ -2,7 +2,7 @@
  * The listener: hears what people send to a bot, by asking for it or from what a messenger brought (`heard`). What an
  * update means is kept in the same transaction that takes it, so that a crash neither loses an answer nor takes it
  * twice; what we say back in the chat goes out after that, once, and is lost by a crash in between: who hears nothing
- * presses again. One process listens to a bot at a time.
+ * presses again. One process listens to a bot at a time. What cannot be understood is kept aside and holds nobody up.
  */
 import { randomUUID } from 'node:crypto';
 import type { Ear, Heard, Mouth, Reply, ToldEar } from '../channels/ear.ts';
@@ -20,7 +20,7 @@ import { PHRASES, type Phrases } from '../domain/phrases.ts';
 import { spokenTime } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
-import type { Log } from '../log.ts';
+import { describeError, type Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import {
   type Answered,
@@ -41,8 +41,8 @@ import {
   recordConsent,
 } from '../store/chats.ts';
 import { moveEar, releaseEars, takeEar } from '../store/ears.ts';
-import { takeHeard } from '../store/heard.ts';
-import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { keepAside, takeHeard } from '../store/heard.ts';
+import { type Db, type Pool, savepoint, transaction, troubleOf } from '../store/pool.ts';
 import { joinTeam } from '../store/team.ts';
 import type { Vault } from '../vault.ts';
 import { createLoop, type Loop } from './loop.ts';
@@ -75,6 +75,8 @@ const MAX_WORDS = 100;
 const BATCH = 100;
 /** MAX forgets a subscription whose address has failed for hours. */
 const SUBSCRIBE_EVERY_MS = 10 * 60_000;
+/** What cannot be understood is tried so often before it is kept aside: the fault may be ours, and over in a moment. */
+const MAX_TRIES = 3;
 /** How long a question waits for its answer. */
 const ASKED_MS = 60 * 60_000;
 
@@ -84,13 +86,21 @@ export function createListener(deps: ListenDeps): Listener {
   let abort = new AbortController();
 
   let subscribedAt = Number.NEGATIVE_INFINITY;
+  /** How often what is being heard could not be understood. */
+  const tries = new Map<string, number>();
 
   async function runOnce(): Promise<number> {
     const { signal } = abort;
     const taken = 'listen' in ear ? await ask(ear, signal) : await take(ear, signal);
+    tries.clear();
     if (taken.some(({ answer }) => answer.acts)) deps.onAction();
-    for (const { heard, answer } of taken) {
+    for (const { heard, answer, fault } of taken) {
       metrics.heard.inc({ channel: ear.channel, kind: heard.kind });
+      if (fault !== undefined) {
+        metrics.aside.inc({ channel: ear.channel });
+        const fields = { loop: 'listen', channel: ear.channel, kind: heard.kind, reason: fault };
+        log.error(fields, 'what somebody sent could not be understood: it is kept aside, `doctor` counts it');
+      }
       const faults = [
         heard.kind === 'press' && heard.pressId !== ''
           ? await ear.acknowledge(heard.pressId, signal)
@@ -113,7 +123,10 @@ export function createListener(deps: ListenDeps): Listener {
     if (news === undefined || news.position === position) return [];
     return transaction(pool, async db => {
       if (!(await moveEar(db, asking, { owner, position: news.position }))) return [];
-      return understandAll(deps, db, news.heard);
+      return understandAll(
+        db,
+        news.heard.map(said => ({ updateId: newId(), said })),
+      );
     });
   }
 
@@ -122,8 +135,34 @@ export function createListener(deps: ListenDeps): Listener {
     await subscribe(told, signal);
     return transaction(pool, async db => {
       const heard = await takeHeard<Heard>(db, told.channel, BATCH);
-      return heard.length === 0 ? [] : understandAll(deps, db, heard);
+      return heard.length === 0 ? [] : understandAll(db, heard);
     });
+  }
+
+  async function understandAll(db: Db, news: readonly News[]): Promise<Understood[]> {
+    const understood: Understood[] = [];
+    for (const { updateId, said } of news) {
+      try {
+        if (said.kind === 'unread') throw new UnreadError(said.error);
+        understood.push({ heard: said, answer: await savepoint(db, () => understand(deps, db, said)) });
+      } catch (error) {
+        if (!isHopeless(said, error)) throw error;
+        const fault = faultOf(error);
+        await keepAside(db, { channel: ear.channel, updateId, said, error: fault });
+        understood.push({ heard: said, answer: SILENCE, fault });
+      }
+    }
+    return understood;
+  }
+
+  /** It is this that is at fault, not the database. All that came with it is tried again until that is sure. */
+  function isHopeless(heard: Heard, error: unknown): boolean {
+    if (error instanceof UnreadError) return true;
+    const trouble = troubleOf(error);
+    if (trouble !== 'data' && trouble !== 'bug') return false;
+    const said = JSON.stringify(heard);
+    tries.set(said, (tries.get(said) ?? 0) + 1);
+    return (tries.get(said) ?? 0) >= MAX_TRIES;
   }
 
   async function subscribe(told: ToldEar, signal: AbortSignal): Promise<void> {
@@ -167,14 +206,26 @@ export function createListener(deps: ListenDeps): Listener {
 }
 
 type Answer = { readonly reply: Reply | undefined; readonly acts: boolean };
-type Understood = { readonly heard: Heard; readonly answer: Answer };
+type Understood = {
+  readonly heard: Heard;
+  readonly answer: Answer;
+  /** Why it could not be understood. */
+  readonly fault?: string;
+};
+type News = { readonly updateId: string; readonly said: Heard };
 
 const SILENCE: Answer = { reply: undefined, acts: false };
 
-async function understandAll(deps: ListenDeps, db: Db, news: readonly Heard[]): Promise<Understood[]> {
-  const understood: Understood[] = [];
-  for (const heard of news) understood.push({ heard, answer: await understand(deps, db, heard) });
-  return understood;
+/** Of no form that is known, as its reader said. */
+class UnreadError extends Error {
+  override readonly name = 'UnreadError';
+}
+
+/** Nothing of what was said: an error may quote it. */
+function faultOf(error: unknown): string {
+  if (error instanceof UnreadError) return `unread: ${error.message}`;
+  const { error: name, error_code, error_at } = describeError(error);
+  return [name, error_code, error_at].filter(Boolean).join(' ');
 }
 
 /** What everything below looks at. */
@@ -198,7 +249,11 @@ async function join(db: Db, key: ChatKey, invite: string, now: EpochMs): Promise
   return sayIn(key.chat)(PHRASES[locale].joined(role, title));
 }
 
-async function understand(deps: ListenDeps, db: Db, heard: Heard): Promise<Answer> {
+async function understand(
+  deps: ListenDeps,
+  db: Db,
+  heard: Exclude<Heard, { kind: 'unread' }>,
+): Promise<Answer> {
   const { ear, now, vault } = deps;
   const key = { channel: ear.channel, chat: heard.chat };
   const opened =

@@ -313,3 +313,26 @@ test('VK: the salon’s link opens the chat, one’s own makes it an address; a 
   await inVk.hears();
   assert.match(vk.reads(mila.chat)[0]?.text ?? '', /Больше не пишем/, 'a word stays a word behind a link');
 });
+
+test('VK: what was brought and cannot be understood is kept aside, and what came after it is answered', async () => {
+  const { pool } = inVk.pipeline;
+  const mila = vk.person(390);
+  await mila.opens(INVITE);
+  await inVk.hears();
+  vk.reads(mila.chat);
+  await pool.query(
+    `INSERT INTO heard (channel, update_id, said) VALUES ('vk', 'poison', '{"chat": "390", "kind": "contact", "own": true}')`,
+  );
+  await mila.writes('стоп');
+  const failures: unknown[] = [];
+  for (let tries = 0; tries < 3; tries += 1) await inVk.hears().catch(error => failures.push(error));
+  assert.equal(failures.length, 2, 'tried again first: the fault may be ours, and over');
+  assert.deepEqual(
+    vk.reads(mila.chat).map(({ text }) => text.slice(0, 15)),
+    ['Больше не пишем'],
+  );
+  const { rows } = await pool.query(
+    'SELECT update_id AS id, said IS NULL AS gone FROM heard WHERE error IS NOT NULL',
+  );
+  assert.deepEqual(rows, [{ id: 'poison', gone: false }]);
+});

@@ -4,16 +4,18 @@ import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { TelegramClient } from 'telegram-test-api/lib/modules/telegramClient.js';
 import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
-import type { Ear } from '../../src/channels/ear.ts';
+import type { Ear, Heard } from '../../src/channels/ear.ts';
 import { createTelegram } from '../../src/channels/telegram.ts';
 import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { settleInvite } from '../../src/store/chats.ts';
+import { readAside } from '../../src/store/heard.ts';
 import { inviteMember, removeMember, showTeam } from '../../src/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
+import { httpServer } from '../channels/counterparts.ts';
 import { COMPANY, createAnswering } from './answering.ts';
 
 const TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
@@ -380,4 +382,72 @@ test('what a process heard and could not keep is heard by the next, once', async
   assert.deepEqual([await next.runOnce(), await next.runOnce()], [1, 0]);
   assert.equal(replies.length, 1);
   await Promise.all([slow.stop(), next.stop()]);
+});
+
+test('what cannot be understood is kept aside with its error, and holds up nobody, in their order', async () => {
+  const replies: string[] = [];
+  // A NUL, which no column of text can hold; a shape that no reader knew; a number that is none.
+  const heard = [
+    { chat: '113', kind: 'start', invite: INVITE },
+    { chat: '114', kind: 'start', invite: 'a\0b' },
+    { chat: '', kind: 'unread', raw: { message: { text: 'да' } }, error: 'TypeError' },
+    { chat: '113', kind: 'contact', own: true } as unknown as Heard,
+    { chat: '113', kind: 'text', text: 'стоп' },
+  ] as const satisfies readonly Heard[];
+  const account = '8000000003';
+  const troubled: Ear = {
+    ...ear,
+    account,
+    listen: async position => (position > 0 ? { heard: [], position } : { heard, position: heard.length }),
+    async reply({ chat, text }) {
+      replies.push(`${chat} ${text.slice(0, 12)}`);
+      return undefined;
+    },
+  };
+  const metrics = createMetrics();
+  const one = createListener({ ...hearing, metrics, ear: troubled, onAction: () => {} });
+  let tries = 0;
+  while (
+    await one.runOnce().then(
+      taken => taken === 0,
+      () => true,
+    )
+  )
+    tries += 1;
+  assert.deepEqual(replies, ['113 Студия Север', '113 Больше не пи'], 'all the others, once, in their order');
+  assert.ok(tries < 10, `${tries} tries`);
+  const { rows } = await pipeline.pool.query(
+    "SELECT said ->> 'kind' AS kind, error FROM heard WHERE channel = 'telegram' ORDER BY id",
+  );
+  assert.deepEqual(
+    rows.map(({ kind, error }) => `${kind}: ${error.replace(/:\d+:\d+$/, '')}`),
+    ['start: error 22021', 'unread: unread: TypeError', 'contact: TypeError src/domain/phone.ts'],
+  );
+  assert.match(await metrics.registry.metrics(), /answers_aside_total\{channel="telegram"\} 3/);
+  const [aside] = await readAside(pipeline.pool);
+  assert.deepEqual([aside?.channel, aside?.count], ['telegram', 3]);
+  assert.equal(await one.runOnce(), 0, 'and it is not heard again');
+  await one.stop();
+});
+
+test('an update of a form that Telegram never had is not the end of what it brings', async () => {
+  const updates = [
+    { update_id: 7, message: { text: 'да' } },
+    { update_id: 8, message: { chat: { id: 113, type: 'private' }, text: 'да' } },
+  ];
+  const server = await httpServer({ after: close => after(close) }, (_request, _raw, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ ok: true, result: updates }));
+  });
+  const odd = createTelegramEar({ token: TOKEN, apiRoot: `http://127.0.0.1:${server.port}`, waitMs: 0 });
+  const { heard, position } = await odd.listen(0, new AbortController().signal);
+  assert.deepEqual(
+    heard.map(({ chat, kind }) => [chat, kind]),
+    [
+      ['', 'unread'],
+      ['113', 'text'],
+    ],
+  );
+  assert.equal(position, 9);
+  await odd.close();
 });
