@@ -19,6 +19,7 @@ const TEXTS = {
   message: 'id in the outbox: `messages show`',
   channel: 'the channel of a message',
   purpose: 'what a message is for',
+  operation: 'of the admin API, as its description names it: a verb and a path without values',
   outcome: 'what the unit of work came to',
   reason: 'why, in words of ours',
   resource: 'what an event is about, as the platform calls it; of `rows pruned` the table',

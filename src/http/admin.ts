@@ -2,6 +2,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
+import { z } from 'zod';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -9,7 +10,7 @@ import { troubleOf } from '../store/pool.ts';
 import { ROUTES, refusalOf } from './api.ts';
 import { describeApi } from './openapi.ts';
 import { NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
-import type { ApiDeps, Input, Route } from './route.ts';
+import { type ApiDeps, companyId, type Input, type Route } from './route.ts';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -69,7 +70,9 @@ function addApi(app: FastifyInstance, deps: AdminDeps): void {
       url: `/api/v1${route.path.replace(/\{(\w+)\}/g, ':$1')}`,
       onRequest: async (request, reply) => {
         const refusal = await authenticate(request);
-        if (refusal !== undefined) await sendProblem(reply, refusal);
+        if (refusal === undefined) return;
+        noteRefused(deps.log, route, request, refusal);
+        await sendProblem(reply, refusal);
       },
       handler: (request, reply) => answer(deps, route, request, reply),
     });
@@ -86,7 +89,9 @@ async function answer(
   if (Object.values(request.params ?? {}).includes('')) return sendProblem(reply, NOT_FOUND);
   const input: Input = { params: request.params, query: request.query, body: request.body };
   try {
-    return reply.send(await route.handle(deps, input));
+    const result = await route.handle(deps, input);
+    noteChange(deps.log, route, request, result);
+    return reply.send(result);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) return sendProblem(reply, refusal);
@@ -100,6 +105,40 @@ async function answer(
       retryAfterSeconds: 2,
     });
   }
+}
+
+/**
+ * One line a change, successful. There is one token, so not by whom. A client's number is a person's, and with the other
+ * particulars in the audit log alone.
+ */
+function noteChange(log: Log, route: Route, { id, params }: FastifyRequest, result: unknown): void {
+  if (route.method === 'GET' || route.changesNothing) return;
+  const { company = added.safeParse(result).data?.companyId, id: event } = target.parse(params);
+  const about = {
+    ...(company === undefined ? {} : { company_id: company }),
+    ...(event === undefined ? {} : { event }),
+  };
+  log.info(
+    { role: 'web', request_id: id, operation: operationOf(route), outcome: 'done', ...about },
+    'changed by the API',
+  );
+}
+
+const target = z.object({ company: companyId.optional(), id: z.uuid().optional() });
+const added = z.object({ companyId });
+
+/** A stranger's try. Of those beyond the limit, who may be many, for debugging only. */
+function noteRefused(log: Log, route: Route, { id }: FastifyRequest, { status }: Problem): void {
+  const level = status === UNAUTHORISED.status ? 'warn' : 'debug';
+  const reason = 'wrong_token';
+  log[level](
+    { role: 'web', request_id: id, operation: operationOf(route), outcome: 'refused', reason, status },
+    'request refused',
+  );
+}
+
+function operationOf({ method, path }: Route): string {
+  return `${method} ${path}`;
 }
 
 const UNAUTHORISED: Problem = {

@@ -23,6 +23,7 @@ export const CLIENT_ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/companies/{company}/clients/search',
+    changesNothing: true,
     summary: 'Clients with a phone, however it is written',
     params: companyParams,
     body: search,

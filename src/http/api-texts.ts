@@ -31,6 +31,7 @@ export const TEXT_ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/templates/test',
+    changesNothing: true,
     summary:
       'What a text would make of a visit with everything filled in and of one with little; nothing is kept',
     body: trial,
@@ -57,6 +58,7 @@ export const TEXT_ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/companies/{company}/templates/test',
+    changesNothing: true,
     summary: 'Everything that a company’s clients may read, rendered as samples',
     params: companyParams,
     answer: 'texts: locale, kind, own, samples, and fault where one cannot be used; faults: how many cannot',

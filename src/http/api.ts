@@ -305,6 +305,7 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/companies/{company}/policy/preview',
+    changesNothing: true,
     summary:
       'What would be said of a booking (recordId, or startsLocal of one that there might be), when, and why not',
     params: companyParams,
@@ -321,6 +322,7 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/policy/validate',
+    changesNothing: true,
     summary: 'Whether a policy is sound; nothing is kept',
     body: policyDocument,
     answer: 'document: in canonical spelling',

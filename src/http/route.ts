@@ -27,6 +27,8 @@ export type Route = {
   readonly query?: z.ZodObject;
   readonly body?: z.ZodObject;
   readonly answer: string;
+  /** Of what is asked by another verb than GET for its body's sake alone; whatever else is no GET is logged as a change. */
+  readonly changesNothing?: true;
   readonly handle: (deps: ApiDeps, input: Input) => Promise<unknown>;
 };
 

@@ -61,6 +61,22 @@ async function described() {
   return openapi.parse(json(answer));
 }
 
+const line = z.looseObject({ msg: z.string(), request_id: z.string().optional() });
+
+/** What the log says of the call. */
+function logged({ headers }: Answer): z.infer<typeof line>[] {
+  const lines = house.service.output().match(/^\{.*\}$/gm) ?? [];
+  return lines
+    .map(text => line.parse(JSON.parse(text)))
+    .filter(one => one.request_id === headers['x-request-id']);
+}
+
+/** The same, waiting for it. */
+async function linesOf(answer: Answer): Promise<z.infer<typeof line>[]> {
+  await until(() => logged(answer).length > 0, { what: 'the call is in the log' });
+  return logged(answer);
+}
+
 type Operation = { method: string; template: string; path: string; body: unknown; statuses: Set<string> };
 
 /** Every operation of the description, with things that exist in place of its parameters. */
@@ -152,6 +168,7 @@ describe('the API', { concurrency: true }, () => {
       locale: 'ru',
       kind: 'booked',
     };
+    const silent: Answer[] = [];
     for (const { method, template, path, body, statuses } of await operations(values)) {
       const answer = await house.service.api(method, path, body);
       assert.ok(
@@ -164,7 +181,19 @@ describe('the API', { concurrency: true }, () => {
       );
       assert.match(String(answer.headers['content-type']), /^application\/json\b/);
       assert.equal(typeof json(answer), 'object');
+      const changes = method !== 'GET' && !/\/(preview|validate|test|search)$/.test(template);
+      if (!changes) silent.push(answer);
+      else {
+        const [said, ...more] = await linesOf(answer);
+        assert.equal(said?.operation, `${method} ${template}`);
+        if (template.startsWith('/events/')) assert.equal(said?.event, eventId);
+        else assert.equal(said?.company_id, Number(path.split('/')[2] ?? 70_001));
+        assert.deepEqual(more, []);
+      }
     }
+    // Whatever they wrote is in the log by now: a change that came after all of them is.
+    await linesOf(await house.service.api('POST', `/events/${eventId}/replay`));
+    for (const answer of silent) assert.deepEqual(logged(answer), []);
   });
 
   test('lets nobody in without the token, by any described operation', async () => {
@@ -195,6 +224,11 @@ describe('the API', { concurrency: true }, () => {
       // Who goes on guessing is refused as one who guesses.
       assertProblem(answer, answer.status === 429 ? 429 : 401);
       tried.push(answer.status);
+      if (answer.status !== 401) return;
+      assert.deepEqual(
+        (await linesOf(answer)).map(({ msg, status, reason }) => [msg, status, reason]),
+        [['request refused', 401, 'wrong_token']],
+      );
     };
     for (const headers of refused) await tryAll('GET', '/events', undefined, headers);
     await tryAll('GET', `/events?token=${ADMIN_TOKEN}`, undefined, { authorization: '' });

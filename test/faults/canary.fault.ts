@@ -235,6 +235,7 @@ test('no mark of a person or a key is in a log line, an answer, a metric or a tr
     'request refused',
     'event failed, will be retried',
     'sweep put off',
+    'changed by the API',
   ])
     assert.ok(printed.includes(line), `the log has "${line}"`);
 
