@@ -219,7 +219,7 @@ export async function startService(
   const textsUrl = (key: string) => `${publicUrl(config, receiver?.app)}/operator/yclients/${key}`;
   let stopping = false;
   const admin = createAdmin({
-    ...{ pool, vault, log, metrics, webhookUrl, textsUrl, texts },
+    ...{ pool, vault, log, metrics, webhookUrl, textsUrl, texts, channels },
     version: VERSION,
     tokenHash: token.hash,
     serveApi: has('web'),

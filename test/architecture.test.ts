@@ -39,6 +39,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'team.ts',
     'texts.ts',
     'preview.ts',
+    'preview-routes.ts',
     'preview-texts.ts',
     'ids.ts',
     'log.ts',

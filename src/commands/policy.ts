@@ -1,11 +1,15 @@
 /** `policy …`: what a salon wants said, to whom and when. */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import { closeChannels, createChannels } from '../channels/registry.ts';
+import { channelsConfig } from '../configured-channels.ts';
+import { passedOver, spanOf } from '../domain/route-trail.ts';
 import { createTexts } from '../domain/text.ts';
 import { given, policyQuery, previewBody, previewOf } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
 import { previewPolicy } from '../preview.ts';
+import { type PreviewRoute, previewRoutes } from '../preview-routes.ts';
 import { type PreviewText, previewTexts } from '../preview-texts.ts';
 import { loadTemplates } from '../templates.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
@@ -88,7 +92,11 @@ export async function policyPreview(context: Context, id: string, options: Previ
     throw new PlainError(`nothing to preview: name --record or --starts\n${faults.join('\n')}`);
   }
   await withStore(context, async ({ pool }) => {
-    const preview = await previewPolicy(pool, companyId, ...previewOf(asked.data, Date.now()));
+    const [about, by] = previewOf(asked.data, Date.now());
+    const preview = await previewPolicy(pool, companyId, about, by);
+    const channels = createChannels(channelsConfig(context.config));
+    await closeChannels(channels);
+    const routed = await previewRoutes(pool, channels, preview, by);
     const { messages, said, not, changes, team, digest } = preview;
     const rows = [
       ...said.map(({ rule, at }) => [at ?? 'now', rule, at === null ? 'is being sent' : 'was sent']),
@@ -109,7 +117,7 @@ export async function policyPreview(context: Context, id: string, options: Previ
     const costs = smsTo === undefined ? undefined : await smsCosts(context, smsTo, texts);
     print(
       options,
-      { ...preview, texts: costs ?? texts },
+      { ...preview, ...routed, texts: costs ?? texts },
       [
         table([`when (${preview.zone})`, 'message', ''], rows, 'The policy plans no messages.'),
         '',
@@ -122,10 +130,32 @@ export async function policyPreview(context: Context, id: string, options: Previ
         ),
         ...next,
         '',
+        ...(routed.refuses ? ['The client wants no messages: nothing leaves.', ''] : []),
+        table(['the client’s', 'go by', ''], routed.routes.flatMap(routeRows), ''),
+        '',
         table(['text', 'SMS', costs === undefined ? '' : 'price', ''], (costs ?? texts).map(textRow), ''),
       ].join('\n'),
     );
   });
+}
+
+/** A line for each channel: those that are taken, in order, then those that are not. */
+function routeRows({ category, steps, leftOut }: PreviewRoute): string[][] {
+  const taken = steps.map(step => [step.channel, stepWords(step)]);
+  const rest = leftOut.map(({ channel, why }) => ['', `not by ${channel}: ${passedOver(why)}`]);
+  const rows = [...taken, ...rest];
+  if (taken.length === 0) rows.unshift(['nothing', 'no channel can take them']);
+  return rows.map(([channel = '', says = ''], place) => [place === 0 ? category : '', channel, says]);
+}
+
+function stepWords({ withinMs, tells, failedBefore, provider }: PreviewRoute['steps'][number]): string {
+  const words =
+    withinMs === null
+      ? 'until it refuses'
+      : tells
+        ? `a receipt within ${spanOf(withinMs)}, else on`
+        : `until it refuses; within ${spanOf(withinMs)} once ${provider} has told of a message here`;
+  return failedBefore ? `${words}; it ${passedOver('failed_before')}` : words;
 }
 
 function textRow({

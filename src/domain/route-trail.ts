@@ -1,5 +1,5 @@
 /** A route in one line for people: which channels a message went by, and why it went on from each. Pure. */
-import type { Fall } from './route.ts';
+import type { Fall, FallReason } from './route.ts';
 import { type EpochMs, wallOf } from './time.ts';
 
 export type TrailInput = {
@@ -72,20 +72,31 @@ function reasonOf({ why, at, detail }: Fall, since: EpochMs): string[] {
       return [`not delivered${detail === undefined ? '' : ` (${detail})`}`];
     case 'silent':
       return [`no receipt in ${spanOf(at - since)}`];
-    case 'not_configured':
-      return ['not configured'];
-    case 'no_address':
-      return ['no address'];
-    case 'opted_out':
-      return ['they want none there'];
-    case 'failed_before':
-      return ['did not reach them lately'];
-    case 'budget':
-      return ['more than the policy lets it take'];
+    default:
+      return [passedOver(why)];
   }
 }
 
-function spanOf(milliseconds: number): string {
+/** Why a channel is not tried, or not yet. */
+export function passedOver(why: FallReason): string {
+  switch (why) {
+    case 'not_configured':
+      return 'not configured';
+    case 'no_address':
+      return 'no address';
+    case 'opted_out':
+      return 'they want none there';
+    case 'failed_before':
+      return 'did not reach them lately';
+    case 'budget':
+      return 'more than the policy lets it take';
+    default:
+      return why;
+  }
+}
+
+/** `90 s`, `5 min`. */
+export function spanOf(milliseconds: number): string {
   const seconds = Math.round(milliseconds / 1000);
   return seconds < 90 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
 }

@@ -19,7 +19,7 @@ export type ChannelName = (typeof CHANNEL_NAMES)[number];
 /** A channel that was tried and came to nothing; the message does not go by it again. */
 const LEFT = ['rejected', 'exhausted', 'unreachable', 'undelivered', 'silent'] as const;
 /** Why a channel is passed over without a try; looked at anew at each step. */
-type Obstacle = 'not_configured' | 'no_address' | 'opted_out';
+export type Obstacle = 'not_configured' | 'no_address' | 'opted_out';
 
 /**
  * - `rejected`: the provider said that it never will; `exhausted`: all tries used up; `unreachable`: it could not be

@@ -20,6 +20,7 @@ import { TOKEN } from '../domain/token.ts';
 import { MissingError, PlainError } from '../log.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
 import { type PreviewOf, previewPolicy } from '../preview.ts';
+import { previewRoutes } from '../preview-routes.ts';
 import { previewTexts } from '../preview-texts.ts';
 import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
@@ -311,12 +312,13 @@ export const ROUTES: readonly Route[] = [
     params: companyParams,
     body: previewBody,
     answer:
-      'booking, changes, team, digest, messages, said, not; texts: kind, subject, text and smsParts, how many SMS it is',
-    handle: async ({ pool, texts }, input) => {
+      'booking, changes, team, digest, messages, said, not; texts: kind, subject, text and smsParts, how many SMS it is; routes: by category its steps (channel, provider, withinMs, tells, failedBefore) and leftOut with why',
+    handle: async ({ pool, texts, channels }, input) => {
       const { company } = companyParams.parse(input.params);
-      const asked = previewOf(previewBody.parse(input.body), Date.now());
-      const preview = await previewPolicy(pool, company, ...asked);
-      return { ...preview, texts: await previewTexts(pool, texts, preview) };
+      const [about, by] = previewOf(previewBody.parse(input.body), Date.now());
+      const preview = await previewPolicy(pool, company, about, by);
+      const routes = await previewRoutes(pool, channels, preview, by);
+      return { ...preview, ...routes, texts: await previewTexts(pool, texts, preview) };
     },
   },
   {

@@ -1,5 +1,6 @@
 /** One route of the admin API, and the ids that its paths are made of. */
 import { z } from 'zod';
+import type { Channel, ChannelName } from '../channels/channel.ts';
 import type { Texts } from '../domain/text.ts';
 import type { Pool } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
@@ -12,6 +13,7 @@ export type ApiDeps = {
   /** The same for a key of texts. */
   readonly textsUrl: (key: string) => string;
   readonly texts: Texts;
+  readonly channels: ReadonlyMap<ChannelName, Channel>;
   /** An event was put back: there is work. */
   readonly onReplay: () => void;
 };

@@ -1,8 +1,20 @@
-/** Routes at the claim: which channel takes a message to a person, and where they are reached on it. Pure. */
+/**
+ * Routes at the claim: which channel takes a message to a person, and where they are reached on it; and, before there is
+ * a message, by which channels one would go. Pure.
+ */
 import type { Channel, ChannelName } from '../channels/channel.ts';
 import { CATEGORY_OF } from '../domain/plan.ts';
 import type { Category } from '../domain/policy.ts';
-import { type Fall, newFalls, nextStep, patienceMs, stateAtEnd } from '../domain/route.ts';
+import {
+  type Fall,
+  type FallReason,
+  newFalls,
+  nextStep,
+  type Obstacle,
+  patienceMs,
+  receiptWithinMs,
+  stateAtEnd,
+} from '../domain/route.ts';
 import { isTeam } from '../domain/team.ts';
 import { type EpochMs, wallOf } from '../domain/time.ts';
 import type { Company } from '../store/companies.ts';
@@ -43,13 +55,9 @@ export function chooseWay(
   if (contact?.refuses) {
     return { refused: 'the client does not want messages', state: stateAtEnd(known), falls: left };
   }
-  const channels = new Map<string, Channel>([...scene.channels.values()].map(one => [one.name, one]));
+  const channels = byName(scene.channels);
   const category = categoryOf(message);
   const advertising = category === 'advertising' || scene.relays.get(message.id)?.category === 'advertising';
-  const refused = new Set([
-    ...(contact?.refusedOn ?? []),
-    ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
-  ]);
   const { channel: present } = message;
   const usual = isTeam(message.recipient)
     ? Object.keys(contact?.addresses ?? {})
@@ -62,11 +70,7 @@ export function chooseWay(
   const reached = scene.reached.get(`${message.companyId}:${message.recipient}`) ?? [];
   const { channel: name, falls } = nextStep({
     ...{ order, falls: known, reached, rules: company.policy.routes, now: scene.now },
-    obstacle: asked => {
-      if (refused.has(asked)) return 'opted_out';
-      if (!channels.has(asked)) return 'not_configured';
-      return addressed(asked) === undefined ? 'no_address' : null;
-    },
+    obstacle: obstacles({ channels, contact, advertising }, addressed),
     present:
       present === null || isFixed(message)
         ? null
@@ -80,6 +84,91 @@ export function chooseWay(
   const tried = known.length > 0 ? [errorOf(message, left)] : [];
   const causes = [...falls.map(causeOf), ...tried].filter(cause => cause !== '');
   return { refused: causes.join(', '), state: stateAtEnd(known), falls: more };
+}
+
+/** A step that would be taken while those before it come to nothing. */
+export type StepAhead = {
+  readonly channel: ChannelName;
+  readonly provider: string;
+  /** How long a receipt is waited for before the next step; null: it goes on only where the channel refuses it. */
+  readonly withinMs: number | null;
+  /** It did not reach them lately, so others come before it. */
+  readonly failedBefore: boolean;
+};
+export type RouteAhead = {
+  readonly steps: readonly StepAhead[];
+  /** Channels of the order that would not be taken, and why. */
+  readonly leftOut: readonly { readonly channel: string; readonly why: FallReason }[];
+};
+
+/**
+ * The whole way that a message of this category would go from now on if no step reached them. Of nobody in particular
+ * (`null`) it is taken that they have an address everywhere, and want all of it.
+ */
+export function routeAhead(
+  scene: Pick<RouteScene, 'now' | 'channels'> & { readonly reached: readonly ReachedRow[] },
+  company: Company,
+  category: Category,
+  contact: Contact | null,
+): RouteAhead {
+  const { now, reached } = scene;
+  const channels = byName(scene.channels);
+  const { routes } = company.policy;
+  const known = contact ?? undefined;
+  const advertising = category === 'advertising';
+  const addressed = (name: string) => {
+    const channel = channels.get(name);
+    return contact === null ? '' : channel && addressOn(channel, company, known);
+  };
+  const order = routeOf(company, category);
+  const smsToday = smsOn(wallOf(now, company.zone).slice(0, 10), reached);
+  const obstacle = obstacles({ channels, contact: known, advertising }, addressed);
+  const steps: StepAhead[] = [];
+  let falls: readonly Fall[] = [];
+  for (;;) {
+    const next = nextStep({ order, falls, obstacle, present: null, reached, smsToday, rules: routes, now });
+    falls = [...falls, ...newFalls(falls, next.falls)];
+    const channel = next.channel === null ? undefined : channels.get(next.channel);
+    if (channel === undefined) break;
+    const { name, traits, provider = name } = channel;
+    const failedBefore = falls.some(fall => fall.channel === name && fall.why === 'failed_before');
+    const withinMs = receiptWithinMs(routes, name, traits.receiptWithinMs);
+    steps.push({ channel: name, provider, withinMs, failedBefore });
+    falls = [...falls, { channel: name, why: 'silent', at: now }];
+  }
+  const taken = new Set<string>(steps.map(({ channel }) => channel));
+  return {
+    steps,
+    leftOut: falls.filter(({ channel }) => !taken.has(channel)).map(({ channel, why }) => ({ channel, why })),
+  };
+}
+
+function byName(channels: RouteScene['channels']): Map<string, Channel> {
+  return new Map([...channels.values()].map(one => [one.name, one]));
+}
+
+/** What stands between a person and a channel. */
+function obstacles(
+  {
+    channels,
+    contact,
+    advertising,
+  }: {
+    readonly channels: ReadonlyMap<string, Channel>;
+    readonly contact: Contact | undefined;
+    readonly advertising: boolean;
+  },
+  addressed: (channel: string) => string | undefined,
+): (channel: string) => Obstacle | null {
+  const refused = new Set([
+    ...(contact?.refusedOn ?? []),
+    ...(advertising ? (contact?.refusedAdvertisingOn ?? []) : []),
+  ]);
+  return channel => {
+    if (refused.has(channel)) return 'opted_out';
+    if (!channels.has(channel)) return 'not_configured';
+    return addressed(channel) === undefined ? 'no_address' : null;
+  };
 }
 
 /** A message that has one channel: it was asked for, or may have gone out by it. */
@@ -139,9 +228,9 @@ function addressOn(
   { name, traits }: Channel,
   company: Company,
   contact: Contact | undefined,
-  message: OpenMessage,
+  message?: OpenMessage,
 ): string | undefined {
-  if (message.purpose === 'test' && message.recipient !== '') return message.recipient;
+  if (message?.purpose === 'test' && message.recipient !== '') return message.recipient;
   const set = contact?.addresses[name];
   switch (traits.address) {
     case 'none':

@@ -126,10 +126,16 @@ describe('a salon’s settings', { concurrency: true }, () => {
       messages: z.array(z.object({ rule: z.string(), atLocal: z.string() })),
       changes: z.array(z.object({ kind: z.string(), to: z.array(z.string()) })),
       texts: z.array(z.object({ kind: z.string(), text: z.string(), smsParts: z.number() })),
+      routes: z.array(
+        z.object({
+          category: z.string(),
+          steps: z.array(z.object({ channel: z.string(), withinMs: z.number().nullable() })),
+        }),
+      ),
     });
     const policy = { reminders: { at: ['2h'] } };
     const asked = { startsLocal: '2031-05-20T14:30', madeAt: '2031-05-01T10:00:00Z', policy };
-    const [byApi, byCommand] = await Promise.all([
+    const [byApi, byCommand, human] = await Promise.all([
       house.service.api('POST', `/companies/${id}/policy/preview`, asked),
       run(
         [
@@ -138,6 +144,7 @@ describe('a salon’s settings', { concurrency: true }, () => {
         ],
         JSON.stringify(policy),
       ),
+      run(['policy', 'preview', id, '--starts', '2031-05-20T14:30', '--origin', 'widget']),
     ]);
     for (const shown of [preview.parse(json(byApi)), preview.parse(JSON.parse(byCommand.stdout))]) {
       assert.deepEqual(
@@ -149,7 +156,12 @@ describe('a salon’s settings', { concurrency: true }, () => {
       assert.match(booked?.text ?? '', /20 мая/);
       assert.equal(booked?.smsParts, smsOf(booked?.text ?? ''));
       assert.ok(shown.texts.some(({ kind }) => kind === 'reminder'));
+      assert.deepEqual(
+        shown.routes.map(({ category, steps }) => [category, steps]),
+        ['notices', 'reminders'].map(category => [category, [{ channel: 'webhook', withinMs: null }]]),
+      );
     }
+    assert.match(human.stdout, /notices +webhook +until it refuses/);
   });
 
   test('policy: a preview asks the SMS provider what each text would cost', async t => {

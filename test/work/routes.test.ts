@@ -4,6 +4,8 @@ import { after, before, beforeEach, test } from 'node:test';
 import type { Channel, ChannelName, Outgoing, SendResult, Traits } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
+import { type PreviewOf, previewPolicy } from '../../src/preview.ts';
+import { previewRoutes } from '../../src/preview-routes.ts';
 import { type NewReceipt, saveReceipts } from '../../src/store/receipts.ts';
 import { showMessage } from '../../src/store/views.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
@@ -339,6 +341,69 @@ test('the channel that reached them is tried first from then on, and says so', a
   sent = [];
   await book(102, { client });
   assert.deepEqual(by(), ['whatsapp'], 'a late receipt shows that it does reach them');
+});
+
+test('a preview shows the way that a message would go, how long each step waits, and why others are left out', async () => {
+  const document: PolicyDocument = {
+    tell: { booked: { any: ['client'] } },
+    reminders: { at: ['24h'] },
+    routes: {
+      order: { notices: ['max', 'telegram', 'whatsapp', 'email', 'sms'], reminders: ['sms', 'email'] },
+      within: { sms: '2m' },
+      steps: 2,
+    },
+  };
+  await policy(document);
+  await pipeline.pool.query(
+    `INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
+     VALUES ($1, 'email', 'anna@example.com', 'service', false, 'stop', now())`,
+    [companyId],
+  );
+  const client = { id: 9, name: 'Анна', phone: '79160000001', email: 'anna@example.com' };
+  await book(100, { client, date: '2031-05-20 14:30:00', datetime: '2031-05-20T14:30:00+03:00' });
+  const ask = { document: undefined, now: pipeline.now };
+  const shown = async (about: PreviewOf, by: typeof ask | { document: PolicyDocument; now: number } = ask) =>
+    previewRoutes(pipeline.pool, channels, await previewPolicy(pipeline.pool, companyId, about, by), by);
+  const { routes, refuses } = await shown({ recordId: 100 });
+  assert.equal(refuses, false);
+  assert.deepEqual(
+    routes.map(({ category, steps, leftOut }) => [
+      category,
+      steps.map(({ channel: name, withinMs, tells }) => `${name} ${withinMs} ${tells}`),
+      leftOut.map(({ channel: name, why }) => `${name} ${why}`),
+    ]),
+    [
+      [
+        'notices',
+        [`whatsapp ${WITHIN.whatsapp} true`, `sms ${2 * MINUTE} true`],
+        ['max not_configured', 'telegram no_address', 'email opted_out'],
+      ],
+      ['reminders', [`sms ${2 * MINUTE} true`], ['email opted_out']],
+    ],
+  );
+  // What is foretold is what comes.
+  await dispatch(WITHIN.whatsapp);
+  await dispatch(WITHIN.sms);
+  assert.deepEqual(by(), ['whatsapp', 'sms']);
+  await receipt('sms');
+  const [notices] = (await shown({ recordId: 100 })).routes;
+  assert.deepEqual(
+    notices?.steps.map(({ channel: name, failedBefore }) => [name, failedBefore]),
+    [
+      ['sms', false],
+      ['whatsapp', true],
+    ],
+    'what did not reach them comes behind',
+  );
+  const about = { startsLocal: '2031-06-20T14:30:00', durationSeconds: 3600, origin: 'widget' } as const;
+  const [anybody] = (await shown(about, { ...ask, document: { ...document, routes: { steps: 1 } } })).routes;
+  assert.deepEqual(
+    [anybody?.steps.map(({ channel: name }) => name), anybody?.leftOut],
+    [['whatsapp'], [{ channel: 'sms', why: 'budget' }]],
+    'of nobody in particular, by a policy that is not kept',
+  );
+  await pipeline.pool.query('UPDATE people SET refuses = true WHERE company_id = $1', [companyId]);
+  assert.equal((await shown({ recordId: 100 })).refuses, true);
 });
 
 test('a process that dies during the second step: nobody is told twice by one channel, and it is stated', async () => {
