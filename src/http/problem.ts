@@ -99,33 +99,51 @@ export function refuseAsProblems(onRefused: (cause: string) => void): EarlyRefus
       void sendProblem(reply, NOT_FOUND);
     },
     clientErrorHandler: (error, socket) => {
-      onRefused('malformed');
-      const problem = HEAD_REFUSALS[error.code ?? ''] ?? MALFORMED;
+      // Gone, or refused already: what comes after a refusal is an error of its own to the parser.
       if (!socket.writable || error.code === 'ECONNRESET') {
         socket.destroy();
         return;
       }
+      const { cause, problem } = HEAD_REFUSALS[error.code ?? ''] ?? MALFORMED;
+      onRefused(cause);
       const body = write(problem);
       const head = `HTTP/1.1 ${problem.status} ${problem.title}\r\nConnection: close\r\nContent-Type: ${MEDIA_TYPE}`;
       socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+      // No timeout of the server's looks at this connection any more: a sender that stays would keep its place, one of
+      // CONNECTIONS, for good. Not at once, for what is still unread then would cost an honest one the answer.
+      setTimeout(() => socket.destroy(), STAY_MS).unref();
     },
   };
 }
 
 type EarlyRefusals = Required<Pick<FastifyHttpOptions<Server>, 'frameworkErrors' | 'clientErrorHandler'>>;
 
-const MALFORMED: Problem = { status: 400, title: 'Bad request', detail: 'This is not a request in HTTP.' };
+/** A sender that was refused has read it by then. */
+const STAY_MS = 1_000;
 
-const HEAD_REFUSALS: Record<string, Problem> = {
+type Known = { readonly cause: string; readonly problem: Problem };
+
+const MALFORMED: Known = {
+  cause: 'malformed',
+  problem: { status: 400, title: 'Bad request', detail: 'This is not a request in HTTP.' },
+};
+
+const HEAD_REFUSALS: Record<string, Known> = {
   ERR_HTTP_REQUEST_TIMEOUT: {
-    status: 408,
-    title: 'Request timeout',
-    detail: 'The request took too long to arrive.',
+    cause: 'too_slow',
+    problem: {
+      status: 408,
+      title: 'Request timeout',
+      detail: 'The request took too long to arrive.',
+    },
   },
   HPE_HEADER_OVERFLOW: {
-    status: 431,
-    title: 'Headers too large',
-    detail: 'The headers are larger than accepted here.',
+    cause: 'head_too_large',
+    problem: {
+      status: 431,
+      title: 'Headers too large',
+      detail: 'The headers are larger than accepted here.',
+    },
   },
 };
 
@@ -142,7 +160,7 @@ export async function closeServer(app: FastifyInstance): Promise<void> {
 const IDLE_SWEEP_MS = 50;
 
 /** What Fastify refuses by itself, by its error code. */
-const REFUSALS: Record<string, { cause: string; problem: Problem }> = {
+const REFUSALS: Record<string, Known> = {
   FST_ERR_CTP_BODY_TOO_LARGE: { cause: 'too_large', problem: TOO_LARGE },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: { cause: 'media_type', problem: UNSUPPORTED },
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: {

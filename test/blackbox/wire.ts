@@ -6,7 +6,8 @@ export type Spoken = { text: string; ms: number; closed: boolean };
 
 /**
  * Writes the parts to a new connection and answers what came back, once a whole answer is there or the other side
- * hangs up. `dripMs` then goes on writing one of `drip` after each such pause, and only a hang-up ends it.
+ * hangs up. `dripMs` goes on writing one of `drip` after each such pause, whatever the other side says and even when it
+ * has ended its own half: only a connection that is cut ends it.
  */
 export function speak(
   port: number,
@@ -15,7 +16,7 @@ export function speak(
 ): Promise<Spoken> {
   return new Promise(resolve => {
     const started = performance.now();
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: dripMs > 0 });
     let text = '';
     const dripping = dripMs > 0 ? setInterval(() => socket.write(drip), dripMs) : undefined;
     const finish = (closed: boolean) => {
