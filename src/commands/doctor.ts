@@ -22,6 +22,7 @@ import { readServer, readStats } from '../store/views.ts';
 import { loadTemplates } from '../templates.ts';
 import { brokenTexts } from '../texts.ts';
 import { VERSION } from '../version.ts';
+import { readFreePercent } from '../work/outside.ts';
 import { HOW_TO_READ } from '../work/sweep.ts';
 import { raisedOf } from './alerts.ts';
 import { describeDrift } from './drift.ts';
@@ -48,6 +49,7 @@ export async function doctor(context: Context, options: Options): Promise<void> 
   const findings = [
     ok('version', `otklik ${VERSION}, Node ${process.versions.node}`),
     ...(await storeFindings(context)),
+    ...(await diskFindings(context.config)),
     ...(await portFindings(context.config)),
     ...(await channelFindings(context.config)),
     marketplaceFinding(context.config),
@@ -199,6 +201,17 @@ function alertFindings(alerts: readonly AlertState[], roads: readonly string[]):
       ? note('alerts', 'nobody is told: set ALERT_TELEGRAM_CHAT, ALERT_EMAIL or ALERT_WEBHOOK_URL')
       : ok('alerts', `told by ${roads.join(', ')}; \`alerts test\` tries them`),
   ];
+}
+
+/** Of the disk that the embedded server is on, before it is full: an external one's is its keeper's. */
+async function diskFindings({ DATABASE_URL, DATA_DIR, ALERT_DISK_PERCENT }: Config): Promise<Finding[]> {
+  if (DATABASE_URL !== undefined) return [];
+  const free = await readFreePercent(DATA_DIR);
+  if (free === null) return [];
+  const says = `${Math.floor(free)} % of the disk of ${DATA_DIR} is free`;
+  if (free >= ALERT_DISK_PERCENT) return [ok('disk', says)];
+  const act = 'free space, or move DATA_DIR to a larger disk; docs/operations.md#alert-disk';
+  return [fault('disk', `${says}; full, no webhook is taken any more: ${act}`)];
 }
 
 async function portFindings(config: Config): Promise<Finding[]> {
