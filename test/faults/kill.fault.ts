@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type pg from 'pg';
 import { z } from 'zod';
+import { createRandom, type Random } from '../../src/simulator/random.ts';
 import { keyIsKnown } from '../blackbox/harness.ts';
-import { type Event, record, wallClock } from '../blackbox/salon.ts';
+import { record, wallClock } from '../blackbox/salon.ts';
 import { testDatabase } from '../support/database.ts';
-import { freePorts, json, post, type Service, startService } from '../support/service.ts';
+import { leftToDo, letLeasesPass, type Shift, say } from '../support/kills.ts';
+import { freePorts, type Service, startService } from '../support/service.ts';
 import { type Delivery, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
 
@@ -21,13 +23,10 @@ const MOST = 150;
 const SINK_DELAY_MS = 5;
 const PATIENCE_MS = 60_000;
 
-/** Whether the salon can reach the service, and whether its day is over. */
-type Shift = { up: boolean; over: boolean };
 /** What the salon's last acknowledged body said of one booking. */
 type Truth = { date: string; cancelled: boolean };
 type Books = { truths: Map<number, Truth>; acknowledged: Set<string>; bookings: number };
 
-const accepted = z.object({ id: z.string(), duplicate: z.boolean() });
 const facts = z.object({ status: z.enum(['booked', 'cancelled']), startsLocal: z.string() });
 const heardOf = z.object({ recordId: z.number(), after: facts });
 type Heard = z.infer<typeof heardOf>;
@@ -55,23 +54,23 @@ test('kill -9 at random moments under load loses no acknowledged event and doubl
   await keyIsKnown(url);
 
   const books: Books = { truths: new Map(), acknowledged: new Set(), bookings: 0 };
-  const random = randomOf(SEED);
+  const random = createRandom(SEED);
   const salon = Promise.all(
     Array.from({ length: WRITERS }, async (_, index) => {
-      const own = randomOf(SEED + index + 1);
+      const own = createRandom(SEED + index + 1);
       while (!shift.over) await liveOneBooking(url, books, own, shift);
     }),
   );
   let inDoubt = 0;
   for (let round = 1; round <= ROUNDS; round += 1) {
-    const goal = books.acknowledged.size + LEAST + Math.floor(random() * (MOST - LEAST));
+    const goal = books.acknowledged.size + random.integer(LEAST, MOST);
     await until(() => books.acknowledged.size >= goal, {
       what: `round ${round} has its events`,
       timeoutMs: PATIENCE_MS,
     });
     shift.up = false;
     await service.kill9();
-    inDoubt += await letLeasesPass(database.pool);
+    inDoubt += (await letLeasesPass(database.pool)).length;
     service = await start();
     shift.up = true;
   }
@@ -94,12 +93,12 @@ test('kill -9 at random moments under load loses no acknowledged event and doubl
 });
 
 /** A booking is made, changed a few times and left: what was said of it last has to survive every later kill. */
-async function liveOneBooking(url: string, books: Books, random: () => number, shift: Shift): Promise<void> {
+async function liveOneBooking(url: string, books: Books, random: Random, shift: Shift): Promise<void> {
   books.bookings += 1;
   const id = books.bookings;
-  const steps = 1 + Math.floor(random() * 5);
+  const steps = random.integer(1, 5);
   for (let step = 0; step < steps; step += 1) {
-    const cancelled = step > 0 && random() < 0.25;
+    const cancelled = step > 0 && random.chance(0.25);
     const truth = { date: dateOf(step), cancelled };
     const body = record(
       COMPANY,
@@ -108,8 +107,7 @@ async function liveOneBooking(url: string, books: Books, random: () => number, s
       { date: truth.date, attendance: cancelled ? -1 : 0, comment: `${id}.${step}` },
       step,
     );
-    // A sender that got no answer either tries the same body again or goes on to its next change.
-    const mayGoOn = step < steps - 1 && random() < 0.5;
+    const mayGoOn = step < steps - 1 && random.chance(0.5);
     const eventId = await say(url, body, mayGoOn, shift);
     if (eventId === undefined) continue;
     books.acknowledged.add(eventId);
@@ -117,38 +115,9 @@ async function liveOneBooking(url: string, books: Books, random: () => number, s
   }
 }
 
-/** The event's id once it is acknowledged; nothing when it never was. */
-async function say(url: string, body: Event, mayGoOn: boolean, shift: Shift): Promise<string | undefined> {
-  for (;;) {
-    await until(() => shift.up, { what: 'the service is up', timeoutMs: PATIENCE_MS });
-    const answer = await post(url, body).catch(() => undefined);
-    if (answer?.status === 200) return accepted.parse(json(answer)).id;
-    if (answer) assert.ok([429, 503].includes(answer.status), `${answer.status} ${answer.body.toString()}`);
-    if (mayGoOn || shift.over) return undefined;
-  }
-}
-
 /** Each step of a booking has a day and hour of its own, so that no two tellings can be mistaken. */
 function dateOf(step: number): string {
   return wallClock(7 + step, `${10 + step}:30:00`);
-}
-
-/** As if the time of the dead process's leases were over. Answers how many messages it had in flight. */
-async function letLeasesPass(pool: pg.Pool): Promise<number> {
-  await pool.query('UPDATE shards SET leased_until = now()');
-  await pool.query('UPDATE workers SET alive_until = now()');
-  const { rowCount } = await pool.query(
-    `UPDATE messages SET leased_until = now() WHERE state = 'sending' AND leased_by IS NOT NULL`,
-  );
-  return rowCount ?? 0;
-}
-
-async function leftToDo(pool: pg.Pool): Promise<number> {
-  const { rows } = await pool.query<{ left: string }>(
-    `SELECT (SELECT count(*) FROM webhook_events WHERE state IN ('pending', 'waiting'))
-          + (SELECT count(*) FROM messages WHERE state IN ('due', 'sending')) AS left`,
-  );
-  return Number(rows[0]?.left);
 }
 
 async function assertKept(pool: pg.Pool, books: Books): Promise<void> {
@@ -220,15 +189,4 @@ function tellings(byId: Map<string, Delivery[]>): Map<number, Heard[]> {
     delivery ? [heardOf.parse(JSON.parse(delivery.bytes.toString()))] : [],
   );
   return Map.groupBy(first, ({ recordId }) => recordId);
-}
-
-/** Mulberry32: the same numbers of the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

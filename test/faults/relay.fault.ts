@@ -14,6 +14,7 @@ import { type Platform, startPlatform } from '../../src/simulator/api/platform.t
 import { createRandom } from '../../src/simulator/random.ts';
 import { createVault } from '../../src/vault.ts';
 import { testDatabase } from '../support/database.ts';
+import { letLeasesPass, type Shift } from '../support/kills.ts';
 import { freePorts, json, OTKLIK_KEY, post, type Service, send, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
@@ -35,7 +36,6 @@ const DELAY_MS = 5;
 const PATIENCE_MS = 90_000;
 const SMS_TOKEN = 'sms-ru-canary-token';
 
-type Shift = { up: boolean; over: boolean };
 /** Accepted texts by the platform's id: whose, and what they say. */
 type Books = Map<string, { companyId: number; phone: string; text: string; message: string }>;
 
@@ -107,7 +107,8 @@ test('kill -9 of either process loses no text, sends none twice, and leaves no s
     } else {
       printed.push(sender.output());
       await sender.kill9();
-      inDoubt += await letLeasesPass(database.pool);
+      await database.pool.query('UPDATE relays SET leased_until = now() WHERE leased_by IS NOT NULL');
+      inDoubt += (await letLeasesPass(database.pool)).length;
       sender = await start.sender();
     }
   }
@@ -162,15 +163,6 @@ async function hand(
     // A text that nobody accepted is not promised.
     if (shift.over && !books.has(id)) return;
   }
-}
-
-/** As if the time of the dead process's leases were over. Answers how many messages it had in flight. */
-async function letLeasesPass(pool: pg.Pool): Promise<number> {
-  await pool.query('UPDATE relays SET leased_until = now() WHERE leased_by IS NOT NULL');
-  const { rowCount } = await pool.query(
-    `UPDATE messages SET leased_until = now() WHERE state = 'sending' AND leased_by IS NOT NULL`,
-  );
-  return rowCount ?? 0;
 }
 
 async function leftToDo(pool: pg.Pool): Promise<number> {

@@ -4,12 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createVault } from '../../src/vault.ts';
 import { testDatabase } from '../support/database.ts';
+import { startProvider } from '../support/provider.ts';
 import { freePorts, OTKLIK_KEY, post, type Service, startService } from '../support/service.ts';
 import { until } from '../support/until.ts';
 import { recordBody } from '../work/pipeline.ts';
@@ -33,15 +32,24 @@ test('the next channel within its time and five seconds; kill -9 between steps t
   const [takes, ...sends] = await Promise.all([freePorts(), freePorts(), freePorts()]);
   const { receiptSecret } = createVault(Buffer.from(OTKLIK_KEY, 'hex'));
   const told: Promise<void>[] = [];
-  const whatsapp = await startProvider((phone, id) => {
-    if (isTold(phone))
-      told.push(tell(`http://127.0.0.1:${takes.public}/receipts/cloud/${receiptSecret}`, id));
-    return { messages: [{ id }] };
+  const whatsapp = await startProvider<Taken>({
+    read: body => ({ phone: JSON.parse(body).to, at: performance.now() }),
+    answer({ phone }, number) {
+      const id = idOf(number);
+      if (isTold(phone))
+        told.push(tell(`http://127.0.0.1:${takes.public}/receipts/cloud/${receiptSecret}`, id));
+      return { messages: [{ id }] };
+    },
+    answerMs: ANSWER_MS,
   });
-  const sms = await startProvider((phone, id) => ({
-    ...{ status: 'OK', status_code: 100 },
-    sms: { [phone]: { status: 'OK', status_code: 100, sms_id: id } },
-  }));
+  const sms = await startProvider<Taken>({
+    read: body => ({ phone: new URLSearchParams(body).get('to') ?? '', at: performance.now() }),
+    answer: ({ phone }, number) => ({
+      ...{ status: 'OK', status_code: 100 },
+      sms: { [phone]: { status: 'OK', status_code: 100, sms_id: idOf(number) } },
+    }),
+    answerMs: ANSWER_MS,
+  });
   const env = {
     ...{
       RATE_PER_COMPANY: '100000',
@@ -137,41 +145,13 @@ test('the next channel within its time and five seconds; kill -9 between steps t
 });
 
 const phoneOf = (number: number) => `7916${String(1_000_000 + number)}`;
+const idOf = (number: number) => `000000-${String(number).padStart(8, '0')}`;
 const isTold = (phone: string) => Number(phone) % 2 === 0;
 
 /** From the first channel to the second, in milliseconds. */
 function lagsOf(first: readonly Taken[], second: readonly Taken[]): number[] {
   const began = new Map(first.map(({ phone, at }) => [phone, at]));
   return second.map(({ phone, at }) => at - (began.get(phone) ?? Number.NaN));
-}
-
-/** A provider that takes each message and answers after a while. */
-async function startProvider(
-  answer: (phone: string, id: string) => object,
-): Promise<{ url: string; taken: Taken[]; close(): Promise<void> }> {
-  const taken: Taken[] = [];
-  const server = createServer(async (incoming, outgoing) => {
-    const parts = await incoming.toArray().catch(() => undefined);
-    if (parts === undefined) return;
-    const body = Buffer.concat(parts).toString();
-    const phone = body.startsWith('{') ? JSON.parse(body).to : new URLSearchParams(body).get('to');
-    const id = `000000-${String(taken.length).padStart(8, '0')}`;
-    taken.push({ phone, at: performance.now() });
-    await wait(ANSWER_MS);
-    outgoing.writeHead(200, { 'content-type': 'application/json' });
-    outgoing.end(JSON.stringify(answer(phone, id)));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  return {
-    url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
-    taken,
-    async close() {
-      server.closeAllConnections();
-      await new Promise(done => server.close(done));
-    },
-  };
 }
 
 /** As Meta tells of a message, until it is heard. */
