@@ -12,6 +12,7 @@ import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { settleInvite } from '../../src/store/chats.ts';
+import { inviteMember, removeMember, showTeam, type Who } from '../../src/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { personalInvite } from '../../src/work/personal.ts';
@@ -336,3 +337,67 @@ test('VK: what was brought and cannot be understood is kept aside, and what came
   );
   assert.deepEqual(rows, [{ id: 'poison', gone: false }]);
 });
+
+const WEEK_MS = 7 * 86_400_000;
+/** Whoever opens the bot by what a link carries. */
+const opening = {
+  max: { ...inMax, said: max, person: (id: number) => max.person(id) },
+  vk: { ...inVk, said: vk, person: (id: number) => vk.person(id) },
+};
+
+for (const [channel, { pipeline, books, hears, said, person }] of Object.entries(opening)) {
+  test(`one of the team follows a link of their own into ${channel}, once; a wrong, an old and a used one open nothing`, async () => {
+    const { pool } = pipeline;
+    // The clock of the salon's platform is the real one, from which the pipeline's runs ahead.
+    const ahead = 3_600_000;
+    pipeline.now -= ahead;
+    const invites = (who: Pick<Who, 'role' | 'staffId'>, now = pipeline.now) =>
+      inviteMember({ pool, actor: 'command', now }, { companyId: COMPANY, name: '', ...who });
+    const opens = async (id: number, invite: string) => {
+      const somebody = person(id);
+      await somebody.opens(invite);
+      await hears();
+      return said.reads(somebody.chat).map(({ text }) => text);
+    };
+    const desk = { role: 'administrator', staffId: null } as const;
+    const { memberId, invite } = await invites(desk);
+    const old = await invites(desk, pipeline.now - WEEK_MS);
+    const taken = await invites(desk);
+    await removeMember({ pool, actor: 'command', now: pipeline.now }, COMPANY, taken.memberId);
+    for (const useless of [`${invite.slice(1)}0`, invite.toUpperCase(), '', old.invite, taken.invite]) {
+      const answer = await opens(401, useless);
+      assert.ok(answer.length === 1 && /ссылке или QR-коду/.test(answer[0] ?? ''), `${useless}: ${answer}`);
+    }
+    assert.deepEqual(
+      (await showTeam(pool, COMPANY)).map(member => member.since),
+      [null, null],
+    );
+
+    assert.match(
+      (await opens(402, invite)).join(),
+      /^Студия Север: сюда будут приходить сообщения о записях/,
+    );
+    assert.match((await opens(403, invite)).join(), /ссылке или QR-коду/, 'it works once');
+    // A messenger repeats what it was not answered in time; it is no stranger who asks.
+    assert.doesNotMatch((await opens(402, invite)).join(), /ссылке или QR-коду/);
+    pipeline.now += ahead;
+    await pipeline.setPolicy(COMPANY, {
+      tell: { booked: { any: ['administrator'] } },
+      team: { administrator: { quietHours: { notices: 'send' } } },
+    });
+    await books({ phone: '+79001114499' }, '2031-05-22T10:00:00');
+    const reads = (id: number) => said.reads(person(id).chat).map(({ text }) => text);
+    const [notice, ...more] = reads(402);
+    assert.match(notice ?? '', /^Новая запись\.\n\nКлиент: Мила\nКогда: 22 мая/);
+    assert.deepEqual([...more, ...reads(401), ...reads(403)], []);
+    const members = await showTeam(pool, COMPANY);
+    const places = members.map(member => [member.memberId, member.channel, member.invitedUntil]);
+    assert.deepEqual(places, [
+      [memberId, channel, null],
+      [old.memberId, null, null],
+    ]);
+    for (const member of members)
+      await removeMember({ pool, actor: 'command', now: pipeline.now }, COMPANY, member.memberId);
+    await pipeline.setPolicy(COMPANY, {});
+  });
+}
