@@ -327,12 +327,13 @@ CREATE TABLE messages (
   falls jsonb DEFAULT '[]'::jsonb NOT NULL,
   tries integer DEFAULT 0 NOT NULL,
   tried_since timestamp with time zone,
+  part_of uuid,
   CONSTRAINT messages_pkey PRIMARY KEY (company_id, id),
   CONSTRAINT messages_alert_check CHECK ((((purpose = 'alert'::text) = (company_id = 0)) AND ((purpose <> 'alert'::text) OR ((channel IS NOT NULL) AND (body IS NOT NULL))))),
   CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
   CONSTRAINT messages_check1 CHECK (((purpose <> 'notice'::text) OR (record_id IS NOT NULL))),
-  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'digest'::text, 'relay'::text])) = (rule IS NULL)) AND (((rule IS NULL) AND (purpose <> 'digest'::text)) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
-  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'digest'::text, 'relay'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
+  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'digest'::text, 'batch'::text, 'relay'::text])) = (rule IS NULL)) AND (((rule IS NULL) AND (purpose <> ALL (ARRAY['digest'::text, 'batch'::text]))) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
+  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'digest'::text, 'batch'::text, 'relay'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
   CONSTRAINT messages_state_check CHECK ((state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'failed'::text, 'dead'::text, 'unknown'::text, 'superseded'::text, 'expired'::text, 'cancelled'::text]))),
   CONSTRAINT messages_step_check CHECK ((step > 0))
 );
@@ -584,12 +585,14 @@ CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHER
 CREATE INDEX heard_aside ON public.heard USING btree (channel) WHERE (error IS NOT NULL);
 CREATE INDEX heard_new ON public.heard USING btree (channel, id) WHERE (said IS NOT NULL);
 CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, channel) WHERE (purpose = 'alert'::text);
+CREATE UNIQUE INDEX messages_batch_open ON public.messages USING btree (company_id, recipient) WHERE ((purpose = 'batch'::text) AND (state = 'due'::text) AND (attempts = 0));
 CREATE INDEX messages_by_time ON public.messages USING btree (company_id, created_at);
 CREATE INDEX messages_created_at ON public.messages USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX messages_dead ON public.messages USING btree (updated_at) WHERE (state = 'dead'::text);
 CREATE UNIQUE INDEX messages_digest_once ON public.messages USING btree (company_id, recipient, step) WHERE (purpose = 'digest'::text);
 CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE (state = 'due'::text);
 CREATE INDEX messages_falling ON public.messages USING btree (fall_at) WHERE ((state = 'sent'::text) AND (fall_at IS NOT NULL));
+CREATE INDEX messages_of_batch ON public.messages USING btree (company_id, part_of) WHERE (part_of IS NOT NULL);
 CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, recipient, visit_at) WHERE (rule IS NOT NULL);
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));

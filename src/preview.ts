@@ -1,11 +1,13 @@
 /** What a policy would say of a booking, to whom, when, and why not: nothing is written and nothing is sent. */
 import { requireCompany } from './companies.ts';
+import { batchHour } from './domain/batch.ts';
 import type { Booking } from './domain/booking.ts';
 import { nextDigest } from './domain/digest.ts';
 import { concerned } from './domain/notice.ts';
 import type { Origin } from './domain/origin.ts';
 import { type PlanInput, plan } from './domain/plan.ts';
 import {
+  IN_DIGEST,
   NOTICE_KINDS,
   type Policy,
   type PolicyDocument,
@@ -14,7 +16,7 @@ import {
   tells,
 } from './domain/policy.ts';
 import { noticeAfterQuiet } from './domain/quiet.ts';
-import { AUDIENCES, type Audience, type Role } from './domain/team.ts';
+import { AUDIENCES, type Audience, memberRecipient, type Role } from './domain/team.ts';
 import { type EpochMs, wallOf } from './domain/time.ts';
 import { visitsOf } from './domain/visit.ts';
 import { MissingError } from './log.ts';
@@ -57,6 +59,8 @@ export type Preview = {
     readonly role: Role;
     readonly staffId: number | null;
     readonly notBefore: string;
+    /** With what else happens until then in one message (`15m`), or in the `digest` alone; null: each by itself. */
+    readonly gather: string | null;
   }[];
   /** The administrators' next one; null where the policy wants none or there is nobody to read it. */
   readonly digest: { readonly at: string; readonly atLocal: string; readonly about: string } | null;
@@ -184,10 +188,14 @@ function teamPreview(
 ): Pick<Preview, 'team' | 'digest'> {
   const next = team.some(({ role }) => role === 'administrator') ? nextDigest(policy, zone, now) : null;
   return {
-    team: concerned(booking, team).map(({ memberId, role, staffId }) => ({
-      ...{ memberId, role, staffId },
-      notBefore: new Date(noticeAfterQuiet(policy, role, now, zone)).toISOString(),
-    })),
+    team: concerned(booking, team).map(member => {
+      const { memberId, role, staffId } = member;
+      const gather = role === 'administrator' ? policy.team.administrator.gather : null;
+      const alone =
+        batchHour(policy, memberRecipient(member), zone, now) ?? noticeAfterQuiet(policy, role, now, zone);
+      const notBefore = gather === IN_DIGEST && next !== null ? next.at : alone;
+      return { memberId, role, staffId, notBefore: new Date(notBefore).toISOString(), gather };
+    }),
     digest: next && {
       at: new Date(next.at).toISOString(),
       ...{ atLocal: wallOf(next.at, zone), about: next.about },

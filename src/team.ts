@@ -28,8 +28,12 @@ const LENGTH = 20;
 const LETTERS = '0123456789abcdefghijklmnopqrstuvwxyz';
 
 export async function showTeam(pool: Pool, companyId: number): Promise<ShownMember[]> {
-  await requireCompany(pool, companyId);
-  return listTeam(pool, companyId);
+  const { policy } = await requireCompany(pool, companyId);
+  const members = await listTeam(pool, companyId);
+  return members.map(member => ({
+    ...member,
+    gather: member.role === 'administrator' ? policy.team.administrator.gather : null,
+  }));
 }
 
 /** Adds one who is told at this address from now on; of what is booked already they are taken to know. */

@@ -1,4 +1,5 @@
 /** A channel carries one message to one address. Each lives in its own file beside this one. */
+import type { BatchChange } from '../domain/batch.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { Facts, Notice } from '../domain/notice.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
@@ -35,7 +36,7 @@ export type Outgoing = {
   readonly companyId: number;
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test' | 'alert' | 'digest' | 'relay' | PlannedPurpose;
+  readonly purpose: 'notice' | 'test' | 'alert' | 'digest' | 'batch' | 'relay' | PlannedPurpose;
   /** Chat id, phone, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;
@@ -53,6 +54,8 @@ export type Outgoing = {
   readonly notice: Notice | null;
   /** Of an administrator's daily digest, and nothing else. */
   readonly digest?: Digest | null;
+  /** Of a batch for an administrator, and nothing else. */
+  readonly changes?: readonly BatchChange[] | null;
   readonly buttons?: readonly Button[];
   /** Pages of ours where the recipient can answer, for channels that have links in place of buttons. */
   readonly links?: {

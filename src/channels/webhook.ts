@@ -4,7 +4,8 @@
  *
  *     {
  *       "id": "019…",                 the message's UUID, also in the header webhook-id; the same on every attempt
- *       "type": "notice.booked",      notice.<kind>, "reminder", "review", "no_show", "rebook", "digest", "test",
+ *       "type": "notice.booked",      notice.<kind>, "reminder", "review", "no_show", "rebook", "digest", "batch",
+ *                                     "test",
  *                                     "relay" (a text of the platform's own), or "alert" (to whoever runs this; companyId is 0)
  *       "companyId": 4564, "recordId": 1 | null, "attempt": 1,
  *       "recipient": { "clientId": 1 | null, "name": "…", "phone": "…", "email": "…",
@@ -13,6 +14,7 @@
  *       "before": Facts | null, "after": Facts | null      what the client last heard, and what is true now
  *       "visit": [{ "recordId": 1, …Facts }]              in a message about a visit only: its records
  *       "digest": { … }                                   in a digest only: what it counts
+ *       "changes": [{ "recordId": 1, "kind": "booked", "before": …, "after": … }]     in a batch only, with its "visit"
  *     }
  *
  * Signed is `<webhook-id>.<webhook-timestamp>.<body>`, HMAC-SHA256 (github.com/standard-webhooks/standard-webhooks,
@@ -21,6 +23,7 @@
 import { isIPv4 } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { Agent } from 'undici';
+import type { BatchChange } from '../domain/batch.ts';
 import { retryAfterMs } from '../outgoing.ts';
 import type { Channel, Outgoing, RejectedScope, SendResult } from './channel.ts';
 import { guardedConnector, RefusedAddress } from './guard.ts';
@@ -80,7 +83,7 @@ function readUrl(address: string): URL | null {
 
 function bodyOf(message: Outgoing): object {
   const { id, companyId, recordId, purpose, recipient, notice, visit, subject, text, attempt } = message;
-  const { digest = null } = message;
+  const { digest = null, changes = null } = message;
   return {
     id,
     type: notice === null ? purpose : `notice.${notice.kind}`,
@@ -94,7 +97,12 @@ function bodyOf(message: Outgoing): object {
     after: notice?.after ?? null,
     ...(visit === null ? {} : { visit }),
     ...(digest === null ? {} : { digest }),
+    ...(changes === null ? {} : { changes: changes.map(changeOf) }),
   };
+}
+
+function changeOf({ recordId, kind, before, after }: BatchChange): BatchChange {
+  return { recordId, kind, before, after };
 }
 
 function signedHeaders({ id, secret }: Outgoing, body: string, nowMs: number): Record<string, string> | null {

@@ -108,8 +108,9 @@ export async function policyPreview(context: Context, id: string, options: Previ
       to.join(', ') || 'nobody',
       `${settleMs / 1000} s`,
     ]);
-    const members = team.map(({ memberId, role, staffId, notBefore }) => [
+    const members = team.map(({ memberId, role, staffId, notBefore, gather }) => [
       ...[String(memberId), staffId === null ? role : `${role} ${staffId}`, notBefore],
+      spokenGather(gather),
     ]);
     const next =
       digest === null ? [] : ['', `Their next digest is of ${digest.about}, at ${digest.atLocal}.`];
@@ -124,7 +125,7 @@ export async function policyPreview(context: Context, id: string, options: Previ
         table(['change', 'told to', 'settles in'], told, ''),
         '',
         table(
-          ['member', 'of the team', 'news of now is told from'],
+          ['member', 'of the team', 'news of now is told from', ''],
           members,
           'It concerns nobody of the team: `team list` shows who there is.',
         ),
@@ -156,6 +157,12 @@ function stepWords({ withinMs, tells, failedBefore, provider }: PreviewRoute['st
         ? `a receipt within ${spanOf(withinMs)}, else on`
         : `until it refuses; within ${spanOf(withinMs)} once ${provider} has told of a message here`;
   return failedBefore ? `${words}; it ${passedOver('failed_before')}` : words;
+}
+
+/** How one of the team gets news. */
+export function spokenGather(gather: string | null): string {
+  if (gather === null) return '';
+  return gather === 'digest' ? 'in the digest alone' : `what happens within ${gather} in one message`;
 }
 
 function textRow({

@@ -5,6 +5,7 @@ import { PlainError } from '../log.ts';
 import type { ShownMember } from '../store/team.ts';
 import { addMember, inviteMember, removeMember, showTeam } from '../team.ts';
 import { mouthOf, urlOf } from './invite.ts';
+import { spokenGather } from './policy.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Options = {
@@ -34,12 +35,12 @@ export async function teamList(
   print(options, { items }, table(['MEMBER', 'ROLE', 'STAFF', 'NAME', 'IS TOLD'], rows, empty));
 }
 
-function stateOf({ channel, since, invitedUntil, refuses }: ShownMember): string {
+function stateOf({ channel, since, invitedUntil, refuses, gather }: ShownMember): string {
   if (channel === null || since === null)
     return invitedUntil === null ? 'no: the link is over' : 'not yet: invited';
-  return refuses
-    ? `no: wants none on ${channel}`
-    : `on ${channel} since ${new Date(since).toISOString().slice(0, 16)}Z`;
+  if (refuses) return `no: wants none on ${channel}`;
+  const how = gather === null ? '' : `, ${spokenGather(gather)}`;
+  return `on ${channel} since ${new Date(since).toISOString().slice(0, 16)}Z${how}`;
 }
 
 export async function teamAdd(context: Context, id: string, options: Options): Promise<void> {

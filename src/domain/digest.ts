@@ -13,7 +13,9 @@ export type Digest = {
   readonly visits: number;
   /** Of these, the ones that their clients have not confirmed. */
   readonly unconfirmed: number;
-  /** Visits yet to come that were called off within a day. */
+  /** Of what is yet to come, what became of it within a day. */
+  readonly booked: number;
+  readonly moved: number;
   readonly cancelled: number;
   /** Visits of the day whose client could not be told the last that we had for them. */
   readonly unreached: readonly { readonly startsLocal: Wall; readonly staffName: string }[];
@@ -21,7 +23,7 @@ export type Digest = {
 
 /** How late it may still leave: after that its day has another face. */
 const USE_MS = 3 * 3_600_000;
-/** What is called cancelled lately. */
+/** What counts as lately. */
 export const LATELY_MS = 24 * 3_600_000;
 
 export type DigestTime = {
@@ -70,16 +72,16 @@ export type DigestInput = {
   readonly zone: string;
   /** At least those of the day. */
   readonly bookings: readonly { readonly recordId: number; readonly booking: Booking }[];
-  readonly cancelled: number;
+  readonly lately: Pick<Digest, 'booked' | 'moved' | 'cancelled'>;
   /** Records of which the last message to the client did not arrive. */
   readonly unreached: ReadonlySet<number>;
 };
 
-export function digestOf({ day, zone, bookings, cancelled, unreached }: DigestInput): Digest {
+export function digestOf({ day, zone, bookings, lately, unreached }: DigestInput): Digest {
   const visits = dayVisits(bookings, day, zone);
   const lost = visits.filter(({ records }) => records.some(({ recordId }) => unreached.has(recordId)));
   return {
-    ...{ day, cancelled, visits: visits.length },
+    ...{ day, visits: visits.length, ...lately },
     unconfirmed: visits.filter(({ records }) => records.some(({ state }) => state === 'waiting')).length,
     unreached: lost.map(({ startsLocal, records: [{ booking }] }) => ({
       startsLocal,
@@ -88,8 +90,8 @@ export function digestOf({ day, zone, bookings, cancelled, unreached }: DigestIn
   };
 }
 
-export function isEmpty({ visits, cancelled }: Digest): boolean {
-  return visits === 0 && cancelled === 0;
+export function isEmpty({ visits, booked, moved, cancelled }: Digest): boolean {
+  return visits + booked + moved + cancelled === 0;
 }
 
 /** Records of one client that belong together are one; a record without a client is an hour that is blocked. */

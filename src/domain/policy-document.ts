@@ -3,7 +3,7 @@
  * unknown key or word, the one that was probably meant.
  */
 import { z } from 'zod';
-import { DURATION, durationMs, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
+import { DURATION, durationMs, IN_DIGEST, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
 import { parseReminderTime, reminderName } from './reminder-time.ts';
 import { CHANNEL_NAMES } from './route.ts';
 import { AUDIENCES } from './team.ts';
@@ -50,12 +50,22 @@ const within = duration(DAY_MS, '1d')
 /** A notice is a fact that may only wait: whoever is not told that a visit is off stands before a closed door. */
 const noticeRule = z.enum(['send', 'defer']);
 
-const teamRules = z.strictObject({
+const teamRules = {
   quietHours: z
     .strictObject({ from: clock.optional(), to: clock.optional(), notices: noticeRule.optional() })
     .optional(),
   clientPhone: z.boolean().optional(),
-});
+};
+
+/** Less than a minute is what `settle` is for. */
+const gather = z
+  .string()
+  .refine(
+    text =>
+      text === IN_DIGEST || (DURATION.test(text) && durationMs(text) >= 60_000 && durationMs(text) <= DAY_MS),
+    'must be null, "digest", or from 1m to 1d',
+  )
+  .nullable();
 
 export const policyDocument = z.strictObject({
   tell: z.strictObject(optionals(NOTICE_KINDS, byOrigin)).optional(),
@@ -113,8 +123,8 @@ export const policyDocument = z.strictObject({
     .optional(),
   team: z
     .strictObject({
-      staff: teamRules.optional(),
-      administrator: teamRules.optional(),
+      staff: z.strictObject(teamRules).optional(),
+      administrator: z.strictObject({ ...teamRules, gather: gather.optional() }).optional(),
       digest: z
         .strictObject({
           at: clock.nullable().optional(),
@@ -122,6 +132,10 @@ export const policyDocument = z.strictObject({
           whenEmpty: z.boolean().optional(),
         })
         .optional(),
+    })
+    .refine(({ administrator, digest }) => administrator?.gather !== IN_DIGEST || digest?.at !== null, {
+      path: ['administrator', 'gather'],
+      message: 'is the digest, of which team.digest.at is null: nobody would hear anything',
     })
     .optional(),
 });

@@ -85,7 +85,9 @@ export type PolicyDocument = {
   /** How the salon's own people are told what `tell` has for them. */
   readonly team?: {
     readonly [role in Role]?: { readonly quietHours?: Partial<TeamHours>; readonly clientPhone?: boolean };
-  } & { readonly digest?: Partial<DigestRules> };
+  } & { readonly administrator?: { readonly gather?: string | null } } & {
+    readonly digest?: Partial<DigestRules>;
+  };
 };
 
 /** A notice to the team is a fact as well: it may wait, and is not dropped. */
@@ -95,6 +97,11 @@ export type TeamRules = {
   readonly quietHours: TeamHours;
   /** Whether they read the client's phone beside the name. */
   readonly clientPhone: boolean;
+};
+
+export type AdministratorRules = TeamRules & {
+  /** `15m`: what happens within so long comes in one message; `digest`: in the digest's counts alone; null: at once. */
+  readonly gather: string | null;
 };
 
 /** One message a day to each administrator. */
@@ -128,7 +135,11 @@ export type Policy = {
   readonly routes: RouteRules & {
     readonly order: { readonly [category in Category]?: readonly ChannelName[] };
   };
-  readonly team: { readonly [role in Role]: TeamRules } & { readonly digest: DigestRules };
+  readonly team: {
+    readonly staff: TeamRules;
+    readonly administrator: AdministratorRules;
+    readonly digest: DigestRules;
+  };
 };
 
 /** Administrators write the journal themselves: of what was made in it they need not hear. */
@@ -177,7 +188,7 @@ export const DEFAULTS = {
   // Who works tomorrow early wants to know tonight that they need not: hence later than the client's.
   team: {
     staff: { quietHours: NIGHT, clientPhone: false },
-    administrator: { quietHours: NIGHT, clientPhone: false },
+    administrator: { quietHours: NIGHT, clientPhone: false, gather: null },
     digest: { at: '20:00', about: 'tomorrow', whenEmpty: false },
   },
 } as const satisfies PolicyDocument;
@@ -272,6 +283,7 @@ export function durationMs(text: string): number {
 
 /** Whether this change of a booking made there is told to such a recipient. */
 export function tells(policy: Policy, kind: NoticeKind, origin: Origin, audience: Audience): boolean {
+  if (audience === 'administrator' && policy.team.administrator.gather === IN_DIGEST) return false;
   const byOrigin = policy.tell[kind];
   return (byOrigin[origin] ?? byOrigin.any).includes(audience);
 }
@@ -283,4 +295,13 @@ export function settleMsOf(policy: Policy, kind: NoticeKind): number {
 /** The longest time that a change waits. */
 export function longestSettleMs(policy: Policy): number {
   return Math.max(...Object.values(policy.settleMs));
+}
+
+/** News that is not told one by one. */
+export const IN_DIGEST = 'digest';
+
+/** How long news for them is gathered into one message; null: each leaves by itself. */
+export function gatherMsOf({ team: { administrator } }: Policy, audience: Audience): number | null {
+  const { gather } = administrator;
+  return audience !== 'administrator' || gather === null || gather === IN_DIGEST ? null : durationMs(gather);
 }

@@ -5,6 +5,7 @@
  * are parsed and tried out at creation, so that a broken one stops the start and not a message. What they may use is
  * described in `templates/README.md`.
  */
+import type { SpokenChange } from './batch.ts';
 import { sameServices } from './booking.ts';
 import type { Digest } from './digest.ts';
 import type { Facts, Notice, NoticeKind } from './notice.ts';
@@ -20,7 +21,7 @@ export type Locale = 'ru' | 'en';
 /** What a client is told of a change. */
 export type ClientKind = Exclude<NoticeKind, 'confirmed'>;
 /** To the team one text tells of every kind of change: `staff`, `administrator`. */
-export type TextKind = ClientKind | PlannedPurpose | Role | 'digest' | 'test';
+export type TextKind = ClientKind | PlannedPurpose | Role | 'digest' | 'batch' | 'test';
 
 export type TextInput = {
   /** The change that is told. */
@@ -32,6 +33,8 @@ export type TextInput = {
   /** For the team: where the booking was made. */
   readonly origin?: Origin;
   readonly digest?: Digest | null;
+  /** Of a batch: what it says, each with its client. */
+  readonly changes?: readonly SpokenChange[];
   readonly company: { readonly title: string; readonly address: string; readonly phone: string };
 };
 
@@ -62,6 +65,7 @@ export const TEXT_KINDS: readonly TextKind[] = [
   'staff',
   'administrator',
   'digest',
+  'batch',
   'test',
 ];
 
@@ -75,6 +79,8 @@ const MAX_TEXT = 1500;
 const SERVICES_NAMED = 5;
 /** Visits whose clients were not reached, by their hours: a screenful. */
 const UNREACHED_NAMED = 10;
+/** Changes that a batch names: what a text has room for with the longest lines that people have. */
+const CHANGES_NAMED = 12;
 
 /** What messengers make a link of: an address, a mention, `word.com`, `слово.рф`; but not the dot of «А.Белова». */
 const LINKABLE = /[/\\@:]|www\.|\.(?:[a-z]{2,}|рф|рус|бел|ком|орг|онлайн|сайт|москва|дети)(?!\p{L})/iu;
@@ -175,13 +181,14 @@ function pathsOf(scope: object): string[] {
 }
 
 function scopeOf(kind: TextKind, input: TextInput, locale: Locale): object {
-  const { notice, visit, client, origin, digest } = input;
+  const { notice, visit, client, origin, digest, changes = [] } = input;
   const company = {
     title: plainLine(input.company.title, MAX_LINE),
     address: plainLine(input.company.address, MAX_PLACE),
     phone: plainLine(input.company.phone, MAX_LINE),
   };
   if (kind === 'digest') return { company, ...(digest ? { digest: digestView(digest, locale) } : {}) };
+  if (kind === 'batch') return { company, batch: batchView(changes, locale) };
   const withYear =
     notice?.before != null && yearOf(notice.before.startsLocal) !== yearOf(notice.after.startsLocal);
   const forTeam = kind === 'staff' || kind === 'administrator';
@@ -208,6 +215,17 @@ function digestView({ day, unreached, ...counts }: Digest, locale: Locale): obje
     date: spokenTime(`${day}T00:00:00`, locale).date,
     unreached: { count: unreached.length, named, more: unreached.length - named.length },
   };
+}
+
+function batchView(changes: readonly SpokenChange[], locale: Locale): object {
+  const named = changes.slice(0, CHANGES_NAMED).map(change => ({
+    kind: change.kind,
+    client: { name: greetable(change.client.name), phone: plainLine(change.client.phone, MAX_LINE) },
+    before: viewOf(change.before ?? change.after, locale, false),
+    after: viewOf(change.after, locale, false),
+    changes: changesOf(change),
+  }));
+  return { count: changes.length, named, more: changes.length - named.length };
 }
 
 function changesOf(notice: Notice | null): object {
@@ -323,10 +341,23 @@ function samplesOf(kind: TextKind): TextInput[] {
   }
   if (kind === 'digest') {
     const unreached = Array.from({ length: 12 }, () => ({ startsLocal: full.startsLocal, staffName: 'F' }));
-    return [{ visits: 21, unconfirmed: 2, cancelled: 5, unreached }, NOTHING_TO_SAY].map(counts => ({
-      ...{ notice: null, visit: null, digest: { day: '2026-11-24', ...counts } },
-      ...{ client: { name: '' }, company: SALON },
-    }));
+    return [{ visits: 21, unconfirmed: 2, booked: 5, moved: 1, cancelled: 5, unreached }, NOTHING_TO_SAY].map(
+      counts => ({
+        ...{ notice: null, visit: null, digest: { day: '2026-11-24', ...counts } },
+        ...{ client: { name: '' }, company: SALON },
+      }),
+    );
+  }
+  if (kind === 'batch') {
+    const all = NOTICE_KINDS.flatMap(each => noticeSamples(each, full, bare));
+    const changes = all.flatMap(({ notice, client }, recordId) =>
+      notice === null ? [] : [{ ...notice, recordId, client: { name: client.name, phone: '+79160000000' } }],
+    );
+    const common = { notice: null, visit: null, client: { name: '' } };
+    return [
+      { ...common, changes, company: SALON },
+      { ...common, changes: changes.slice(0, 1), company: NOWHERE },
+    ];
   }
   if (!isNoticeKind(kind)) {
     return [
@@ -337,7 +368,7 @@ function samplesOf(kind: TextKind): TextInput[] {
   return noticeSamples(kind, full, bare);
 }
 
-const NOTHING_TO_SAY = { visits: 0, unconfirmed: 0, cancelled: 0, unreached: [] };
+const NOTHING_TO_SAY = { visits: 0, unconfirmed: 0, booked: 0, moved: 0, cancelled: 0, unreached: [] };
 const SALON = { title: 'G', address: 'H', phone: 'I' };
 const NOWHERE = { title: '', address: '', phone: '' };
 

@@ -28,7 +28,7 @@ export const TEAM_ROUTES: readonly Route[] = [
     path: '/companies/{company}/team',
     summary: 'Who of the salon is told of its bookings; never where',
     params: companyParams,
-    answer: 'items: memberId, role, staffId, name, channel, since, invitedUntil, refuses',
+    answer: 'items: memberId, role, staffId, name, channel, since, invitedUntil, refuses, gather',
     handle: async ({ pool }, input) => ({
       items: await showTeam(pool, companyParams.parse(input.params).company),
     }),

@@ -1,4 +1,5 @@
 /** The administrators' digests in the outbox, and what they are counted from. One function is one statement. */
+import type { Digest } from '../domain/digest.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int8Array } from './binary.ts';
 import type { StoredBooking } from './bookings.ts';
@@ -43,21 +44,29 @@ export async function addDigests(db: Db, digests: readonly NewDigest[], now: Epo
   return rowCount ?? 0;
 }
 
-/** How many bookings yet to come were called off since then and still are. Indexes: bookings_by_start, booking_changes_of_record. */
-export async function countCancelled(
+/**
+ * How many bookings yet to come were made since then, moved, and called off, and still are so. Indexes:
+ * bookings_by_start, booking_changes_of_record.
+ */
+export async function countLately(
   db: Db,
   companyId: number,
   since: EpochMs,
   now: EpochMs,
-): Promise<number> {
-  const { rows } = await db.query<{ cancelled: number }>(
-    `SELECT count(*) AS cancelled FROM bookings b
-     WHERE company_id = $1 AND starts_at > $2 AND state = 'cancelled' AND version > $2 AND client_id IS NOT NULL
-       AND EXISTS (SELECT FROM booking_changes c WHERE c.company_id = b.company_id AND c.record_id = b.record_id
-         AND c.kind = 'cancelled' AND c.changed_at > $2 AND c.changed_at <= $3)`,
+): Promise<Pick<Digest, 'booked' | 'moved' | 'cancelled'>> {
+  const { rows } = await db.query<Pick<Digest, 'booked' | 'moved' | 'cancelled'>>(
+    `SELECT count(*) FILTER (WHERE state <> 'cancelled' AND made_at > $2 AND made_at <= $3) AS booked,
+       count(*) FILTER (WHERE state <> 'cancelled' AND made_at <= $2 AND c.moved) AS moved,
+       count(*) FILTER (WHERE state = 'cancelled' AND c.cancelled) AS cancelled
+     FROM bookings b CROSS JOIN LATERAL (
+       SELECT coalesce(bool_or(kind = 'rescheduled'), false) AS moved,
+         coalesce(bool_or(kind = 'cancelled'), false) AS cancelled
+       FROM booking_changes c WHERE c.company_id = b.company_id AND c.record_id = b.record_id
+         AND c.changed_at > $2 AND c.changed_at <= $3) c
+     WHERE company_id = $1 AND starts_at > $2 AND version > $2 AND client_id IS NOT NULL`,
     [companyId, new Date(since).toISOString(), new Date(now).toISOString()],
   );
-  return rows[0]?.cancelled ?? 0;
+  return rows[0] ?? { booked: 0, moved: 0, cancelled: 0 };
 }
 
 /** Of these bookings those whose last message to the client came to nothing. Index: messages_of_record. */

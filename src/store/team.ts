@@ -23,6 +23,8 @@ export type ShownMember = {
   readonly invitedUntil: EpochMs | null;
   /** They said in their chat that they want no messages, or blocked the bot. */
   readonly refuses: boolean;
+  /** As the policy has it: `15m` of changes in one message, or in the `digest` alone; null: each by itself. */
+  readonly gather: string | null;
 };
 
 const REFUSES = `coalesce((SELECT NOT granted FROM consents c WHERE c.company_id = team.company_id
@@ -30,8 +32,8 @@ const REFUSES = `coalesce((SELECT NOT granted FROM consents c WHERE c.company_id
 
 const HASH = (parameter: string) => `sha256(convert_to(${parameter}, 'UTF8'))`;
 
-export async function listTeam(db: Db, companyId: number): Promise<ShownMember[]> {
-  const { rows } = await db.query<ShownMember>(
+export async function listTeam(db: Db, companyId: number): Promise<Omit<ShownMember, 'gather'>[]> {
+  const { rows } = await db.query<Omit<ShownMember, 'gather'>>(
     `SELECT member_id AS "memberId", role, staff_id AS "staffId", name, channel, since,
        CASE WHEN invited_until > now() THEN invited_until END AS "invitedUntil", ${REFUSES} AS refuses
      FROM team WHERE company_id = $1 ORDER BY role, staff_id, member_id`,

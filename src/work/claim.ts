@@ -28,6 +28,7 @@ import { accountScope, chatScope, lockSlots, saveSlots } from '../store/pace.ts'
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import { countSilence, noteNotReached } from '../store/reached.ts';
 import type { Vault } from '../vault.ts';
+import { gather, leaveForNext } from './batch.ts';
 import { providerOf } from './fall.ts';
 import { failed, judge, type Unsent, type Verdict } from './judge.ts';
 import { type Answering, compose, factsOf, type Saying } from './saying.ts';
@@ -102,7 +103,13 @@ async function claimBatch(
     recordId === null ? undefined : origins.get(bookingKey({ companyId, recordId }));
   const scene = await readScene(deps, db, { messages, bookings }, now);
 
-  const verdicts = messages.map(message => judge(scene, message));
+  const judged = messages.map(message => judge(scene, message));
+  const gathered = judged.filter(verdict => verdict.do === 'gather');
+  // Before the channels' rates are locked: whoever holds a batch waits for those.
+  await gather(db, gathered, now);
+  const verdicts = judged.flatMap(verdict =>
+    verdict.do === 'gather' ? [] : [afterGathering(verdict, gathered)],
+  );
   const hushed = verdicts.filter(verdict => verdict.do === 'hush');
   const rendered = verdicts.flatMap(verdict =>
     verdict.do === 'hush' ? [] : [prepare(deps, scene, verdict)],
@@ -121,7 +128,7 @@ async function claimBatch(
   const unknown = ends
     .filter(end => end.state === 'unknown' && end.message.sentAt === null)
     .map(({ message }) => message);
-  const silent = hushed.map(({ message, notice }) => ({ ...message, after: notice.after }));
+  const silent = [...hushed, ...gathered].map(({ message, notice }) => ({ ...message, after: notice.after }));
   await Promise.all([
     claimMessages(
       db,
@@ -142,9 +149,25 @@ async function claimBatch(
       { bookings, companies: scene.companies, now },
     ),
   ]);
+  const left = send.map(({ message }) => ({ message, batch: scene.batches.get(message.id) }));
+  await leaveForNext(db, left, scene.companies, now);
   await remember(db, fallen, deps.channels);
   const falls = fallen.map(({ fall }) => fall);
-  return { send, unsent: [...ends, ...hushed], falls, snoozed: snoozed.length, originOf };
+  const joined = gathered.map(({ message }) => ({ message, state: 'superseded', error: null }) as const);
+  return { send, unsent: [...ends, ...hushed, ...joined], falls, snoozed: snoozed.length, originOf };
+}
+
+/** A batch that something has joined since it was read is read again, at once. */
+function afterGathering(
+  verdict: Exclude<Verdict, { do: 'gather' }>,
+  gathered: readonly { readonly message: OpenMessage }[],
+): Exclude<Verdict, { do: 'gather' }> {
+  const { companyId, recipient, purpose, state } = verdict.message;
+  if (purpose !== 'batch' || state !== 'due') return verdict;
+  const joined = gathered.some(
+    ({ message }) => message.companyId === companyId && message.recipient === recipient,
+  );
+  return joined ? { do: 'end', message: verdict.message, state: 'due', error: null, waitMs: 0 } : verdict;
 }
 
 /** Whom a channel did not reach, and of how many its provider told nothing. */
@@ -248,7 +271,7 @@ type PreparedMessage = Pick<ReadyToSend, 'channel' | 'outgoing' | 'step'> & {
 function prepare(
   deps: ClaimDeps,
   scene: Scene,
-  verdict: Exclude<Verdict, { do: 'hush' }>,
+  verdict: Exclude<Verdict, { do: 'hush' | 'gather' }>,
 ): Unsent | PreparedMessage {
   const { message } = verdict;
   if (verdict.do === 'end') return verdict;

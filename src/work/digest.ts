@@ -10,7 +10,7 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { findDayBookings } from '../store/bookings.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
-import { addDigests, countCancelled, findUnreached, listDigested } from '../store/digests.ts';
+import { addDigests, countLately, findUnreached, listDigested } from '../store/digests.ts';
 import type { OpenMessage } from '../store/messages.ts';
 import type { Db, Pool } from '../store/pool.ts';
 import { createLoop, type Loop } from './loop.ts';
@@ -85,9 +85,9 @@ async function readDigest(db: Db, { companyId, zone }: Company, day: string, now
     from,
     to: instantOf(shiftDays(midnight, 1), zone),
   });
-  const cancelled = await countCancelled(db, companyId, now - LATELY_MS, now);
+  const lately = await countLately(db, companyId, now - LATELY_MS, now);
   const unreached = await findUnreached(db, companyId, bookings);
-  return digestOf({ day, zone, bookings, cancelled, unreached });
+  return digestOf({ day, zone, bookings, lately, unreached });
 }
 
 export type DigestVerdict =

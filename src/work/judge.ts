@@ -7,6 +7,7 @@
  * otherwise it is `unknown`.
  */
 import type { Channel } from '../channels/channel.ts';
+import { batchHour } from '../domain/batch.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
 import { clientIdOf, type Notice } from '../domain/notice.ts';
@@ -19,6 +20,7 @@ import type { EpochMs } from '../domain/time.ts';
 import type { StoredBooking } from '../store/bookings.ts';
 import type { Company } from '../store/companies.ts';
 import type { DueMessage, Hush, MessageEnd, OpenMessage } from '../store/messages.ts';
+import { type Gathered, judgeBatch } from './batch.ts';
 import { judgeDigest } from './digest.ts';
 import { judgeFall, whyNotAgain } from './fall.ts';
 import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './planned.ts';
@@ -56,7 +58,8 @@ export type Verdict =
       readonly notice: Notice;
       readonly state: Hush['state'];
       readonly error: string;
-    };
+    }
+  | ({ readonly do: 'gather' } & Gathered);
 
 export function judge(scene: Scene, message: DueMessage): Verdict {
   const end = (state: MessageEnd['state'], error: string | null): Verdict => ({
@@ -83,6 +86,7 @@ export function judge(scene: Scene, message: DueMessage): Verdict {
     if (verdict.do === 'end') return end(verdict.state, verdict.error);
     return route(scene, company, message, { ...NOTHING, digest: verdict.digest });
   }
+  if (message.purpose === 'batch') return judgeNews(scene, company, message);
   const stored = bookingOf(scene, message);
   if (stored === undefined) return end('failed', 'the booking is unknown');
   return judgeNotice(scene, company, message, stored);
@@ -128,9 +132,28 @@ function judgeNotice(scene: Scene, company: Company, message: OpenMessage, store
   if (!tells(company.policy, notice.kind, booking.fields.origin ?? 'unknown', audience)) {
     return hush('superseded', 'the policy tells nobody of it');
   }
+  const at = batchHour(company.policy, recipient, company.zone, scene.now);
+  // Of a visit that begins before the others are told, it is told at once.
+  if (at !== null && (startsAt(booking, company.zone) ?? 0) > at)
+    return { do: 'gather', message, notice, at };
   const leaveAt = noticeHour(scene, company, booking, audience);
   if (leaveAt > scene.now) return waiting(message, leaveAt - scene.now);
   return route(scene, company, message, { ...NOTHING, notice });
+}
+
+/** Several changes in one message. */
+function judgeNews(scene: Scene, company: Company, message: OpenMessage): Verdict {
+  const verdict = judgeBatch(message, company, scene.batches.get(message.id), scene.now);
+  switch (verdict.do) {
+    case 'wait':
+      return waiting(message, verdict.until - scene.now);
+    case 'end':
+      return { do: 'end', message, state: verdict.state, error: verdict.error };
+    case 'say': {
+      const { changes, visit } = verdict;
+      return route(scene, company, message, { ...NOTHING, changes, visit });
+    }
+  }
 }
 
 /** A message that a channel took: whether another is to take it, by the same look at the world that any other gets. */
@@ -149,7 +172,9 @@ function judgeNextStep(scene: Scene, company: Company, message: DueMessage): Ver
 function judgeAgain(scene: Scene, company: Company, message: DueMessage, left: readonly Fall[]): Verdict {
   if (message.purpose === 'relay') return judgeText(scene, company, message, left);
   if (isPlanned(message.purpose)) return judgeVisit(scene, company, message, left);
-  if (message.purpose === 'digest') return { do: 'end', message, state: 'sent', error: 'it has one channel' };
+  if (message.purpose === 'digest' || message.purpose === 'batch') {
+    return { do: 'end', message, state: 'sent', error: 'it has one channel' };
+  }
   return judgeNoticeAgain(scene, company, message, left);
 }
 
@@ -279,6 +304,12 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
     if (verdict?.do !== 'say' || !saysTheSame(message.visit, verdict.visit)) return giveUp;
     return route(scene, company, message, { ...NOTHING, visit: verdict.visit });
   }
+  const drops = channel.idempotent && (message.doubtMs ?? 0) <= (channel.remembersMs ?? Infinity);
+  if (message.purpose === 'batch') {
+    const verdict =
+      drops && contactOf(scene, message) !== undefined ? judgeNews(scene, company, message) : giveUp;
+    return verdict.do === 'send' && saysTheSame(message.visit, verdict.saying.visit ?? []) ? verdict : giveUp;
+  }
   const stored = bookingOf(scene, message);
   const { recipient, after, before, kind } = message;
   if (stored === undefined || after === null || kind === null) return giveUp;
@@ -287,7 +318,7 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
   const { zone } = company;
   if (
     !mayRepeat({
-      idempotent: channel.idempotent && (message.doubtMs ?? 0) <= (channel.remembersMs ?? Infinity),
+      idempotent: drops,
       booking: stored.booking,
       recipient,
       after,

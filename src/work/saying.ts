@@ -4,6 +4,7 @@
  */
 import { type Button, type Channel, type ChannelName, OPERATOR, type Outgoing } from '../channels/channel.ts';
 import { writePress } from '../domain/answer.ts';
+import type { SpokenChange } from '../domain/batch.ts';
 import type { Digest } from '../domain/digest.ts';
 import { clientIdOf, type Facts, type Notice } from '../domain/notice.ts';
 import type { Origin } from '../domain/origin.ts';
@@ -26,13 +27,15 @@ export type Answering = {
   readonly answerUrl?: ((companyId: number, messageId: string) => string) | undefined;
 };
 
-/** What a message says: a change, a visit with its records, a digest, or (a test) nothing of these. */
+/** What a message says: a change, a visit with its records, a digest, several changes, or (a test) nothing of these. */
 export type Saying = {
   readonly notice: Notice | null;
   readonly visit: readonly SaidRecord[] | null;
   readonly digest: Digest | null;
+  /** With their records in `visit`, which is kept. */
+  readonly changes: readonly SpokenChange[] | null;
 };
-export const NOTHING: Saying = { notice: null, visit: null, digest: null };
+export const NOTHING: Saying = { notice: null, visit: null, digest: null, changes: null };
 
 /**
  * A message as a channel is to send it; undefined where its text cannot be rendered. An alert and a text of the platform
@@ -173,17 +176,22 @@ export function renderSafely(
   company: Company,
   { client, origin }: Speaking,
   message: Pick<OpenMessage, 'purpose' | 'recipient'>,
-  { notice, visit, digest }: Saying,
+  { notice, visit, digest, changes }: Saying,
 ): { subject: string; text: string } | undefined {
   try {
     const { companyId, locale, policy } = company;
     const audience = audienceOf(message.recipient) ?? 'client';
     const kind = kindOf(message.purpose, audience, notice);
     const reads = audience !== 'client' && policy.team[audience].clientPhone;
+    const read = (one: Speaking['client']) => ({
+      name: one?.name ?? '',
+      phone: reads ? (one?.phone ?? '') : '',
+    });
     const input = {
       ...{ notice, digest, origin },
+      changes: changes?.map(change => ({ ...change, client: read(change.client) })) ?? [],
       visit: factsOfVisit(visit ?? []),
-      client: { name: client?.name ?? '', phone: reads ? (client?.phone ?? '') : '' },
+      client: read(client),
       company: { title: company.title, address: company.address, phone: company.phone },
     };
     return texts.render(kind, locale, input, templates.get(templateKey({ companyId, locale, kind })));
@@ -193,7 +201,7 @@ export function renderSafely(
 }
 
 function kindOf(purpose: OpenMessage['purpose'], audience: Audience, notice: Notice | null): TextKind {
-  if (isPlanned(purpose) || purpose === 'digest') return purpose;
+  if (isPlanned(purpose) || purpose === 'digest' || purpose === 'batch') return purpose;
   if (notice === null) return 'test';
   if (audience !== 'client') return audience;
   return notice.kind === 'confirmed' ? 'changed' : notice.kind;

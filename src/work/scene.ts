@@ -16,6 +16,7 @@ import { findReached, findReceiptGivers, type ReachedRow, type ReceiptGiver } fr
 import { findPlaces } from '../store/team.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
+import { type DueBatch, readBatches } from './batch.ts';
 import { readDigests } from './digest.ts';
 import { type Known, readKnown } from './plan.ts';
 import { isPlanned } from './planned.ts';
@@ -38,6 +39,8 @@ export type Scene = {
   readonly leaving: Map<string, PlannedPurpose[]>;
   /** What digests of this batch would say, by company. */
   readonly digests: ReadonlyMap<number, Digest>;
+  /** What batches of this claim would say, by message. */
+  readonly batches: ReadonlyMap<string, DueBatch>;
   readonly roads: Roads;
   /** Texts of the platform among them, by message. */
   readonly relays: ReadonlyMap<string, DueRelay>;
@@ -68,10 +71,12 @@ export async function readScene(
   const known = await knownOf(db, companies, messages, now);
   const relayed = await readRelays(db, companies, messages);
   const digests = await readDigests(db, companies, messages, now);
+  const batches = await readBatches(db, companies, messages, now);
   const spoken = await spokenOf(db, messages, bookings);
   const givers = await giversOf(db, messages);
   return {
-    ...{ now, bookings, companies, templates, secrets, channels, roads, known, digests, reached, givers },
+    ...{ now, bookings, companies, templates, secrets, channels, roads, known, digests },
+    ...{ batches, reached, givers },
     relays: relayed.relays,
     contacts: new Map([...contacts, ...relayed.contacts, ...spoken]),
     leaving: new Map(),

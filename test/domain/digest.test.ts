@@ -84,9 +84,10 @@ test('it counts visits of the day, not records, nor what is called off, nor hour
     booking({ clientId: 4, startsLocal: '2026-11-26T00:00:00' }),
   ];
   const unreached = new Set(bookings.map(one => one.recordId));
-  const digest = digestOf({ day: '2026-11-25', zone: 'UTC', bookings, cancelled: 2, unreached });
+  const lately = { booked: 3, moved: 1, cancelled: 2 };
+  const digest = digestOf({ day: '2026-11-25', zone: 'UTC', bookings, lately, unreached });
   assert.deepEqual(digest, {
-    ...{ day: '2026-11-25', visits: 2, unconfirmed: 1, cancelled: 2 },
+    ...{ day: '2026-11-25', visits: 2, unconfirmed: 1, ...lately },
     unreached: [
       { startsLocal: '2026-11-25T09:00:00', staffName: 'Ольга' },
       { startsLocal: '2026-11-25T10:00:00', staffName: 'Ольга' },
@@ -94,8 +95,10 @@ test('it counts visits of the day, not records, nor what is called off, nor hour
   });
 });
 
-test('there is nothing to say of a day without visits, unless some were called off', () => {
+test('there is nothing to say of a day without visits, unless something happened lately', () => {
   const input = { day: '2026-11-25', zone: 'UTC', bookings: [], unreached: new Set<number>() };
-  assert.ok(isEmpty(digestOf({ ...input, cancelled: 0 })));
-  assert.ok(!isEmpty(digestOf({ ...input, cancelled: 1 })));
+  const quiet = { booked: 0, moved: 0, cancelled: 0 };
+  assert.ok(isEmpty(digestOf({ ...input, lately: quiet })));
+  for (const what of ['booked', 'moved', 'cancelled'])
+    assert.ok(!isEmpty(digestOf({ ...input, lately: { ...quiet, [what]: 1 } })), what);
 });

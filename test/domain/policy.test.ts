@@ -80,6 +80,22 @@ test('a salon writes only what it wants otherwise', () => {
   assert.deepEqual([settleMsOf(policy, 'cancelled'), settleMsOf(policy, 'booked')], [60_000, 5_000]);
 });
 
+test('news is gathered for from a minute to a day, or in the digest where there is one', () => {
+  const faults = (gather: unknown, digest = {}) => faultsOf({ team: { administrator: { gather }, digest } });
+  for (const sound of [null, '1m', '15m', '1d', 'digest']) assert.deepEqual(faults(sound), [], `${sound}`);
+  for (const odd of ['30s', '25h', 'dijest', '', 15])
+    assert.deepEqual(
+      faults(odd).map(({ path }) => path),
+      ['team.administrator.gather'],
+    );
+  assert.match(faults('digest', { at: null })[0]?.says ?? '', /nobody would hear/);
+  assert.equal(faultsOf({ team: { staff: { gather: '15m' } } })[0]?.path, 'team.staff.gather');
+  const policy = policyOf({ team: { administrator: { gather: 'digest' } } });
+  assert.ok(
+    !tells(policy, 'booked', 'widget', 'administrator') && tells(policy, 'booked', 'widget', 'staff'),
+  );
+});
+
 test('an unknown key is refused with its path and the one that was meant', () => {
   assert.deepEqual(faultsOf({ reminder: {} }), [
     { path: 'reminder', says: 'is not known; did you mean reminders?' },

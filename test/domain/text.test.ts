@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
+import type { SpokenChange } from '../../src/domain/batch.ts';
 import type { Service } from '../../src/domain/booking.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import type { Facts, Notice } from '../../src/domain/notice.ts';
@@ -54,20 +55,39 @@ const NOTICES: Readonly<Record<TextKind, Notice | null>> = {
   staff: { kind: 'rescheduled', before: heard, after: moved },
   administrator: { kind: 'booked', before: null, after: heard },
   digest: null,
+  batch: null,
   test: null,
 };
 
 const digest: Digest = {
-  ...{ day: '2026-11-25', visits: 14, unconfirmed: 1, cancelled: 2 },
+  ...{ day: '2026-11-25', visits: 14, unconfirmed: 1, booked: 5, moved: 1, cancelled: 2 },
   unreached: [
     { startsLocal: '2026-11-25T09:05:00', staffName: 'Ольга' },
     { startsLocal: '2026-11-25T18:00:00', staffName: '' },
   ],
 };
 
+const changes: readonly SpokenChange[] = [
+  {
+    recordId: 1,
+    kind: 'booked',
+    before: null,
+    after: heard,
+    client: { name: 'Анна', phone: '+79160000001' },
+  },
+  {
+    ...{ recordId: 2, kind: 'changed', before: heard, client: { name: '', phone: '' } },
+    after: { ...moved, staffId: 8, staffName: 'Ирина' },
+  },
+  {
+    ...{ recordId: 3, kind: 'cancelled', before: heard, client: { name: 'Вера', phone: '' } },
+    after: { ...moved, status: 'cancelled' },
+  },
+];
+
 /** What a planned message speaks of. */
 const visitOf = (kind: TextKind) =>
-  NOTICES[kind] === null && kind !== 'test' && kind !== 'digest' ? heard : null;
+  NOTICES[kind] === null && !['test', 'digest', 'batch'].includes(kind) ? heard : null;
 const digestOf = (kind: TextKind) => (kind === 'digest' ? digest : null);
 
 const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly [string, string]>>>> = {
@@ -201,11 +221,21 @@ const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly 
       '25 ноября, среда: 14 визитов',
       `25 ноября, среда: 14 визитов.
 Не подтверждено: 1
-Отменено за сутки: 2
+За сутки: новых 5, перенесено 1, отменено 2
 
 Сообщение не дошло, стоит позвонить: 2
 09:05, Ольга
 18:00
+
+Студия Север`,
+    ],
+    batch: [
+      'Изменения в записях: 3',
+      `Изменения в записях: 3
+
+Новая: 24 ноября, вторник, 14:30, Анна, +79160000001, мастер Ольга
+Изменена: 24 ноября, вторник, 14:30 → 25 ноября, среда, 09:05, мастер Ольга → Ирина
+Отменена: 24 ноября, вторник, 14:30, Вера, мастер Ольга
 
 Студия Север`,
     ],
@@ -346,11 +376,21 @@ Made in: the website’s form`,
       'Wednesday, November 25: 14 visits',
       `Wednesday, November 25: 14 visits.
 Not confirmed: 1
-Cancelled within a day: 2
+Within a day: new 5, moved 1, cancelled 2
 
 Not reached, better call: 2
 9:05 AM, Ольга
 6:00 PM
+
+Студия Север`,
+    ],
+    batch: [
+      'Changes: 3',
+      `Changes: 3
+
+New: Tuesday, November 24, 2:30 PM, Анна, +79160000001, with Ольга
+Changed: Tuesday, November 24, 2:30 PM → Wednesday, November 25, 9:05 AM, with Ольга → Ирина
+Cancelled: Tuesday, November 24, 2:30 PM, Вера, with Ольга
 
 Студия Север`,
     ],
@@ -371,7 +411,7 @@ for (const locale of LOCALES) {
         texts.render(
           kind,
           locale,
-          input(NOTICES[kind], { visit: visitOf(kind), digest: digestOf(kind), origin: 'widget' }),
+          input(NOTICES[kind], { visit: visitOf(kind), digest: digestOf(kind), changes, origin: 'widget' }),
         ),
         {
           subject,

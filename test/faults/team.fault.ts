@@ -20,6 +20,8 @@ const SEED = 20_280;
 const ROUNDS = 24;
 /** With the same numbers of bookings and masters, so that one told of the other's would be seen. */
 const SALONS = [1001, 1002];
+/** Whose administrator wants what happens within a minute in one message. */
+const GATHERS = 1002;
 const WRITERS = 12;
 /** Acknowledged in one round before the kill. */
 const LEAST = 15;
@@ -34,7 +36,7 @@ const STAFF: readonly (readonly [number, number])[] = [
 const DIGESTED = Array.from({ length: 10 }, (_, index) => 2001 + index);
 /** For kills to find messages that have gone out and are not answered; of digests there are few. */
 const SINK_DELAY_MS = 5;
-const DIGEST_DELAY_MS = 1_500;
+const DIGEST_DELAY_MS = 400;
 const TELEGRAM_DELAY_MS = 100;
 const PATIENCE_MS = 180_000;
 const NEVER = { quietHours: { from: '00:00', to: '00:00' } };
@@ -59,6 +61,12 @@ const body = z.object({
   recipient: z.object({ role: z.string().optional(), staffId: z.number().nullish() }),
   after: facts.nullable(),
 });
+const batchBody = z.object({
+  changes: z.array(
+    z.object({ recordId: z.number(), kind: z.string(), before: facts.nullable(), after: facts }),
+  ),
+});
+type Change = z.infer<typeof batchBody>['changes'][number];
 /** A message to one of the team, as the database has it. */
 type Row = {
   readonly id: string;
@@ -157,14 +165,16 @@ test('kill -9 under load: each of the team is told each change that concerns the
   const heard = assertHeardOnce(rows, sink.byId());
   assertChatsHeardOnce(rows, telegram.taken);
   assertTrue(books, rows);
+  const batches = await assertBatches(database.pool, books, sink.byId());
   const counts = await assertOneDigest(database.pool, digests.byId(), telegram.taken);
   t.diagnostic(
     `seed ${SEED}: ${ROUNDS} kills, ${books.acknowledged} events acknowledged, ${books.truths.length} bookings; ` +
-      `${rows.length} notices to the team, ${heard} by webhook; ${inDoubt.length} messages in flight at a kill, of them ` +
+      `${rows.length} notices to the team, ${heard} by webhook; ${JSON.stringify(batches)} batches; ${inDoubt.length} messages in flight at a kill, of them ` +
       `${inDoubt.filter(purpose => purpose === 'digest').length} digests; digests ${JSON.stringify(counts)}`,
   );
   assert.ok(inDoubt.includes('notice'), 'no kill found a notice in flight');
   assert.ok(inDoubt.includes('digest'), 'no kill found a digest in flight');
+  assert.ok((batches.sent ?? 0) > 1, 'no batches left');
 });
 
 const addressOf = (companyId: number, staffId: number) => String(companyId * 1_000 + staffId);
@@ -175,7 +185,10 @@ async function openSalon(service: Service, companyId: number, webhookUrl: string
     ...{ companyId, route: ['webhook'], webhookUrl },
     policy: {
       ...{ settle: { any: '0s' }, reminders: { at: [] } },
-      team: { staff: NEVER, administrator: NEVER, digest: { at: null } },
+      team: {
+        ...{ staff: NEVER, digest: { at: null } },
+        administrator: { ...NEVER, gather: companyId === GATHERS ? '1m' : null },
+      },
     },
   });
   await join(service, companyId, { role: 'administrator', channel: 'webhook' });
@@ -281,7 +294,7 @@ function assertHeardOnce(rows: readonly Row[], byId: Map<string, Delivery[]>): n
     for (const repeat of again) assert.deepEqual(repeat, said, `${id} was repeated with another content`);
     const { type, companyId, recordId, recipient, after } = body.parse(said);
     assert.equal(tries[0]?.path, `/${companyId}`);
-    if (recipient.role === undefined) continue;
+    if (recipient.role === undefined || type === 'batch') continue;
     heard += 1;
     const row = known.get(id);
     assert.ok(row && ['sent', 'unknown'].includes(row.state), `${id} came and is ${row?.state}`);
@@ -334,9 +347,6 @@ function assertTrue({ truths }: Books, rows: readonly Row[]): void {
       const heard = messages.filter(({ state }) => state === 'sent' || state === 'unknown');
       const astray = messages.filter(({ state }) => !['sent', 'unknown', 'superseded'].includes(state));
       assert.deepEqual(astray, [], `${what}: did not go out`);
-      // What is in doubt and still true was repeated, where that is harmless; else the newer truth followed.
-      const left = heard.at(-1)?.channel === 'webhook' ? heard.at(-1)?.state : 'sent';
-      assert.equal(left, heard.length === 0 ? undefined : 'sent', `${what}: the last is in doubt`);
       if (recipient === 'administrator' && !byClient) {
         assert.deepEqual(
           new Set(heard.map(({ kind }) => kind)),
@@ -345,6 +355,9 @@ function assertTrue({ truths }: Books, rows: readonly Row[]): void {
         );
         continue;
       }
+      // What is in doubt and still true was repeated, where that is harmless; else the newer truth followed.
+      const last = heard.at(-1);
+      if (last?.channel === 'webhook') assert.equal(last.state, 'sent', `${what}: the last is in doubt`);
       if (recipient !== 'administrator') {
         assert.ok(staff.has(Number(recipient.slice('staff:'.length))), `${what}: it was never theirs`);
       }
@@ -361,7 +374,9 @@ function assertTrue({ truths }: Books, rows: readonly Row[]): void {
         .get(recipient)
         ?.filter(({ state }) => state === 'sent' || state === 'unknown')
         .at(-1)?.after;
-    if (byClient) assertLast(truth, 'administrator', lastTo('administrator'), true);
+    if (byClient && companyId !== GATHERS) {
+      assertLast(truth, 'administrator', lastTo('administrator'), true);
+    }
     for (const staffId of new Set([...BY_WEBHOOK, ...BY_TELEGRAM])) {
       assertLast(truth, `staff:${staffId}`, lastTo(`staff:${staffId}`), staffId === truth.staffId);
     }
@@ -384,6 +399,53 @@ function assertLast(
     { status: 'booked', startsLocal: date.replace(' ', 'T') },
     `${what}: the last telling`,
   );
+}
+
+/**
+ * Each change is in one batch, goes on from what was said before, and the last is what is true; where that is broken a
+ * batch in doubt speaks of the booking. Answers how many batches are in which state.
+ */
+async function assertBatches(
+  pool: pg.Pool,
+  { truths }: Books,
+  byId: Map<string, Delivery[]>,
+): Promise<Record<string, number>> {
+  const { rows } = await pool.query<{ id: string; state: string; visit: { recordId: number }[] | null }>(
+    `SELECT id, state, visit FROM messages WHERE purpose = 'batch' ORDER BY planned_for, created_at`,
+  );
+  const counts: Record<string, number> = {};
+  const said = new Map<number, Change[]>();
+  const doubtful = new Set<number>();
+  for (const { id, state, visit } of rows) {
+    counts[state] = (counts[state] ?? 0) + 1;
+    const [came] = byId.get(id) ?? [];
+    assert.ok(['sent', 'unknown', 'superseded'].includes(state), `batch ${id} is ${state}`);
+    if (state === 'sent') assert.ok(came, `batch ${id} was sent and never came`);
+    if (state === 'unknown') for (const { recordId } of visit ?? []) doubtful.add(recordId);
+    if (came === undefined) continue;
+    for (const change of batchBody.parse(JSON.parse(came.bytes.toString())).changes) {
+      said.set(change.recordId, [...(said.get(change.recordId) ?? []), change]);
+    }
+  }
+  for (const truth of truths.filter(({ companyId }) => companyId === GATHERS)) {
+    const changes = said.get(truth.id) ?? [];
+    const what = `batches to the administrator of ${GATHERS}, booking ${truth.id}`;
+    if (!truth.byClient) {
+      assert.ok(
+        changes.every(({ kind }) => kind === 'cancelled'),
+        what,
+      );
+      continue;
+    }
+    if (doubtful.has(truth.id)) continue;
+    assert.deepEqual(
+      changes.map(({ before }) => before?.startsLocal),
+      [undefined, ...changes.map(({ after }) => after.startsLocal)].slice(0, changes.length),
+      `${what}: each goes on from the one before`,
+    );
+    assertLast(truth, 'the administrator by batch', changes.at(-1)?.after, true);
+  }
+  return counts;
 }
 
 /** One an administrator; none came twice, and what did not come is in doubt. Answers how many are in which state. */
@@ -411,6 +473,7 @@ async function assertOneDigest(
     }
   }
   assert.equal(rows.length, 2 * DIGESTED.length);
+  counts.came = byId.size + taken.filter(({ chat }) => DIGESTED.includes(Number(chat) / 1_000)).length;
   assert.ok(
     [...byId.keys()].every(id => rows.some(row => row.id === id)),
     'a digest that nobody knows',

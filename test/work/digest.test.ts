@@ -74,7 +74,7 @@ test('it says what tomorrow is like and whom to call, with no client in it', asy
     digest?.text,
     `20 мая, вторник: 3 визита.
 Не подтверждено: 2
-Отменено за сутки: 1
+За сутки: новых 3, перенесено 0, отменено 1
 
 Сообщение не дошло, стоит позвонить: 1
 18:00, Ольга

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createPool, type Pool } from '../../src/store/pool.ts';
+import { addMember } from '../../src/team.ts';
 import { createPipeline, recordBody } from './pipeline.ts';
 
 const DAY_MS = 86_400_000;
@@ -36,7 +37,12 @@ test('on a new database every statement of the loops finds its rows by its own i
   const pool = createPool(pipeline.url, { max: 4, name: 'by key', statementTimeoutMs: 30_000, byKey: true });
   try {
     const { processor, dispatcher } = pipeline.another({ pool: noted(pool, statements) });
-    await pipeline.addCompany({ companyId: 1, policy: { settle: { any: '0ms' } } });
+    // An administrator for whom news is gathered takes the longest way.
+    const team = { administrator: { gather: '1m' } };
+    await pipeline.addCompany({ companyId: 1, policy: { settle: { any: '0ms' }, team } });
+    pipeline.now = VISIT - 6 * DAY_MS;
+    const who = { companyId: 1, role: 'administrator', staffId: null, name: '' } as const;
+    await addMember({ pool, actor: 'command', now: pipeline.now }, who, { channel: 'console', address: '' });
     for (const [step, data] of [{}, { date: '2031-05-21 10:00:00' }, { attendance: -1 }].entries()) {
       pipeline.now = VISIT - 5 * DAY_MS + step * 5_000;
       const body = recordBody({ status: step === 0 ? 'create' : 'update', at: pipeline.now, data });
@@ -44,6 +50,9 @@ test('on a new database every statement of the loops finds its rows by its own i
       await processor.drain();
       await dispatcher.drain();
     }
+    pipeline.now += 60_000;
+    await dispatcher.drain();
+    assert.ok(statements.has('find_parts'), 'nothing was gathered');
     assert.ok(statements.size > 20, `${statements.size} statements were heard`);
     const columns = await columnsOfIndexes(pool);
     const wide: string[] = [];
