@@ -3,6 +3,7 @@
  * the next one, notes that it was taken, and looks again. A process that dies between the two leaves it to be told twice.
  */
 import { randomUUID } from 'node:crypto';
+import { retryAfterTriesMs } from '../domain/backoff.ts';
 import { nextStatus, type RelayStatus } from '../domain/relay.ts';
 import { smsParts } from '../domain/sms.ts';
 import type { Log } from '../log.ts';
@@ -24,8 +25,6 @@ const BATCH = 8;
 /** Longer than a call may take. */
 const LEASE_MS = 60_000;
 const IDLE_MS = 1_000;
-const FIRST_RETRY_MS = 2_000;
-const LONGEST_RETRY_MS = 30 * 60_000;
 /** At half an hour each in the end, some two days: then nobody there waits for it. */
 const MAX_TRIES = 100;
 
@@ -89,7 +88,7 @@ export function createReporter({ pool, log, metrics, random, teller }: ReportDep
         const { reason, retryAfterMs = 0 } = told;
         return givenUp
           ? { do: 'given_up', reason }
-          : { do: 'later', reason, inMs: backoffMs(attempts, random(), retryAfterMs) };
+          : { do: 'later', reason, inMs: retryAfterTriesMs(attempts + 1, random(), retryAfterMs) };
       }
     }
   }
@@ -110,10 +109,4 @@ const QUIET: ReportEnd = { do: 'quiet' };
 /** SMS that a text is: of one that left otherwise, or is yet to leave, one. */
 function partsOf({ channel, body }: RelayedMessage): number {
   return channel === 'sms' && body !== null ? smsParts(body) : 1;
-}
-
-/** 2, 4, 8 … s with up to 25 % jitter, never sooner than the platform asks, never later than half an hour. */
-function backoffMs(attempts: number, random: number, wantedMs: number): number {
-  const own = FIRST_RETRY_MS * 2 ** Math.min(attempts, 20) * (1 + random / 4);
-  return Math.round(Math.min(LONGEST_RETRY_MS, Math.max(own, wantedMs)));
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Channel, Outgoing, SendResult } from '../channels/channel.ts';
+import { retryAfterTriesMs } from '../domain/backoff.ts';
 import { factsFor, hasBegun, noticeBetween, sameFacts, type ToldByRecipient } from '../domain/notice.ts';
 import { settleMsOf } from '../domain/policy.ts';
 import { type Fall, type FallReason, receiptWithinMs } from '../domain/route.ts';
@@ -31,8 +32,6 @@ import { countSent, noteNotReached } from '../store/reached.ts';
 
 /** Tries of one message by one channel; the last is about an hour after the first. */
 export const MAX_ATTEMPTS = 8;
-const FIRST_RETRY_MS = 2_000;
-const LONGEST_RETRY_MS = 30 * 60_000;
 const SETTLE_BATCH = 256;
 /** While the database is away, what is known of a sent message lives here only: hold on to it. */
 const SETTLE_PAUSE_MS = 250;
@@ -240,7 +239,7 @@ function endOf(
     return isFixed(message) ? { ...base, state: 'failed', error } : fall('rejected');
   }
   const wanted = result.outcome === 'retry' ? result.retryAfterMs : undefined;
-  const retryInMs = backoffMs(message.tries, deps.random(), wanted);
+  const retryInMs = retryAfterTriesMs(message.tries, deps.random(), wanted);
   // What may have gone out keeps its words and its claim's form until it is repeated or given up.
   if (uncertain) {
     if (!channel.idempotent || message.tries >= MAX_ATTEMPTS) return { ...base, state: 'unknown', error };
@@ -253,12 +252,6 @@ function endOf(
 /** Sent by one channel, whatever becomes of it there. */
 function isFixed({ purpose }: OpenMessage): boolean {
   return purpose === 'test' || purpose === 'alert';
-}
-
-/** 2, 4, 8 … s with up to 25 % jitter, never sooner than the provider asks, never later than half an hour. */
-function backoffMs(attempts: number, random: number, wanted = 0): number {
-  const own = FIRST_RETRY_MS * 2 ** (attempts - 1) * (1 + random / 4);
-  return Math.round(Math.min(LONGEST_RETRY_MS, Math.max(own, wanted)));
 }
 
 /**
