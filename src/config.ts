@@ -16,6 +16,10 @@ const list = z.string().transform(value =>
     .map(item => item.trim())
     .filter(item => item !== ''),
 );
+const fieldName = z
+  .string()
+  .regex(/^[\w.-]{1,60}$/, 'must be the name of a field, e.g. msisdn')
+  .optional();
 const key = z
   .string()
   .transform(value => Buffer.from(value, /^[0-9a-f]{64}$/i.test(value) ? 'hex' : 'base64'))
@@ -98,6 +102,10 @@ const schema = z.object({
     .describe(
       'In place of https://yclients.com and https://app.alteg.io: where the platform is told what became of its texts (docs/sms-operator.md).',
     ),
+  OPERATOR_ID_FIELD: fieldName.describe(
+    'Name of the id in `destination_params` of a text, where it is none of those that are known (docs/sms-operator.md).',
+  ),
+  OPERATOR_PHONE_FIELD: fieldName.describe('The same of the phone.'),
   API_ADDRESS: z
     .string()
     .regex(/^[\w.:-]{1,60}$/, 'must be a short name, e.g. an address')

@@ -356,6 +356,7 @@ function buildReceiver(
       ...{ pool, onTexts },
       keys: createKeyRing({ pool, vault: opened.vault, now: Date.now, use: 'texts' }),
       statusUrlOf: brand => config.YCLIENTS_STATUS_URL ?? STATUS_URLS[brand],
+      names: { id: config.OPERATOR_ID_FIELD, phone: config.OPERATOR_PHONE_FIELD },
     },
     limits: { perCompany: config.RATE_PER_COMPANY, perAddress: config.RATE_PER_ADDRESS },
     trustedProxies: config.TRUSTED_PROXIES,

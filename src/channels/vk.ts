@@ -2,10 +2,13 @@
  * The VK channel: a message from a community to somebody who allowed it to write.
  *
  * dev.vk.com/method/messages.send: `random_id` (a 32-bit integer) keeps a message from being sent twice, so a doubt may
- * be tried again. For how long is not said there: in 2019 it said for the whole history, and of the same parameter
- * dev.vk.com/method/notifications.sendMessage says for an hour; we take the hour. Texts up to 9000 characters
- * (VKCOM/vk-api-schema, messages/methods.json). A community's key may be used 20 times a second
- * (dev.vk.com/api/api-requests). Buttons are `keyboard`, JSON in a field (dev.vk.com/api/bots/development/keyboard):
+ * be tried again. ASSUMED, as no document says for how long: in 2019 it said for the whole history, and of the same
+ * parameter dev.vk.com/method/notifications.sendMessage says for an hour; we take the hour. Were it less, a message whose
+ * outcome is unknown, and is tried again after VK forgot it, would come twice; `remembersMs` is the one number to lower.
+ * ASSUMED too: that a community's key may be used 20 times a second, as dev.vk.com/api/api-requests says of methods of a
+ * community in general. Were it less, VK answers error 6, which puts all its messages off for a while and loses none;
+ * were it more, we are slower than we could be. Texts up to 9000 characters
+ * (VKCOM/vk-api-schema, messages/methods.json). Buttons are `keyboard`, JSON in a field (dev.vk.com/api/bots/development/keyboard):
  * inline, ten at most, a label of 40 characters; pressed, one of the type `text` comes back as a message with its
  * `payload`, in every client and without an event of its own that the community would have to switch on. The HTTP status is 200 whatever happens: what counts is `error.error_code`, see
  * VKCOM/vk-api-schema, errors.json. `error.request_params` repeats what was asked, so no word of it is ever told.

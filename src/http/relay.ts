@@ -9,7 +9,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { EpochMs } from '../domain/time.ts';
 import type { IngestLog } from '../ingest/ingest-log.ts';
 import { quarantined } from '../ingest/read-body.ts';
-import { type ReadText, type ReadTexts, readTexts } from '../ingest/read-relay.ts';
+import { type DestinationNames, type ReadText, type ReadTexts, readTexts } from '../ingest/read-relay.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Company } from '../store/companies.ts';
@@ -25,6 +25,8 @@ export type RelayRoute = {
   readonly keys: KeyRing;
   /** Where the platform of a company is told of its texts: another host in a request is worth a word. */
   readonly statusUrlOf: (brand: Company['brand']) => string;
+  /** How the platform calls what we look for in a destination, where it is not one of the names that we know. */
+  readonly names?: DestinationNames;
   /** There are texts in the outbox. */
   readonly onTexts: () => void;
 };
@@ -95,7 +97,7 @@ export function addRelayRoute(app: FastifyInstance, deps: Deps, route: RelayRout
   ): Promise<{ items: readonly Item[] } | Refusal> {
     const { companyId } = company;
     const receivedAt = deps.now();
-    const read = readTexts(body, receivedAt);
+    const read = readTexts(body, receivedAt, route.names);
     const unreadable = 'unreadable' in read ? read.unreadable : faultOf(read.texts);
     const kept =
       unreadable === undefined

@@ -3,7 +3,9 @@ import { hash } from 'node:crypto';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { NewRelay } from '../store/relays.ts';
-import { readRelay } from '../yclients/relay.ts';
+import { type DestinationNames, readRelay } from '../yclients/relay.ts';
+
+export type { DestinationNames };
 
 /** How long equal texts without an id are one. A false duplicate loses a text, a missed one is said twice. */
 const UNNAMED_MS = 60_000;
@@ -16,10 +18,14 @@ export type ReadTexts = {
   readonly callbackUrl: string | null;
 };
 
-export function readTexts(raw: Buffer, receivedAt: EpochMs): ReadTexts | { readonly unreadable: string } {
+export function readTexts(
+  raw: Buffer,
+  receivedAt: EpochMs,
+  names: DestinationNames = {},
+): ReadTexts | { readonly unreadable: string } {
   const parsed = parse(raw);
   if (parsed === undefined) return { unreadable: 'the body is not JSON' };
-  const request = readRelay(parsed.value);
+  const request = readRelay(parsed.value, names);
   if ('unreadable' in request) return request;
   const { destinations, text, category, asked, callbackUrl } = request;
   return {

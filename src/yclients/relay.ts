@@ -35,17 +35,27 @@ export const MOST_DESTINATIONS = 500;
 const MOST_TEXT = 4_000;
 const ID_NAMES = ['id', 'sms_id', 'send_id', 'message_id', 'delivery_id', 'external_id', 'ext_id', 'guid'];
 const PHONE_NAMES = ['phone', 'phones', 'phone_number', 'number', 'to', 'recipient', 'destination', 'msisdn'];
+
+/** Names under which the id and the phone of a destination may stand besides those. */
+export type DestinationNames = { readonly id?: string | undefined; readonly phone?: string | undefined };
+
 const ID = /^[\w.:-]{1,100}$/;
 const E164 = /^\+[1-9]\d{6,14}$/;
 /** A list in an object in a list: nobody goes deeper. */
 const DEEPEST = 4;
 
 /** Undefined, or why it cannot be read, in words fit for the sender. */
-export function readRelay(value: unknown): RelayRequest | { readonly unreadable: string } {
+export function readRelay(
+  value: unknown,
+  names: DestinationNames = {},
+): RelayRequest | { readonly unreadable: string } {
   if (!isObject(value)) return { unreadable: 'an object is expected' };
   const text = typeof value.text === 'string' ? plainText(clean(value.text), MOST_TEXT) : '';
   if (text === '') return { unreadable: 'text is missing' };
-  const destinations = readDestinations(value.destination_params);
+  const destinations = readDestinations(value.destination_params, {
+    ids: [names.id ?? [], ID_NAMES].flat(),
+    phones: [names.phone ?? [], PHONE_NAMES].flat(),
+  });
   if (destinations.length === 0) return { unreadable: 'destination_params names nobody' };
   if (destinations.length > MOST_DESTINATIONS) {
     return { unreadable: `destination_params names more than ${MOST_DESTINATIONS}` };
@@ -70,9 +80,16 @@ function askedOf(value: unknown): RelayRequest['asked'] {
   return value === 'sms' || value === 'whatsapp' ? value : null;
 }
 
-function readDestinations(value: unknown, theirId: string | null = null, depth = 0): Destination[] {
+type Names = { readonly ids: readonly string[]; readonly phones: readonly string[] };
+
+function readDestinations(
+  value: unknown,
+  names: Names,
+  theirId: string | null = null,
+  depth = 0,
+): Destination[] {
   if (depth > DEEPEST) return [{ theirId, phone: null }];
-  const inner = (next: unknown, id = theirId) => readDestinations(next, id, depth + 1);
+  const inner = (next: unknown, id = theirId) => readDestinations(next, names, id, depth + 1);
   if (typeof value === 'number') return [destination(theirId, String(value))];
   if (typeof value === 'string') {
     const parsed = parsedList(value);
@@ -84,8 +101,8 @@ function readDestinations(value: unknown, theirId: string | null = null, depth =
   }
   if (Array.isArray(value)) return value.flatMap(item => inner(item));
   if (!isObject(value)) return [];
-  const id = idOf(first(value, ID_NAMES)) ?? theirId;
-  const phones = first(value, PHONE_NAMES);
+  const id = idOf(first(value, names.ids)) ?? theirId;
+  const phones = first(value, names.phones);
   if (phones !== undefined) return inner(phones, id);
   // By id: {"232674": "79160000001"}, or {"232674": {"phone": …}}.
   const entries = Object.entries(value);

@@ -113,3 +113,13 @@ test('the channel is read under both of its names, and the text loses what hides
   assert.equal(asked({ type: 'viber' }), null);
   assert.equal(read({ destination_params: PHONE, text: 'Код\0 12\u202e34\ud800' }).text, 'Код 1234');
 });
+
+test('a name that the operator has given is read before those that are known', () => {
+  const value = { text: 'Ждём вас', destination_params: [{ ref: 'a-7', id: '1', tel: '79160000001' }] };
+  const told = (names = {}) => {
+    const read = readRelay(value, names);
+    return 'unreadable' in read ? read.unreadable : read.destinations;
+  };
+  assert.deepEqual(told(), [{ theirId: '1', phone: null }]);
+  assert.deepEqual(told({ id: 'ref', phone: 'tel' }), [{ theirId: 'a-7', phone: PHONE }]);
+});
