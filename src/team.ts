@@ -58,9 +58,16 @@ export async function addMember(
 
 export type Invitation = { readonly memberId: number; readonly invite: string; readonly until: EpochMs };
 
+export function newInvitation(): string {
+  return Array.from({ length: LENGTH }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+}
+
 /** Makes a link of their own for one of the team. It works once, and is shown in this answer only. */
-export async function inviteMember({ pool, actor, now }: TeamDeps, who: Who): Promise<Invitation> {
-  const invite = Array.from({ length: LENGTH }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+export async function inviteMember(
+  { pool, actor, now }: TeamDeps,
+  who: Who,
+  invite = newInvitation(),
+): Promise<Invitation> {
   const until = now + INVITE_MS;
   return transaction(pool, async db => {
     await requireCompany(db, who.companyId);

@@ -84,12 +84,17 @@ function checkRoute(config: Config, route: readonly string[], options: AddOption
   if (route.includes('webhook') && options.webhookUrl === undefined) {
     throw new PlainError('the route names webhook: say where to with --webhook-url');
   }
+  noteUnset(config, route);
+}
+
+/** Of these channels the ones that nothing turns on here; they may be on where `serve` runs. */
+export function noteUnset(config: Config, channels: readonly string[]): void {
   const configured = new Set(
     Object.entries(channelsConfig(config))
       .filter(([, given]) => given)
       .map(([name]) => name),
   );
-  const unset = CHANNEL_NAMES.filter(name => route.includes(name) && !configured.has(name)).map(
+  const unset = CHANNEL_NAMES.filter(name => channels.includes(name) && !configured.has(name)).map(
     name => `${name} needs ${TURNED_ON_BY[name]}`,
   );
   if (unset.length > 0)

@@ -3,7 +3,8 @@ import { renderUnicodeCompact } from 'uqr';
 import { inviteBody, memberBody } from '../http/api-team.ts';
 import { PlainError } from '../log.ts';
 import type { ShownMember } from '../store/team.ts';
-import { addMember, inviteMember, removeMember, showTeam } from '../team.ts';
+import { addMember, inviteMember, newInvitation, removeMember, showTeam } from '../team.ts';
+import { noteUnset } from './company.ts';
 import { mouthOf, urlOf } from './invite.ts';
 import { spokenGather } from './policy.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
@@ -49,6 +50,7 @@ export async function teamAdd(context: Context, id: string, options: Options): P
   const added = await withStore(context, ({ pool }) =>
     addMember({ pool, actor: 'command', now: Date.now() }, { companyId, ...who }, { channel, address }),
   );
+  noteUnset(context.config, [channel]);
   const what = who.role === 'staff' ? 'their own visits' : 'the visits of the salon';
   print(options, added, `Member ${added.memberId} of company ${companyId} is told of ${what} from now on.`);
 }
@@ -58,13 +60,12 @@ export async function teamInvite(context: Context, id: string, options: Options)
   const { channel: _channel, address: _address, ...about } = asked(options);
   const who = read(inviteBody.safeParse(about));
   const { channel, mouth } = mouthOf(context.config, options.channel);
-  const { memberId, invite, until } = await withStore(context, ({ pool }) =>
-    inviteMember({ pool, actor: 'command', now: Date.now() }, { companyId, ...who }),
-  ).catch(async (error: unknown) => {
-    await mouth.close();
-    throw error;
-  });
+  const invite = newInvitation();
+  // Before it is kept: a bot that cannot be asked for its name would leave an invitation that nobody has seen.
   const url = await urlOf(invite, mouth, channel);
+  const { memberId, until } = await withStore(context, ({ pool }) =>
+    inviteMember({ pool, actor: 'command', now: Date.now() }, { companyId, ...who }, invite),
+  );
   print(
     options,
     { memberId, channel, url, until: new Date(until).toISOString() },

@@ -176,7 +176,8 @@ function faultsOf(issue: z.core.$ZodIssue): PolicyFault[] {
     const given = typeof issue.input === 'string' ? suggestion(issue.input, names) : '';
     return [{ path: path.join('.'), says: `must be one of ${names.join(', ')}${given}` }];
   }
-  return [{ path: path.join('.') || 'the policy', says: issue.message }];
+  if (path.length === 0) return [{ path: 'the policy', says: 'must be an object, as {}' }];
+  return [{ path: path.join('.'), says: issue.message }];
 }
 
 /** The keys that an object of the document may have at a path. */

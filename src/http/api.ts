@@ -480,7 +480,9 @@ export function refusalOf(error: unknown): Problem | undefined {
   if (error instanceof PlainError) return { status: 409, title: 'Refused', detail: error.message };
   if (error instanceof z.ZodError) {
     const detail = error.issues
-      .map(({ path, message }) => `${path.map(String).join('.')}: ${message}`)
+      .map(({ path, message }) =>
+        [path.map(String).join('.'), message].filter(part => part !== '').join(': '),
+      )
       .join('; ');
     return { status: 400, title: 'Not valid', detail };
   }

@@ -620,6 +620,46 @@ describe('a command', { concurrency: 3 }, () => {
     assert.ok(url, ran.stdout);
   });
 
+  test('team add, list and remove; an invitation whose link cannot be made is not kept', async () => {
+    const of = String(company.companyId);
+    const added = await run(
+      'team',
+      'add',
+      of,
+      '--role',
+      'staff',
+      '--staff',
+      '79',
+      '--channel',
+      'max',
+      '--address',
+      '5',
+      '--json',
+    );
+    assert.match(added.stderr, /max needs MAX_TOKEN/);
+    const { memberId } = z.object({ memberId: z.number() }).parse(value(added));
+    const dead = {
+      TELEGRAM_TOKEN: '7000000001:AAF-not-a-real-token-0123456789abcde',
+      TELEGRAM_API_ROOT: 'http://127.0.0.1:9',
+    };
+    const invited = await command(
+      house.databaseUrl,
+      ['team', 'invite', of, '--role', 'staff', '--staff', '80'],
+      dead,
+    );
+    assert.notEqual(invited.code, 0);
+    assert.match(invited.stderr, /check TELEGRAM_TOKEN/);
+    const listed = z
+      .object({ items: z.array(z.object({ memberId: z.number(), staffId: z.number().nullable() })) })
+      .parse(value(await run('team', 'list', of, '--json')));
+    assert.deepEqual(
+      listed.items.filter(({ staffId }) => staffId === 79 || staffId === 80),
+      [{ memberId, staffId: 79 }],
+    );
+    value(await run('team', 'remove', of, String(memberId), '--json'));
+    assert.notEqual((await run('team', 'remove', of, String(memberId))).code, 0);
+  });
+
   test('events list, show and replay tell of an event', async () => {
     const { items } = page.parse(
       value(await run('events', 'list', '--company', String(company.companyId), '--json')),
