@@ -1,12 +1,13 @@
 /** Phone numbers: the platform sends them with and without a plus. */
 import { parsePhoneNumberFromString } from 'libphonenumber-js/min';
+import { memo } from './memo.ts';
 
 /** E.164 where the text can be read as an international number, else the text as it came. */
-export function normalisePhone(text: string): string {
+export const normalisePhone = memo((text: string): string => {
   const digits = text.replace(/[^\d+]/g, '');
   const number = parsePhoneNumberFromString(digits.startsWith('+') ? digits : `+${digits}`);
   return number?.isPossible() ? number.number : text;
-}
+});
 
 /** +7••••••••67: enough to know one's own, too little to call. */
 export function maskPhone(phone: string): string {

@@ -3,6 +3,7 @@
  * together with the salon's zone. Nothing here reads a clock.
  */
 import { Temporal } from 'temporal-polyfill';
+import { memo } from './memo.ts';
 
 /** A moment: milliseconds since 1970-01-01T00:00:00Z. */
 export type EpochMs = number;
@@ -16,7 +17,7 @@ const WALL = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2})?/;
  * The wall clock reading of `date` ("2026-04-20 18:30:00") or of `datetime` ("2026-04-20T18:30:00.000+03:00").
  * The offset is dropped on purpose: the platform's own is wrong under DST, its wall clock is right.
  */
-export function parseWall(text: string): Wall | undefined {
+export const parseWall = memo((text: string): Wall | undefined => {
   const match = WALL.exec(text);
   if (!match) return undefined;
   const wall = `${match[1]}T${match[2]}${match[3] ?? ':00'}`;
@@ -25,7 +26,7 @@ export function parseWall(text: string): Wall | undefined {
   } catch {
     return undefined;
   }
-}
+});
 
 /** The moment of an ISO date with an offset, colon or not ("2026-04-20T12:36:27+0500"). */
 export function parseInstant(text: string): EpochMs | undefined {
@@ -40,17 +41,19 @@ export function parseInstant(text: string): EpochMs | undefined {
  * The moment at which `wall` is read in `zone`. A reading that a DST change skips moves forward, one that occurs
  * twice is the first (Temporal's "compatible").
  */
-export function instantOf(wall: Wall, zone: string): EpochMs {
-  return Temporal.PlainDateTime.from(wall).toZonedDateTime(zone).epochMilliseconds;
-}
+export const instantOf = memo(
+  (wall: Wall, zone: string): EpochMs =>
+    Temporal.PlainDateTime.from(wall).toZonedDateTime(zone).epochMilliseconds,
+);
 
 /** The wall clock reading in `zone` at a moment. */
-export function wallOf(instant: EpochMs, zone: string): Wall {
-  return Temporal.Instant.fromEpochMilliseconds(instant)
-    .toZonedDateTimeISO(zone)
-    .toPlainDateTime()
-    .toString({ smallestUnit: 'second' });
-}
+export const wallOf = memo(
+  (instant: EpochMs, zone: string): Wall =>
+    Temporal.Instant.fromEpochMilliseconds(instant)
+      .toZonedDateTimeISO(zone)
+      .toPlainDateTime()
+      .toString({ smallestUnit: 'second' }),
+);
 
 /** Whether `zone` is an IANA zone this runtime knows. `+03:00` is none: it knows nothing of summer time. */
 export function isZone(zone: string): boolean {
@@ -64,6 +67,7 @@ export function isZone(zone: string): boolean {
 }
 
 /** The same reading some days later, or earlier. */
-export function shiftDays(wall: Wall, days: number): Wall {
-  return Temporal.PlainDateTime.from(wall).add({ days }).toString({ smallestUnit: 'second' });
-}
+export const shiftDays = memo(
+  (wall: Wall, days: number): Wall =>
+    Temporal.PlainDateTime.from(wall).add({ days }).toString({ smallestUnit: 'second' }),
+);
