@@ -120,6 +120,18 @@ export async function inTime<T>(work: Promise<T>, limitMs: number, late: () => E
 }
 
 /**
+ * Holds back what is written to this connection until the work at hand is through: the statements of one round trip leave
+ * in one write. At 200 events a second writing each by itself was a seventh of the process's time.
+ */
+function sendTogether(client: pg.PoolClient): void {
+  if (!(client instanceof pg.Client)) return;
+  const { stream } = client.connection;
+  // pg corks the same stream around each statement; what it holds leaves when nobody holds it any more.
+  stream.cork();
+  process.nextTick(() => stream.uncork());
+}
+
+/**
  * Tells of statements that fail, in their order. Those given together with the first fail after it for no reason of
  * their own (25P02), and which of them a `Promise.all` names is chance.
  */
@@ -129,6 +141,7 @@ function watched(client: pg.PoolClient, onFailure: (error: unknown) => void): Db
       const value = Reflect.get(target, name, target);
       if (name !== 'query') return value;
       return (...given: unknown[]) => {
+        sendTogether(target);
         const result = Reflect.apply(value, target, given);
         if (result instanceof Promise) result.catch(onFailure);
         return result;
