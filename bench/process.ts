@@ -1,7 +1,7 @@
 /**
  * How fast a backlog is worked off, with full merging: bookings made, moved, given other services and confirmed.
  * The events come in through the real receiver; then one process with the role `process` alone is started, and the
- * clock runs from that start until nothing is pending. Afterwards the database tells whether each record's events
+ * clock runs from that start until nothing is pending and every reminder is planned. Afterwards the database tells whether each record's events
  * took effect in the order of their arrival.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -123,7 +123,9 @@ async function postAll(bench: Bench, webhookUrl: string, events: PlannedEvent[])
 
 async function untilWorkedOff(database: pg.Client): Promise<void> {
   const deadline = performance.now() + patienceMs;
-  const open = `SELECT count(*) FROM (SELECT FROM webhook_events WHERE state IN ('pending', 'waiting') LIMIT 1) o`;
+  const open = `SELECT count(*) FROM (
+    (SELECT FROM webhook_events WHERE state IN ('pending', 'waiting') LIMIT 1)
+    UNION ALL (SELECT FROM plan_requests LIMIT 1)) o`;
   while (performance.now() < deadline) {
     if ((await count(database, open)) === 0) return;
     await sleep(pollMs);

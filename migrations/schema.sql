@@ -363,6 +363,14 @@ CREATE TABLE people (
   CONSTRAINT people_pkey PRIMARY KEY (company_id, client_id)
 ) WITH (fillfactor=80);
 
+CREATE TABLE plan_requests (
+  company_id integer NOT NULL,
+  client_id bigint NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  requested_at timestamp with time zone NOT NULL,
+  CONSTRAINT plan_requests_pkey PRIMARY KEY (company_id, client_id, id)
+) WITH (fillfactor=100, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000);
+
 CREATE TABLE policies (
   company_id integer NOT NULL,
   version integer NOT NULL,

@@ -45,10 +45,10 @@ import { createWatch, type Watch } from './work/alert.ts';
 import { createDigester, type Digester } from './work/digest.ts';
 import { createDispatcher, type Dispatcher } from './work/dispatch.ts';
 import { createListener, type Listener } from './work/listen.ts';
+import { createPlanner, type Planner } from './work/planner.ts';
 import { createProcessor, type Processor } from './work/process.ts';
 import { createReconciler, type Reconciler } from './work/reconcile.ts';
 import { createRejectCounter, type RejectCounter } from './work/rejects.ts';
-import { createReplanner, type Replanner } from './work/replan.ts';
 import { createReporter, type Reporter } from './work/report.ts';
 import { createSuccession } from './work/succession.ts';
 import { createUpkeep, type Keep, type Upkeep } from './work/upkeep.ts';
@@ -151,9 +151,8 @@ export async function startService(
         onNotices: () => dispatcher?.wake(),
       })
     : undefined;
-  const replanner: Replanner | undefined = has('process')
-    ? createReplanner({ pool: work, log, metrics, now })
-    : undefined;
+  const planner: Planner | undefined =
+    processor && createPlanner({ ...{ pool: work, log, metrics, now }, isBehind: processor.isBehind });
   const digester: Digester | undefined = has('dispatch')
     ? createDigester({ pool: work, log, metrics, now, onMessages: () => dispatcher?.wake() })
     : undefined;
@@ -239,7 +238,7 @@ export async function startService(
       await Promise.all(ears.map(ear => ear.close()));
       await reconciler?.stop();
       await processor?.stop();
-      await replanner?.stop();
+      await planner?.stop();
       await digester?.stop();
       await dispatcher?.stop();
       await reporter?.stop();
@@ -267,7 +266,7 @@ export async function startService(
     throw error;
   }
   processor?.start();
-  replanner?.start();
+  planner?.start();
   digester?.start();
   dispatcher?.start();
   reporter?.start();

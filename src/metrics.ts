@@ -189,6 +189,7 @@ export function watchDepths(
     readonly dead: number;
     readonly due: number;
     readonly sending: number;
+    readonly unplanned: number;
     readonly oldestSeconds: number;
     readonly shards: { readonly [shard: string]: number };
   }>,
@@ -206,7 +207,7 @@ export function watchDepths(
   });
   new Gauge({
     name: 'otklik_rows',
-    help: 'Events and messages that are not done, by state',
+    help: 'Events and messages that are not done, by state; unplanned: changes whose reminders are not planned yet',
     labelNames: ['state'],
     registers: [registry],
     async collect() {

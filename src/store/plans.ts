@@ -174,6 +174,43 @@ function rowOf(message: PlannedWrite): Record<string, unknown> {
   };
 }
 
+/** Clients whose plan may have changed at `now`; in the transaction that changed what it is made from. */
+export async function requestPlans(db: Db, clients: readonly ClientKey[], now: EpochMs): Promise<void> {
+  if (clients.length === 0) return;
+  await db.query({
+    name: 'request_plans',
+    text: `INSERT INTO plan_requests (company_id, client_id, requested_at)
+      SELECT company_id, client_id, $3 FROM unnest($1::int4[], $2::int8[]) AS r (company_id, client_id)`,
+    values: [
+      int4Array(clients.map(({ companyId }) => companyId)),
+      int8Array(clients.map(({ clientId }) => clientId)),
+      new Date(now).toISOString(),
+    ],
+  });
+}
+
+/** A client to be planned for, and since when. */
+export type PlanRequest = ClientKey & { readonly requestedAt: EpochMs };
+
+/**
+ * Takes up to `limit` requests away, those of the clients after `after`, in order of clients; what others are just taking
+ * is passed over. The caller plans for them in the same transaction.
+ */
+export async function takePlanRequests(db: Db, after: ClientKey, limit: number): Promise<PlanRequest[]> {
+  const { rows } = await db.query<PlanRequest>({
+    name: 'take_plan_requests',
+    text: `
+      WITH taken AS MATERIALIZED (
+        SELECT company_id, client_id, id FROM plan_requests WHERE (company_id, client_id) > ($1, $2)
+        ORDER BY company_id, client_id, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+      DELETE FROM plan_requests p USING taken t
+      WHERE p.company_id = t.company_id AND p.client_id = t.client_id AND p.id = t.id
+      RETURNING p.company_id AS "companyId", p.client_id AS "clientId", p.requested_at AS "requestedAt"`,
+    values: [after.companyId, after.clientId, limit],
+  });
+  return rows;
+}
+
 /** All clients of a company are to be planned anew; where that is under way it begins again. */
 export async function requestReplan(db: Db, companyId: number): Promise<void> {
   await db.query(

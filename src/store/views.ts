@@ -267,6 +267,8 @@ export type Depths = {
   readonly dead: number;
   readonly due: number;
   readonly sending: number;
+  /** Changes of clients whose reminders are to be planned anew. */
+  readonly unplanned: number;
   readonly oldestSeconds: number;
   /** Pending events of the shards that have any. */
   readonly shards: { readonly [shard: string]: number };
@@ -280,6 +282,7 @@ export async function readDepths(db: Db): Promise<Depths> {
        (SELECT count(*) FROM webhook_events WHERE state = 'dead') AS dead,
        (SELECT count(*) FROM messages WHERE state = 'due' AND due_at <= now()) AS due,
        (SELECT count(*) FROM messages WHERE state = 'sending') AS sending,
+       (SELECT count(*) FROM plan_requests) AS unplanned,
        coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM webhook_events
          WHERE state = 'pending'), 0)::float8 AS "oldestSeconds",
        (SELECT coalesce(jsonb_object_agg(shard, n), '{}') FROM (

@@ -1,6 +1,6 @@
 /**
  * Planning in the outbox: reads what is known of clients, asks the pure plan, and writes the difference. Whoever plans
- * holds the clients locked, so that no two plan for one at once; a merge does it in its own transaction.
+ * holds the clients locked, so that no two plan for one at once.
  */
 import { clientRecipient } from '../domain/notice.ts';
 import { compareWithPlan, lookBackMs, type Plan, type PlanInput, plan } from '../domain/plan.ts';
@@ -18,6 +18,7 @@ import {
   movePlanned,
   type PlannedRow,
   type PlannedWrite,
+  type PlanRequest,
   withdrawPlanned,
 } from '../store/plans.ts';
 import type { Db } from '../store/pool.ts';
@@ -28,49 +29,30 @@ export type Known = {
   readonly planned: ReadonlyMap<string, readonly PlannedRow[]>;
 };
 
-/** What a plan is made from, read while its clients are locked. */
-export type Scene = {
-  readonly clients: readonly ClientKey[];
-  readonly wishes: ReadonlyMap<string, ClientWishes>;
-  readonly known: Known;
-};
-
-/** Plans for these clients and writes what differs. Clients of companies that are not given are left alone. */
+/**
+ * Locks these clients, plans for each as of the moment it was asked, and writes what differs from what is stored. Clients
+ * of companies that are not given are left alone.
+ */
 export async function planClients(
   db: Db,
   companies: ReadonlyMap<number, Company>,
-  clients: readonly ClientKey[],
+  requests: readonly PlanRequest[],
   now: EpochMs,
 ): Promise<void> {
-  await writePlans(db, companies, await lockScene(db, companies, clients, now), now);
-}
-
-/** Locks the clients and reads what their plans look at. Its statements are all given to the connection at once. */
-export async function lockScene(
-  db: Db,
-  companies: ReadonlyMap<number, Company>,
-  clients: readonly ClientKey[],
-  now: EpochMs,
-): Promise<Scene> {
-  const theirs = clients.filter(({ companyId }) => companies.has(companyId));
-  const [wishes, known] = await Promise.all([lockClients(db, theirs), readKnown(db, companies, theirs, now)]);
-  return { clients: theirs, wishes: new Map(wishes.map(client => [clientKey(client), client])), known };
-}
-
-/** Makes the plans and writes what differs from what is stored. */
-export async function writePlans(
-  db: Db,
-  companies: ReadonlyMap<number, Company>,
-  { clients, wishes, known }: Scene,
-  now: EpochMs,
-): Promise<void> {
+  const clients = requests.filter(({ companyId }) => companies.has(companyId));
+  // Given together: the locks are held before the rest is read.
+  const [wishes, known] = await Promise.all([
+    lockClients(db, clients),
+    readKnown(db, companies, clients, now),
+  ]);
+  const wishesOf = new Map(wishes.map(client => [clientKey(client), client]));
   const added: PlannedWrite[] = [];
   const moved: PlannedWrite[] = [];
   const withdrawn: { companyId: number; id: string; why: string }[] = [];
   for (const client of clients) {
     const company = companies.get(client.companyId);
     if (company === undefined) continue;
-    const input = inputFor(known, company, client, wishes.get(clientKey(client)), now);
+    const input = inputFor(known, company, client, wishesOf.get(clientKey(client)), client.requestedAt);
     const difference = compareWithPlan(openOf(known, client), plan(input));
     const write = (wanted: Plan['wanted'][number], id: string): PlannedWrite => ({
       ...wanted,

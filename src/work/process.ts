@@ -25,7 +25,7 @@ import {
 } from '../store/inbox.ts';
 import { holdNotices, openNotices, releaseNotices } from '../store/messages.ts';
 import { saveEntities, savePeople } from '../store/people.ts';
-import { requestReplan } from '../store/plans.ts';
+import { requestPlans, requestReplan } from '../store/plans.ts';
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import { requestRereads } from '../store/rereads.ts';
 import {
@@ -42,7 +42,6 @@ import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { forgetErased } from './forget.ts';
 import { createLoop, type Loop } from './loop.ts';
-import { lockScene, writePlans } from './plan.ts';
 import { beginTrail, type Trail } from './trail.ts';
 
 const SHARDS = 64;
@@ -85,6 +84,8 @@ type BatchDeps = ProcessDeps & { readonly drift: DriftReport };
 export type Processor = Loop & {
   /** Processes one batch of the shards held and returns its size. */
   runOnce(): Promise<number>;
+  /** Whether the last look found as much as it takes at once: there is more. */
+  isBehind(): boolean;
   /** Processes until nothing is pending in the shards held. */
   drain(): Promise<number>;
 };
@@ -96,6 +97,8 @@ export function createProcessor(deps: ProcessDeps): Processor {
   let held: number[] = [];
   let renewAt = 0;
   let turn = 0;
+  let behind = false;
+  let goesOn = true;
 
   /** Renews and balances the leases: an even share for every living process. */
   async function keepShards(): Promise<void> {
@@ -118,28 +121,56 @@ export function createProcessor(deps: ProcessDeps): Processor {
 
   async function runOnce(): Promise<number> {
     await keepShards();
-    if (held.length === 0) return 0;
-    // Another shard goes first each time, so that a full one does not starve the others.
-    const shards = rotate(held, turn++);
-    const events = await fetchPending(pool, { shards, perShard: PER_SHARD, total: LANES * BATCH });
-    const counts = await Promise.all(
-      lanes(events).map(batch => processBatch({ ...deps, drift }, owner, batch)),
+    const first = await processFrom(held);
+    behind = first === BATCH;
+    if (!behind || !goesOn) return first;
+    // More than one batch: lanes with shards of their own. While one folds here, another writes in the database.
+    const settled = await Promise.allSettled(
+      Array.from({ length: LANES }, (_, lane) => workOff(held.filter(shard => shard % LANES === lane))),
     );
+    const counts = settled.map(lane => {
+      if (lane.status === 'rejected') throw lane.reason;
+      return lane.value;
+    });
+    return counts.reduce((sum, count) => sum + count, first);
+  }
+
+  /** One lane: batch after batch until there is less than one, or until the leases are to be looked after. */
+  async function workOff(shards: readonly number[]): Promise<number> {
+    let total = 0;
+    for (let count = BATCH; count === BATCH && goesOn && performance.now() < renewAt; total += count) {
+      count = await processFrom(shards);
+    }
+    return total;
+  }
+
+  async function processFrom(shards: readonly number[]): Promise<number> {
+    if (shards.length === 0) return 0;
+    // Another shard goes first each time, so that a full one does not starve the others.
+    const from = rotate(shards, turn++);
+    const events = await fetchPending(pool, { shards: from, perShard: PER_SHARD, total: BATCH });
+    const count = events.length === 0 ? 0 : await processBatch({ ...deps, drift }, owner, events);
     drift.tick();
-    return counts.reduce((sum, count) => sum + count, 0);
+    return count;
   }
 
   const loop = createLoop({ name: 'process', log, metrics: deps.metrics, idleMs: IDLE_MS, runOnce });
   return {
     ...loop,
     runOnce,
+    isBehind: () => behind,
     async drain() {
       let total = 0;
       for (let count = await runOnce(); count > 0; count = await runOnce()) total += count;
       await drift.flush();
       return total;
     },
+    start() {
+      goesOn = true;
+      loop.start();
+    },
     async stop() {
+      goesOn = false;
       await loop.stop();
       await drift.flush();
       await retireWorker(pool, owner).catch((error: unknown) => {
@@ -152,17 +183,6 @@ export function createProcessor(deps: ProcessDeps): Processor {
       renewAt = 0;
     },
   };
-}
-
-/**
- * Events divided by their shards among batches that run side by side: while one folds here, another writes in the
- * database. A few go in one batch, which costs the database half as much.
- */
-function lanes(events: readonly PendingEvent[]): PendingEvent[][] {
-  const count = events.length > BATCH / 4 ? LANES : 1;
-  return Array.from({ length: count }, (_, lane) =>
-    events.filter(({ shard }) => shard % count === lane),
-  ).filter(batch => batch.length > 0);
 }
 
 function rotate(shards: readonly number[], by: number): number[] {
@@ -285,15 +305,7 @@ async function commitBatch(
   const events = fetched.filter(event => ours.has(event.shard));
   const { events: left, scrubbed } = forgetErased(deps.vault, erased, events);
   const effects = fold(left, { bookings, companies, now });
-  const [, scene] = await Promise.all([
-    write(db, effects, now, trail),
-    lockScene(db, companies, [...effects.clients.values()], now),
-  ]);
-  // The hour's counts are one row of the company, held until the commit: last of all.
-  await Promise.all([
-    writePlans(db, companies, scene, now),
-    addCounts(db, [...effects.counts.values()], now),
-  ]);
+  await write(db, effects, now, trail);
   const movedOver = await moveOver(db, effects);
   if (scrubbed.length > 0) await scrubEvents(db, scrubbed);
   const ended = scrubbed.filter(event => event.resource !== 'record');
@@ -308,8 +320,8 @@ function erasedEffect({ id, resource }: PendingEvent): Effects['done'][number] {
 type Outcome = Effects & { readonly movedOver: readonly number[] };
 
 /**
- * Everything but plans, in one go. People come last: their rows are held until the commit, and the other lane, which may
- * have visits of the same clients, waits for them.
+ * Everything, in one go. People come late, and the hour's counts, one row of the company, last: they are held until the
+ * commit, and the other lane, which may have visits of the same clients, waits for them.
  */
 async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Promise<void> {
   const [completed] = await Promise.all([
@@ -336,7 +348,9 @@ async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Prom
       effects.doubts.map(doubt => ({ ...doubt, dueAt: doubt.until })),
     ),
     releaseNotices(db, effects.settled),
+    requestPlans(db, [...effects.clients.values()], now),
     savePeople(db, effects.people),
+    addCounts(db, [...effects.counts.values()], now),
   ]);
   if (completed !== effects.done.length) {
     throw new Error(`${effects.done.length} events were processed but ${completed} were still pending`);

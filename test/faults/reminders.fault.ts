@@ -79,7 +79,7 @@ async function playAll(pipeline: Pipeline, played: readonly Played[]): Promise<v
       },
       { what: 'every event is processed' },
     );
-    await pipeline.replanner.drain();
+    await Promise.all([pipeline.planner.drain(), other.planner.drain()]);
     await Promise.all([pipeline.dispatcher.drain(), other.dispatcher.drain()]);
     const next = Math.min(await nextDue(pipeline), ...moments.filter(at => at > pipeline.now));
     if (next === Number.POSITIVE_INFINITY) break;

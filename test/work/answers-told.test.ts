@@ -232,7 +232,7 @@ test('a visit of several records is confirmed and cancelled whole; what fails is
   const second = await inMax.books({ phone }, '2031-06-10T15:00:00');
   max.reads(mila.chat);
   await pipeline.setPolicy(COMPANY, { reminders: { at: ['24h'] } });
-  await pipeline.replanner.drain();
+  await pipeline.planner.drain();
   pipeline.now = Date.parse('2031-06-09T11:05:00Z');
   await inMax.settles();
   const [reminder, ...more] = max.reads(mila.chat);

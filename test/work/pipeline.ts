@@ -14,9 +14,9 @@ import { createPool, type Pool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
 import { createVault, type Vault } from '../../src/vault.ts';
 import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
+import { createPlanner, type Planner } from '../../src/work/planner.ts';
 import { createProcessor, type Processor } from '../../src/work/process.ts';
 import { createReconciler, type ReconcileDeps, type Reconciler } from '../../src/work/reconcile.ts';
-import { createReplanner, type Replanner } from '../../src/work/replan.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 export type Pipeline = {
@@ -25,7 +25,7 @@ export type Pipeline = {
   readonly pool: Pool;
   readonly processor: Processor;
   readonly dispatcher: Dispatcher;
-  readonly replanner: Replanner;
+  readonly planner: Planner;
   readonly sent: Outgoing[];
   /** The clock of everything but leases. */
   now: EpochMs;
@@ -41,7 +41,7 @@ export type Pipeline = {
   ): Promise<void>;
   /** Processes and dispatches until nothing is left to do at this moment. */
   settle(): Promise<void>;
-  /** Another pair of processes on the same database. */
+  /** Other processes on the same database. */
   another(options?: {
     readonly pool?: Pool;
     readonly leaseMs?: number;
@@ -51,8 +51,11 @@ export type Pipeline = {
     /** Instead of the console alone. */
     readonly channels?: ReadonlyMap<ChannelName, Channel>;
     readonly roads?: Roads;
+    /** What its planner is told of the inbox. */
+    readonly isBehind?: () => boolean;
   }): {
     processor: Processor;
+    planner: Planner;
     dispatcher: Dispatcher;
   };
   /** A reconciler on the same clock and database. */
@@ -98,12 +101,15 @@ export async function createPipeline(
       answerUrl: other.answerUrl,
       ...(leaseMs === undefined ? {} : { leaseMs }),
     });
-    return { dispatcher, processor: createProcessor({ ...common, onNotices: () => {} }) };
+    return {
+      dispatcher,
+      processor: createProcessor({ ...common, onNotices: () => {} }),
+      planner: createPlanner({ ...common, isBehind: other.isBehind ?? (() => false) }),
+    };
   };
   const pipeline: Pipeline = {
     ...{ url: database.url, vault, pool },
-    ...{ processor: undefined as never, dispatcher: undefined as never },
-    replanner: createReplanner({ pool, log, metrics: createMetrics(), now: () => pipeline.now }),
+    ...{ processor: undefined as never, planner: undefined as never, dispatcher: undefined as never },
     sent,
     now: Date.now(),
     answers: [],
@@ -146,7 +152,7 @@ export async function createPipeline(
     },
     async settle() {
       await pipeline.processor.drain();
-      await pipeline.replanner.drain();
+      await pipeline.planner.drain();
       await pipeline.dispatcher.drain();
     },
     another: build,

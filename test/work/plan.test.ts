@@ -27,11 +27,20 @@ beforeEach(async () => {
 afterEach(() => pipeline.close());
 
 async function receive(...bodies: string[]): Promise<void> {
+  await inbox(...bodies);
+  await pipeline.settle();
+}
+/** Merges without planning or sending. */
+async function inbox(...bodies: string[]): Promise<void> {
   await pipeline.receive(
     1,
     bodies.map(body => ({ body, receivedAt: pipeline.now })),
   );
-  await pipeline.settle();
+  await pipeline.processor.drain();
+}
+async function requests(): Promise<number> {
+  const { rows } = await pipeline.pool.query<{ count: number }>('SELECT count(*) FROM plan_requests');
+  return rows[0]?.count ?? 0;
 }
 const update = (data: Record<string, unknown>, id = 100) =>
   recordBody({ id, status: 'update', at: pipeline.now + 1_000, data: { create_date: MADE, ...data } });
@@ -92,7 +101,7 @@ test('a visit that moves, is called off and comes back is reminded of as it is i
   assert.deepEqual(await planned(), ['24h 05-22T18:00 of 100', '2h 05-23T16:00 of 100']);
 });
 
-test('two records of one visit, merged by two processes at once, are one reminder', async () => {
+test('two records of one visit, merged and planned by two processes at once, are one reminder', async () => {
   const other = pipeline.another();
   const bodies = Array.from({ length: 20 }, (_, index) => {
     const client = { id: 50 + Math.floor(index / 2), name: 'Анна', phone: '79160000001' };
@@ -105,11 +114,47 @@ test('two records of one visit, merged by two processes at once, are one reminde
   );
   await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
   await other.processor.stop();
+  await Promise.all([pipeline.planner.drain(), other.planner.drain()]);
   await pipeline.settle();
   await pass(VISIT + DAY);
   const said = await planned();
   assert.equal(said.length, 20, 'two for each of ten visits');
   assert.ok(said.every(one => /of \d+\+\d+$/.test(one)));
+});
+
+test('a client who changes twice before the planner comes is planned for once, as it is in the end', async () => {
+  await inbox(created(), update({ date: '2031-05-22 14:30:00' }));
+  await inbox(update({ date: '2031-05-23 14:30:00' }));
+  assert.equal(await requests(), 2);
+  await pipeline.planner.drain();
+  assert.equal(await requests(), 0);
+  const { rows } = await pipeline.pool.query(
+    'SELECT updated_at = created_at AS once FROM messages WHERE rule IS NOT NULL',
+  );
+  assert.deepEqual(rows, [{ once: true }, { once: true }], 'neither was moved');
+  await pass(VISIT + 4 * DAY);
+  assert.deepEqual(await planned(), ['24h 05-22T14:30 of 100', '2h 05-23T12:30 of 100']);
+});
+
+test('while the inbox is behind the planner waits up to ten seconds, and loses no reminder due meanwhile', async () => {
+  const planner = pipeline.another({ isBehind: () => true }).planner;
+  pipeline.now = VISIT - DAY - 5_000;
+  assert.equal(await planner.runOnce(), 0, 'a pass with nothing to do');
+  await inbox(created(100, { create_date: MADE }));
+  assert.equal(await planner.runOnce(), 0);
+  assert.equal(await requests(), 1);
+  // Its moment passes before it is planned: it counts as of when the visit was merged.
+  pipeline.now += 9_000;
+  await pipeline.settle();
+  assert.deepEqual(await planned(), ['24h 05-19T14:30 of 100']);
+});
+
+test('a visit that is called off is not reminded of, though the planner has not come yet', async () => {
+  await receive(created());
+  pipeline.now = VISIT - DAY;
+  await inbox(update({ deleted: true }));
+  await pipeline.dispatcher.drain();
+  assert.deepEqual(await planned(), []);
 });
 
 test('two visits of one client that are due at one moment are two reminders, each of its own', async () => {

@@ -71,6 +71,7 @@ async function book(recordId = 100, data: Record<string, unknown> = {}, status =
   const body = recordBody({ id: recordId, companyId, status, at: pipeline.now, data: { client, ...data } });
   await pipeline.receive(companyId, [{ body, receivedAt: pipeline.now }]);
   await pipeline.processor.drain();
+  await pipeline.planner.drain();
   await dispatch();
 }
 
@@ -460,6 +461,7 @@ test('two processes side by side take each step once', async () => {
   }));
   await pipeline.receive(companyId, bodies);
   await pipeline.processor.drain();
+  await pipeline.planner.drain();
   const two = [pipeline.another({ channels }).dispatcher, pipeline.another({ channels }).dispatcher];
   while (sent.length < 40) await Promise.all(two.map(one => one.drain()));
   pipeline.now += WITHIN.whatsapp;
@@ -524,6 +526,7 @@ test('every order of receipts, failures and time comes to what it has to, each c
     })),
   );
   await pipeline.processor.drain();
+  await pipeline.planner.drain();
   // Hundreds that are silent at one moment would be the provider's silence, of which this test is not.
   await pipeline.pool.query(
     `CREATE FUNCTION never_silent() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.silent = -1000000; RETURN NEW; END';

@@ -11,7 +11,7 @@ import { createPipeline, recordBody } from './pipeline.ts';
 const DAY_MS = 86_400_000;
 const VISIT = Date.parse('2031-05-20T11:30:00Z');
 /** They take from a queue whatever is in it: by the index of that queue, from its beginning. */
-const OF_QUEUES = ['fetch_pending', 'wake_events', 'find_due'];
+const OF_QUEUES = ['fetch_pending', 'wake_events', 'find_due', 'take_plan_requests'];
 const GROWING = [
   'webhook_events',
   'bookings',
@@ -36,7 +36,7 @@ test('on a new database every statement of the loops finds its rows by its own i
   const statements = new Map<string, string>();
   const pool = createPool(pipeline.url, { max: 4, name: 'by key', statementTimeoutMs: 30_000, byKey: true });
   try {
-    const { processor, dispatcher } = pipeline.another({ pool: noted(pool, statements) });
+    const { processor, planner, dispatcher } = pipeline.another({ pool: noted(pool, statements) });
     // An administrator for whom news is gathered takes the longest way.
     const team = { administrator: { gather: '1m' } };
     await pipeline.addCompany({ companyId: 1, policy: { settle: { any: '0ms' }, team } });
@@ -48,6 +48,7 @@ test('on a new database every statement of the loops finds its rows by its own i
       const body = recordBody({ status: step === 0 ? 'create' : 'update', at: pipeline.now, data });
       await pipeline.receive(1, [{ body, receivedAt: pipeline.now }]);
       await processor.drain();
+      await planner.drain();
       await dispatcher.drain();
     }
     pipeline.now += 60_000;
