@@ -350,8 +350,8 @@ for (const [channel, { pipeline, books, settles, hears, said, person }] of Objec
     const { pool } = pipeline;
     // What the tests before have left.
     await settles();
-    // The clock of the salon's platform is the real one, from which the pipeline's runs ahead.
-    const ahead = 3_600_000;
+    // The clock of the salon's platform is the real one; by the hour, the pipeline's may run ahead of it by a night.
+    const ahead = pipeline.now - Date.now();
     pipeline.now -= ahead;
     const invites = (who: Pick<Who, 'role' | 'staffId'>, now = pipeline.now) =>
       inviteMember({ pool, actor: 'command', now }, { companyId: COMPANY, name: '', ...who });
