@@ -106,23 +106,35 @@ export async function findParts(db: Db, batches: readonly MessageKey[]): Promise
   return rows;
 }
 
-export type Concern = { readonly companyId: number; readonly recordId: number; readonly recipient: string };
+export type Concern = {
+  readonly companyId: number;
+  readonly recordId: number;
+  readonly recipient: string;
+  /** The batch that is about to say it. */
+  readonly partOf: string;
+};
 
-/** Those of these of whom another notice waits, one by one: a booking has few. Index: messages_once. */
+/**
+ * Those of these of whom another notice waits, or has joined another batch that gathers; one by one, as a booking has few.
+ * Index: messages_of_record.
+ */
 export async function findChanging(db: Db, concerns: readonly Concern[]): Promise<Concern[]> {
   if (concerns.length === 0) return [];
   const { rows } = await db.query<Concern>({
     name: 'find_changing',
     text: `
-      SELECT DISTINCT r.company_id AS "companyId", r.record_id AS "recordId", r.recipient
-      FROM unnest($1::int4[], $2::int8[], $3::text[]) AS r (company_id, record_id, recipient)
+      SELECT DISTINCT r.company_id AS "companyId", r.record_id AS "recordId", r.recipient, r.part_of AS "partOf"
+      FROM unnest($1::int4[], $2::int8[], $3::text[], $4::uuid[]) AS r (company_id, record_id, recipient, part_of)
       CROSS JOIN LATERAL (
         SELECT FROM messages m WHERE m.company_id = r.company_id AND m.record_id = r.record_id
-          AND m.recipient = r.recipient AND purpose = 'notice' AND state IN ('due', 'sending') LIMIT 1) m`,
+          AND m.recipient = r.recipient AND purpose = 'notice' AND (state IN ('due', 'sending') OR (
+            m.part_of <> r.part_of AND (SELECT b.state = 'due' AND b.attempts = 0 FROM messages b
+              WHERE b.company_id = m.company_id AND b.id = m.part_of))) LIMIT 1) m`,
     values: [
       int4Array(concerns.map(concern => concern.companyId)),
       int8Array(concerns.map(concern => concern.recordId)),
       textArray(concerns.map(concern => concern.recipient)),
+      uuidArray(concerns.map(concern => concern.partOf)),
     ],
   });
   return rows;

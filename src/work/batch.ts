@@ -114,7 +114,7 @@ export async function readBatches(
     due.flatMap((message): [string, DueBatch][] => {
       const company = companies.get(message.companyId);
       if (company === undefined) return [];
-      const read = { parts, stored, changing: changing.filter(one => keyOf(one) === keyOf(message)) };
+      const read = { parts, stored, changing: changing.filter(({ partOf }) => partOf === message.id) };
       const { changes, later } = dueBatch(message, company, read, now);
       const spoken = changes.map(change => ({
         ...change,
@@ -152,7 +152,7 @@ function dueBatch(
 function concernsOf(due: readonly OpenMessage[], parts: readonly StoredPart[]): Concern[] {
   const recipients = new Map(due.map(({ id, recipient }) => [id, recipient]));
   return parts.map(({ companyId, recordId, partOf }) => ({
-    ...{ companyId, recordId, recipient: recipients.get(partOf) ?? '' },
+    ...{ companyId, recordId, partOf, recipient: recipients.get(partOf) ?? '' },
   }));
 }
 
@@ -195,9 +195,8 @@ export function judgeBatch(
   }
   const { changes, later } = batch;
   if (changes.length === 0) {
-    return later.length > 0
-      ? { do: 'wait', until: nextHour(message, company, now) }
-      : { do: 'end', state: 'superseded', error: 'there is nothing left to say' };
+    const error = later.length > 0 ? 'all of it goes with the next one' : 'there is nothing left to say';
+    return { do: 'end', state: 'superseded', error };
   }
   const leaveAt = noticeAfterQuiet(policy, audienceOf(recipient) ?? 'client', now, zone);
   if (leaveAt > now) return { do: 'wait', until: leaveAt };

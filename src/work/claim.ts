@@ -149,7 +149,9 @@ async function claimBatch(
       { bookings, companies: scene.companies, now },
     ),
   ]);
-  const left = send.map(({ message }) => ({ message, batch: scene.batches.get(message.id) }));
+  // What only waits on keeps its parts.
+  const said = [...send, ...ends.filter(({ state }) => state === 'superseded')];
+  const left = said.map(({ message }) => ({ message, batch: scene.batches.get(message.id) }));
   await leaveForNext(db, left, scene.companies, now);
   await remember(db, fallen, deps.channels);
   const falls = fallen.map(({ fall }) => fall);
