@@ -1,35 +1,42 @@
 /**
  * Slow requests by the thousand (slowhttptest: headers, bodies, ranges) against nginx with the site we ship and against
- * the bare port. Honest senders, from another address, go on being answered, as fast as before within a factor of three.
+ * the bare port. Honest senders, from another address, go on being answered, as fast as in the quiet rounds before each
+ * attack within a factor of three.
+ *
+ * The attackers run at the lowest priority, for they share this machine's cores and no attacker shares a server's. As an
+ * equal the tool takes 0.7 of a core at the bare port (it polls what it has closed itself in a loop, the faster the more
+ * is hung up on), 0.25 before nginx, while the receiver's own use of time does not grow; aimed at another port that
+ * never answers, as many connections cost it 0.01 and honest senders nothing.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
-import { Agent, request } from 'undici';
+import { z } from 'zod';
 import { type House, openHouse } from '../blackbox/harness.ts';
 import { record } from '../blackbox/salon.ts';
-import { createAuthority } from '../support/authority.ts';
+import { type Authority, createAuthority } from '../support/authority.ts';
 import { type Nginx, startNginx } from '../support/nginx.ts';
 import { type Company, freePorts } from '../support/service.ts';
 import { until } from '../support/until.ts';
 
-const CONNECTIONS = 1_000;
+const CONNECTIONS = 2_000;
 const CONNECTIONS_PER_SECOND = 200;
-/** Connections made before anything is measured. */
-const BEGUN = 100;
+/** Connections made before anything is measured; the tool tells every 5 s, so measured are its 6th to 11th second. */
+const BEGUN = 200;
 /** Shorter than every timeout between two reads, so that only limits of the whole end a request. */
 const DRIP_SECONDS = 3;
 const ATTACK_SECONDS = 60;
+/** Of each attack, with a quiet one before it, so that whatever else the machine does meets both. */
+const ROUNDS = 3;
+/** Received, processed and dispatched here: 100 a second take 1.4 of two cores, and then p99 is the queue for them. */
 const HONEST_PER_SECOND = 50;
 const SAMPLES = 300;
 const SLOWER_AT_MOST = 3;
-/** Below it a p99 is the machine's scheduler: three times nothing is nothing. */
-const GRAIN_MS = 10;
 const PATIENCE_MS = 20_000;
 
 /** The attacks come from 127.0.0.1; limits by address must not touch others. */
@@ -47,13 +54,13 @@ let directory: string;
 let company: Company;
 /** Whose URL the attackers know: the limits of one salon are not another's. */
 let rogue: Company;
-let dispatcher: Agent;
+let authority: Authority;
 
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'otklik-slow-'));
-  const authority = await createAuthority(directory);
+  authority = await createAuthority(directory);
   const [front, nobody] = [await freePorts(), await freePorts()];
-  house = await openHouse({ TRUSTED_PROXIES: '127.0.0.1', LOG_LEVEL: 'warn' });
+  house = await openHouse({ TRUSTED_PROXIES: '127.0.0.1', LOG_LEVEL: 'warn', RATE_PER_COMPANY: '1000' });
   [company, rogue] = [await house.company({ route: ['console'] }), await house.company()];
   nginx = await startNginx({
     directory,
@@ -61,10 +68,8 @@ before(async () => {
     receivers: [house.service.ports.public, nobody.public],
     certificate: await authority.issue('localhost'),
   });
-  dispatcher = new Agent({ connect: { ca: authority.pem }, localAddress: HONEST_ADDRESS, allowH2: false });
 });
 after(async () => {
-  await dispatcher?.close();
   await nginx?.stop();
   await house?.close();
   await rm(directory, { recursive: true, force: true });
@@ -79,74 +84,91 @@ test('the bare port: slow headers, slow bodies and ranges leave honest senders a
 async function underAttack(base: string, tell: (text: string) => void): Promise<void> {
   const [honest, known] = [company, rogue].map(({ url }) => url.replace(house.service.publicUrl, base));
   assert.ok(honest !== undefined && known !== undefined);
-  const quiet = [await measure(honest)];
-  const attacked: Figures[] = [];
-  for (const [name, flags] of Object.entries(ATTACKS)) {
-    const attack = startAttack(known, flags);
-    try {
-      await until(() => attack.begun() > BEGUN, {
-        what: `${name}: the attack is on`,
-        timeoutMs: PATIENCE_MS,
-      });
-      // A machine with other work may stall for a moment, which is no work of the attack: the better of two counts.
-      const [one, other] = [await measure(honest), await measure(honest)];
-      const better = one.p99Ms < other.p99Ms ? one : other;
-      const answers = { ...one.answers, ...other.answers };
-      attacked.push({ ...better, answers });
-      tell(`${name}, ${attack.begun()} connections, ${attack.open()} at once: ${describe(better)}`);
-    } finally {
-      await attack.stop();
+  const sender = startSender(honest);
+  const figures = new Map<string, Figures[]>();
+  const note = (name: string, round: Figures) => {
+    figures.set(name, [...(figures.get(name) ?? []), round]);
+    tell(`${name}: ${describe(round)}`);
+  };
+  try {
+    await sender.round();
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      for (const [name, flags] of Object.entries(ATTACKS)) {
+        note('quiet', await sender.round());
+        const attack = startAttack(known, flags);
+        try {
+          await until(() => attack.begun() > BEGUN, {
+            what: `${name}: the attack is on`,
+            timeoutMs: PATIENCE_MS,
+          });
+          note(name, await sender.round());
+          tell(`${name}, ${attack.begun()} connections, ${attack.open()} at once`);
+        } finally {
+          await attack.stop();
+        }
+      }
     }
-    quiet.push(await measure(honest));
+  } finally {
+    await sender.stop();
   }
-  const quietMs = Math.max(GRAIN_MS, ...quiet.map(({ p99Ms }) => p99Ms));
-  tell(`quiet: ${quiet.map(describe).join('; ')}`);
-  for (const { answers, p99Ms } of [...quiet, ...attacked]) {
-    assert.deepEqual(Object.keys(answers), ['200']);
-    assert.ok(
-      p99Ms <= SLOWER_AT_MOST * quietMs,
-      `p99 ${p99Ms.toFixed(1)} ms, quiet ${quietMs.toFixed(1)} ms`,
-    );
+  const p99 = (name: string) => median((figures.get(name) ?? []).map(({ p99Ms }) => p99Ms));
+  const quietMs = p99('quiet');
+  for (const name of Object.keys(ATTACKS)) {
+    const factor = p99(name) / quietMs;
+    const text = `${name}: p99 ${p99(name).toFixed(1)} ms, quiet ${quietMs.toFixed(1)} ms, ${factor.toFixed(2)} times`;
+    tell(text);
+    assert.ok(factor <= SLOWER_AT_MOST, text);
   }
+  for (const { answers } of [...figures.values()].flat()) assert.deepEqual(answers, { 200: SAMPLES });
+}
+
+/** Of the p99s of some rounds: a stall of the machine spoils one round, and is not what is asked. */
+function median(values: readonly number[]): number {
+  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 type Figures = { answers: Record<string, number>; p50Ms: number; p99Ms: number };
 
-function describe({ answers, p50Ms, p99Ms }: Figures): string {
-  return `p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, ${JSON.stringify(answers)}`;
+function describe({ p50Ms, p99Ms }: Figures): string {
+  return `p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)} ms`;
 }
 
 let last = 0;
 
-/** Events at a steady pace, whatever becomes of those before; each is new. */
-async function measure(url: string): Promise<Figures> {
-  const startedAt = performance.now();
-  const sent = Array.from({ length: SAMPLES }, async (_, index) => {
-    await wait((index * 1000) / HONEST_PER_SECOND);
-    last += 1;
-    const body = JSON.stringify(record(company.companyId, last, 'create'));
-    const at = performance.now();
-    const status = await request(url, {
-      ...{ method: 'POST', body, dispatcher, headers: { 'content-type': 'application/json' } },
-    }).then(
-      async answer => {
-        await answer.body.dump();
-        return String(answer.statusCode);
-      },
-      error => (error instanceof Error && 'code' in error ? String(error.code) : String(error)),
-    );
-    return { status, tookMs: performance.now() - at };
+type Sender = { round(): Promise<Figures>; stop(): Promise<void> };
+
+/** The honest salon, a process of its own: this one is busy with the attack's output. */
+function startSender(url: string): Sender {
+  const child = fork(join(import.meta.dirname, '../support/sender.ts'), {
+    env: { ...process.env, NODE_EXTRA_CA_CERTS: authority.file },
   });
-  const answers = await Promise.all(sent);
-  assert.ok(performance.now() - startedAt >= (SAMPLES - 1) * (1000 / HONEST_PER_SECOND));
-  const times = answers.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
-  const counts = Map.groupBy(answers, ({ status }) => status);
+  const ended = once(child, 'exit');
   return {
-    answers: Object.fromEntries([...counts].map(([status, list]) => [status, list.length])),
-    p50Ms: times[Math.floor(SAMPLES * 0.5)] ?? Number.NaN,
-    p99Ms: times[Math.floor(SAMPLES * 0.99)] ?? Number.NaN,
+    async round() {
+      await house.settled(company);
+      const bodies = Array.from({ length: SAMPLES }, () => {
+        last += 1;
+        return JSON.stringify(record(company.companyId, last, 'create'));
+      });
+      const answered = once(child, 'message', { signal: AbortSignal.timeout(PATIENCE_MS) });
+      child.send({ url, localAddress: HONEST_ADDRESS, perSecond: HONEST_PER_SECOND, bodies });
+      const answers = rounds.parse((await answered)[0]);
+      const times = answers.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
+      const counts = Map.groupBy(answers, ({ status }) => status);
+      return {
+        answers: Object.fromEntries([...counts].map(([status, list]) => [status, list.length])),
+        p50Ms: times[Math.floor(SAMPLES * 0.5)] ?? Number.NaN,
+        p99Ms: times[Math.floor(SAMPLES * 0.99)] ?? Number.NaN,
+      };
+    },
+    async stop() {
+      child.disconnect();
+      await ended;
+    },
   };
 }
+
+const rounds = z.array(z.object({ status: z.string(), tookMs: z.number() }));
 
 type Attack = {
   /** Most connections that were seen open at once. */
@@ -163,8 +185,9 @@ process.on('exit', () => {
 
 function startAttack(url: string, flags: readonly string[]): Attack {
   const child = spawn(
-    'slowhttptest',
+    'nice',
     [
+      ...['-n', '19', 'stdbuf', '-oL', 'slowhttptest'],
       ...[...flags, '-u', url, '-c', String(CONNECTIONS), '-r', String(CONNECTIONS_PER_SECOND)],
       ...['-i', String(DRIP_SECONDS), '-x', '10', '-l', String(ATTACK_SECONDS), '-p', '5', '-v', '1'],
     ],
