@@ -8,6 +8,8 @@ export type Problem = {
   readonly title: string;
   readonly detail: string;
   readonly retryAfterSeconds?: number;
+  /** The rest of a body is not waited for: the connection ends with the answer. */
+  readonly hangsUp?: boolean;
 };
 
 export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
@@ -18,8 +20,7 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
 /** The same, byte for byte, on Node's own response, for a request that was taken over from Fastify. */
 export function writeProblem(response: ServerResponse, problem: Problem, requestId: string): void {
   if (problem.retryAfterSeconds !== undefined) response.setHeader('retry-after', problem.retryAfterSeconds);
-  // The rest of a body that is too large is not waited for.
-  if (problem.status === TOO_LARGE.status) response.setHeader('connection', 'close');
+  if (problem.hangsUp) response.setHeader('connection', 'close');
   const body = write(problem);
   const headers = {
     'x-request-id': requestId,
@@ -42,6 +43,7 @@ export const TOO_LARGE: Problem = {
   status: 413,
   title: 'Body too large',
   detail: 'The body is larger than this endpoint accepts.',
+  hangsUp: true,
 };
 
 export const UNSUPPORTED: Problem = {

@@ -1,6 +1,8 @@
 /** The public port: what it takes, what it refuses, in which words, and what is on disk by then. */
 import assert from 'node:assert/strict';
 import { createHash, createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import pg from 'pg';
@@ -24,6 +26,7 @@ import { booking, client, event, HAIRCUT, phoneOf, record } from './salon.ts';
 import { breakableLink, read, speak } from './wire.ts';
 
 const LIMIT_BYTES = 256 * 1024;
+const BODIES_UNDER_WAY = 256;
 const VERBS = ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 let house: House;
@@ -874,6 +877,35 @@ describe('the receiver', { concurrency: 3 }, () => {
         );
       }
       assert.equal(await countOf(company.companyId), 1);
+    });
+
+    test('is one of 256 of its company that have not brought a body whole; beyond it 429, and others pass', async () => {
+      const [company, other] = [await house.company(), await house.company()];
+      const { public: port } = house.service.ports;
+      const begun = `${headOf(company)}Expect: 100-continue\r\nContent-Length: 100\r\n\r\n{`;
+      const slow = Array.from({ length: BODIES_UNDER_WAY }, () => connect(port, '127.0.0.1'));
+      const refused: string[] = [];
+      for (const socket of slow) {
+        socket
+          .on('error', () => {})
+          .on('data', (answer: Buffer) => {
+            if (!answer.toString().startsWith('HTTP/1.1 100')) refused.push(answer.toString());
+          });
+        socket.write(begun);
+      }
+      await Promise.all(slow.map(socket => once(socket, 'data')));
+      const beyond = await speak(port, [begun], { untilClosed: true });
+      assert.match(beyond.text, /HTTP\/1\.1 429 [\s\S]*retry-after: 1\r\n/);
+      assert.ok(beyond.closed && beyond.ms < 4000, 'the rest is not waited for');
+      assert.equal((await post(other.url, record(other.companyId, 1, 'create'))).status, 200);
+      assert.deepEqual(refused, []);
+      for (const socket of slow) socket.destroy();
+      await until(
+        async () => (await post(company.url, record(company.companyId, 1, 'create'))).status === 200,
+        {
+          what: 'there is room again',
+        },
+      );
     });
 
     test('gets a problem in JSON for a request that is too slow, too large in its head, or no HTTP', async () => {
