@@ -83,7 +83,6 @@ export function nextStep(input: StepInput): Step {
   const passed: Fall[] = behind.map(channel => ({ channel, why: 'failed_before', at: now }));
   let waiting: string | null = null;
   for (const channel of order) {
-    if (left.has(channel)) continue;
     const obstructed = obstacle(channel);
     const taken = left.size + (waiting === null ? 0 : 1);
     const over =

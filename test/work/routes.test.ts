@@ -4,8 +4,10 @@ import { after, before, beforeEach, test } from 'node:test';
 import type { Channel, ChannelName, Outgoing, SendResult, Traits } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
+import { newId } from '../../src/ids.ts';
 import { type PreviewOf, previewPolicy } from '../../src/preview.ts';
 import { previewRoutes } from '../../src/preview-routes.ts';
+import { insertTestMessage } from '../../src/store/messages.ts';
 import { type NewReceipt, saveReceipts } from '../../src/store/receipts.ts';
 import { showMessage } from '../../src/store/views.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
@@ -172,6 +174,91 @@ test('a receipt of the first step that comes while the second is being sent coun
   await ended('delivered', ['whatsapp silent']);
 });
 
+test('the same where the second is by a channel that sends no receipts', async () => {
+  await policy({ routes: { order: { notices: ['whatsapp', 'telegram', 'sms'] } } });
+  await pipeline.pool.query(
+    "INSERT INTO addresses (company_id, client_id, channel, address) VALUES ($1, 9, 'telegram', '5001')",
+    [companyId],
+  );
+  const telegram = channels.get('telegram') as Channel;
+  const slow: Channel = {
+    ...telegram,
+    async send(outgoing, signal) {
+      await receipt('whatsapp');
+      return telegram.send(outgoing, signal);
+    },
+  };
+  await book(100, { client: { id: 9, name: 'Анна', phone: '79160000001' } });
+  pipeline.now += WITHIN.whatsapp;
+  await pipeline.another({ channels: new Map(channels).set('telegram', slow) }).dispatcher.drain();
+  assert.deepEqual(by(), ['whatsapp', 'telegram']);
+  await ended('delivered', ['whatsapp silent']);
+});
+
+test('a receipt of the first step that nobody has looked at yet is seen before there is a third', async () => {
+  await policy({ routes: { order: { notices: ['whatsapp', 'sms', 'email'] } } });
+  await book(100, { client: { id: 9, name: 'Анна', phone: '79160000001', email: 'anna@example.com' } });
+  await dispatch(WITHIN.whatsapp);
+  // Kept while the second was being sent, by a process that died before it looked.
+  await pipeline.pool.query(
+    "INSERT INTO receipts (channel, provider_id, status, reason) VALUES ('whatsapp', $1, 'delivered', '')",
+    [`whatsapp/${sent[0]?.message.id}`],
+  );
+  await dispatch(WITHIN.sms);
+  assert.deepEqual(by(), ['whatsapp', 'sms']);
+  await ended('delivered', ['whatsapp silent']);
+});
+
+test('what the next channel brings late takes nothing back of what was told meanwhile', async () => {
+  const sms = channels.get('sms') as Channel;
+  const moved = { date: '2031-05-21 10:00:00', datetime: '2031-05-21T10:00:00+03:00' };
+  const kinds = () => ours().map(one => `${one.channel} ${one.message.notice?.kind}`);
+  const moves = async (recordId: number) => {
+    pipeline.now += 2_000;
+    await book(recordId, moved, 'update');
+  };
+  await book(100);
+  pipeline.now += WITHIN.whatsapp;
+  const slow: Channel = {
+    ...sms,
+    async send(outgoing, signal) {
+      const result = await sms.send(outgoing, signal);
+      await moves(100);
+      return result;
+    },
+  };
+  await pipeline.another({ channels: new Map(channels).set('sms', slow) }).dispatcher.drain();
+  await dispatch(2_000);
+  assert.deepEqual(kinds(), ['whatsapp booked', 'sms booked', 'whatsapp rescheduled'], 'it was sent');
+
+  sent = [];
+  await book(101);
+  pipeline.now += WITHIN.whatsapp;
+  const gone: Channel = {
+    ...sms,
+    send: outgoing => {
+      sent.push({ channel: 'sms', message: outgoing });
+      return new Promise(() => {});
+    },
+  };
+  const left = kinds().length;
+  await pipeline.another({ channels: new Map(channels).set('sms', gone) }).dispatcher.runOnce();
+  assert.ok(kinds().includes('sms booked') && kinds().length > left);
+  await moves(101);
+  await pipeline.pool.query(
+    "UPDATE messages SET leased_until = '-infinity' WHERE company_id = $1 AND state = 'sending'",
+    [companyId],
+  );
+  await dispatch();
+  await dispatch(2_000);
+  const told = ours().filter(one => one.message.recordId === 101 && one.channel === 'whatsapp');
+  assert.deepEqual(
+    told.map(one => one.message.notice?.kind),
+    ['booked', 'rescheduled'],
+    'it may have been sent',
+  );
+});
+
 test('a failure that is told later falls at once', async () => {
   await book();
   await receipt('whatsapp', 'failed', '131026');
@@ -271,6 +358,44 @@ test('a visit that has begun, was moved or called off is not said again by the n
     'what is true is said by the next channel, what was true is not',
   );
   assert.notEqual(first?.message.id, second?.message.id);
+});
+
+test('a test has the one channel that it was asked for, whatever becomes of it there', async () => {
+  const id = newId();
+  const asked = { companyId, id, recipient: '+79160000001', channel: 'whatsapp', now: pipeline.now } as const;
+  await insertTestMessage(pipeline.pool, asked);
+  await dispatch();
+  await receipt('whatsapp', 'failed', '131026');
+  await dispatch(60 * MINUTE);
+  assert.deepEqual(by(), ['whatsapp']);
+  await ended('sent', []);
+  assert.equal((await message()).fallAt, null);
+});
+
+test('of two channels each is remembered by itself: what may have gone out by one is settled by none other', async () => {
+  // The process that was sending by WhatsApp is gone; a repeat there is dropped, so it is tried again, and refused.
+  const repeatable: Channel = { ...(channels.get('whatsapp') as Channel), idempotent: true };
+  const both = new Map(channels).set('whatsapp', repeatable);
+  const gone = new Map(channels).set('whatsapp', {
+    ...repeatable,
+    send: outgoing => {
+      sent.push({ channel: 'whatsapp', message: outgoing });
+      return new Promise(() => {});
+    },
+  });
+  const body = recordBody({
+    ...{ id: 100, companyId, at: pipeline.now },
+    data: { client: { id: 9, name: 'Анна', phone: '79160000001' } },
+  });
+  await pipeline.receive(companyId, [{ body, receivedAt: pipeline.now }]);
+  await pipeline.processor.drain();
+  await pipeline.another({ channels: gone }).dispatcher.runOnce();
+  await pipeline.pool.query("UPDATE messages SET leased_until = '-infinity' WHERE state = 'sending'");
+  answers.whatsapp = [{ outcome: 'rejected', scope: 'address', reason: 'WhatsApp 131026' }];
+  await pipeline.another({ channels: both }).dispatcher.drain();
+  await pipeline.another({ channels: both }).dispatcher.drain();
+  assert.deepEqual(by(), ['whatsapp', 'whatsapp'], 'the first may have arrived: no SMS as well');
+  await ended('unknown', []);
 });
 
 test('in quiet hours a fall waits as any message does', async () => {
