@@ -9,6 +9,7 @@ import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { setPolicy } from '../../src/policies.ts';
 import { countOpenEvents } from '../../src/store/inbox.ts';
 import {
+  documentOf,
   history,
   hourOf,
   LENGTH,
@@ -114,11 +115,17 @@ async function act(
       return send(recordBody({ id: action.record, companyId, status, at, data: body }));
     }
     case 'policy': {
-      const { reminders, rule, from, to } = action;
-      const document = { ...SILENT, reminders: { at: reminders }, quietHours: { from, to, reminders: rule } };
+      const document = { ...SILENT, ...documentOf(action) };
       await setPolicy({ pool: pipeline.pool, actor: 'command' }, companyId, document);
       return;
     }
+    case 'zone':
+      return send(
+        JSON.stringify({
+          ...{ company_id: companyId, resource: 'company', resource_id: companyId, status: 'update' },
+          data: { id: companyId, timezone_name: action.zone, last_change_date: version },
+        }),
+      );
     case 'refuse':
     case 'accept': {
       const data = { id: 9, name: 'Анна', phone: '79160000001', sms_not: action.kind === 'refuse' ? 1 : 0 };

@@ -15,8 +15,9 @@ import { wallOf } from '../../src/domain/time.ts';
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-/** Clocks in Belgrade go forward in the night to 29 March 2026. */
+/** Clocks in Belgrade and in London go forward in the night to 29 March 2026, in Moscow they do not. */
 export const ZONE = 'Europe/Belgrade';
+const ZONES = [ZONE, 'Europe/London', 'Europe/Moscow'];
 export const START = Date.UTC(2026, 2, 10, 6);
 export const LENGTH = 31 * DAY;
 
@@ -24,8 +25,18 @@ type Action =
   /** Books, or moves what is booked. */
   | { kind: 'put'; record: number; day: number; hour: number; minutes: number }
   | { kind: 'cancel' | 'restore'; record: number }
-  | { kind: 'policy'; reminders: string[]; rule: 'send' | 'defer' | 'drop'; from: string; to: string }
-  | { kind: 'refuse' | 'accept' };
+  | {
+      kind: 'policy';
+      reminders: string[];
+      rule: 'send' | 'defer' | 'drop';
+      from: string;
+      to: string;
+      minimumLead: string;
+      notIfBookedWithin: string;
+    }
+  | { kind: 'refuse' | 'accept' }
+  /** The salon was in another zone all along, and somebody has put that right. */
+  | { kind: 'zone'; zone: string };
 export type Step = { at: number; action: Action };
 
 const TIMES = ['24h', '2h', '1d', '90m', '20:00 the day before', '09:00 the same day', '07:30 2 days before'];
@@ -51,7 +62,13 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       rule: fc.constantFrom('send' as const, 'defer' as const, 'drop' as const),
       from: fc.constantFrom('21:00', '22:30', '13:00'),
       to: fc.constantFrom('09:00', '08:00', '14:00'),
+      minimumLead: fc.constantFrom('30m', '30m', '3h'),
+      notIfBookedWithin: fc.constantFrom('3h', '3h', '1d'),
     }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('zone' as const), zone: fc.constantFrom(...ZONES) }),
   },
   {
     weight: 1,
@@ -73,6 +90,7 @@ export type Salon = {
   bookings: Map<number, Booking>;
   document: PolicyDocument;
   refuses: boolean;
+  zone: string;
 };
 export type Sent = { rule: string; covers: StoredPlan['covers']; at: number };
 
@@ -102,14 +120,10 @@ function act({ bookings, ...salon }: Salon, { at, action }: Step): Salon {
       bookings.set(action.record, { ...known, fields, version: at });
       break;
     }
-    case 'policy': {
-      const { reminders, rule, from, to } = action;
-      return {
-        ...salon,
-        bookings,
-        document: { reminders: { at: reminders }, quietHours: { from, to, reminders: rule } },
-      };
-    }
+    case 'policy':
+      return { ...salon, bookings, document: documentOf(action) };
+    case 'zone':
+      return { ...salon, bookings, zone: action.zone };
     case 'refuse':
       return { ...salon, bookings, refuses: true };
     case 'accept':
@@ -118,13 +132,30 @@ function act({ bookings, ...salon }: Salon, { at, action }: Step): Salon {
   return { ...salon, bookings };
 }
 
-/** Plays a history; `asleep` says when nothing can be sent. */
+export function documentOf(policy: Extract<Action, { kind: 'policy' }>): PolicyDocument {
+  const { reminders, rule, from, to, minimumLead, notIfBookedWithin } = policy;
+  return {
+    reminders: { at: reminders, minimumLead, notIfBookedWithin },
+    quietHours: { from, to, reminders: rule },
+  };
+}
+
+/**
+ * Plays a history; `asleep` says when nothing can be sent, `moments` when else to look: what nothing was planned for is
+ * not looked at otherwise.
+ */
 export function play(
   steps: readonly Step[],
   check: (salon: Salon, now: number, sent: readonly Sent[]) => void,
-  asleep: (now: number) => boolean = () => false,
+  {
+    asleep = () => false,
+    moments = () => [],
+  }: {
+    readonly asleep?: (now: number) => boolean;
+    readonly moments?: (salon: Salon) => readonly number[];
+  } = {},
 ): Sent[] {
-  let salon: Salon = { bookings: new Map(), document: {}, refuses: false };
+  let salon: Salon = { bookings: new Map(), document: {}, refuses: false, zone: ZONE };
   let open: StoredPlan[] = [];
   const sent: Sent[] = [];
   let ids = 0;
@@ -135,7 +166,7 @@ export function play(
   const inputAt = (now: number, said: readonly Sent[] = sent): PlanInput => ({
     bookings: [...salon.bookings].map(([recordId, booking]) => ({ recordId, booking })),
     client: { refuses: salon.refuses, wantsAdvertising: false },
-    ...{ policy: policyOf(salon.document), zone: ZONE, now, said, open },
+    ...{ policy: policyOf(salon.document), zone: salon.zone, now, said, open },
   });
   const rest = [...steps];
   for (let now = START; now <= START + LENGTH; ) {
@@ -163,6 +194,7 @@ export function play(
     const later = [
       ...steps.map(step => step.at),
       ...open.map(message => message.plannedFor),
+      ...moments(salon),
       now + 12 * HOUR,
     ];
     now = Math.min(...later.filter(at => at > now));

@@ -4,13 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Channel } from '../../src/channels/channel.ts';
+import type { Channel, ChannelName } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
-const HOUR = 3_600_000;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const VISIT = Date.parse('2031-05-20T11:30:00Z');
 const BOOKED = VISIT - 5 * DAY;
@@ -164,6 +165,18 @@ const CASES: readonly Case[] = [
     },
     expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
   },
+  {
+    name: 'Cal.com: a booking that was moved twice is reminded of at each of its hours',
+    play: async salon => {
+      await salon.change('create');
+      await salon.pass(VISIT - 3 * DAY);
+      await salon.change('update', { date: '2031-05-22 18:00:00' });
+      await salon.pass(VISIT - 2 * DAY);
+      await salon.change('update', { date: '2031-05-21 10:00:00' });
+      await salon.pass(VISIT + 4 * DAY);
+    },
+    expect: ['24h at 05-20 10:00', '2h at 05-21 09:00'],
+  },
 ];
 
 for (const [index, { name, zone = 'Europe/Moscow', play, expect, also }] of CASES.entries()) {
@@ -174,6 +187,39 @@ for (const [index, { name, zone = 'Europe/Moscow', play, expect, also }] of CASE
     await also?.(salon);
   });
 }
+
+test('not here. Novu: no fallback where the first channel says nothing; WAHelp: once, to the first that there is', async () => {
+  const companyId = CASES.length + 1;
+  const left: string[] = [];
+  const channel = (name: ChannelName): [ChannelName, Channel] => [
+    name,
+    {
+      ...{ name, idempotent: false, concurrency: 9 },
+      traits: { ...CONSOLE_TRAITS, address: 'phone', receiptWithinMs: 5 * MINUTE },
+      async send({ id }) {
+        left.push(name);
+        return { outcome: 'sent', providerId: `${name}/${id}` };
+      },
+    },
+  ];
+  const channels = new Map([channel('whatsapp'), channel('sms')]);
+  await pipeline.addCompany({ companyId, policy: POLICY, route: ['telegram', 'whatsapp', 'sms'] });
+  await pipeline.pool.query(
+    "INSERT INTO receipt_givers (company_id, channel, provider) VALUES ($1, 'whatsapp', 'whatsapp')",
+    [companyId],
+  );
+  pipeline.now = BOOKED;
+  const body = recordBody({ companyId, at: BOOKED, data: { create_date: new Date(BOOKED).toISOString() } });
+  await pipeline.receive(companyId, [{ body, receivedAt: BOOKED }]);
+  await pipeline.processor.drain();
+  const { dispatcher } = pipeline.another({ channels });
+  await dispatcher.drain();
+  assert.deepEqual(left, ['whatsapp'], 'the first that can');
+  pipeline.now += 5 * MINUTE;
+  await dispatcher.drain();
+  assert.deepEqual(left, ['whatsapp', 'sms'], 'and the next, when its time is over');
+  await dispatcher.stop();
+});
 
 async function openSalon(companyId: number, zone: string): Promise<Salon> {
   pipeline.now = BOOKED;
