@@ -332,8 +332,9 @@ CREATE TABLE messages (
   CONSTRAINT messages_alert_check CHECK ((((purpose = 'alert'::text) = (company_id = 0)) AND ((purpose <> 'alert'::text) OR ((channel IS NOT NULL) AND (body IS NOT NULL))))),
   CONSTRAINT messages_check CHECK (((state = 'sending'::text) = (leased_until IS NOT NULL))),
   CONSTRAINT messages_check1 CHECK (((purpose <> 'notice'::text) OR (record_id IS NOT NULL))),
-  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'digest'::text, 'batch'::text, 'relay'::text])) = (rule IS NULL)) AND (((rule IS NULL) AND (purpose <> ALL (ARRAY['digest'::text, 'batch'::text]))) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
-  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'test'::text, 'alert'::text, 'digest'::text, 'batch'::text, 'relay'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
+  CONSTRAINT messages_planned_check CHECK ((((purpose = ANY (ARRAY['notice'::text, 'request'::text, 'test'::text, 'alert'::text, 'digest'::text, 'batch'::text, 'relay'::text])) = (rule IS NULL)) AND (((rule IS NULL) AND (purpose <> ALL (ARRAY['digest'::text, 'batch'::text]))) = (planned_for IS NULL)) AND ((rule IS NULL) = (visit_at IS NULL)) AND ((rule IS NULL) OR (record_id IS NOT NULL)))),
+  CONSTRAINT messages_purpose_check CHECK ((purpose = ANY (ARRAY['notice'::text, 'request'::text, 'test'::text, 'alert'::text, 'digest'::text, 'batch'::text, 'relay'::text, 'reminder'::text, 'review'::text, 'no_show'::text, 'rebook'::text]))),
+  CONSTRAINT messages_request_check CHECK (((purpose <> 'request'::text) OR ((record_id IS NOT NULL) AND (kind IS NOT NULL) AND (told_after IS NOT NULL)) OR (recipient ~~ 'erased:%'::text))),
   CONSTRAINT messages_state_check CHECK ((state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'failed'::text, 'dead'::text, 'unknown'::text, 'superseded'::text, 'expired'::text, 'cancelled'::text]))),
   CONSTRAINT messages_step_check CHECK ((step > 0))
 );

@@ -96,6 +96,7 @@ function noticeOf(kind: NoticeKind, facts: Facts): Saying['notice'] {
     case 'services_changed':
     case 'changed':
     case 'confirmed':
+    case 'move_asked':
       return { kind, before: facts, after: facts };
   }
 }

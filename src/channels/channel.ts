@@ -36,7 +36,7 @@ export type Outgoing = {
   readonly companyId: number;
   /** null for a message about no booking (a test). */
   readonly recordId: number | null;
-  readonly purpose: 'notice' | 'test' | 'alert' | 'digest' | 'batch' | 'relay' | PlannedPurpose;
+  readonly purpose: 'notice' | 'request' | 'test' | 'alert' | 'digest' | 'batch' | 'relay' | PlannedPurpose;
   /** Chat id, phone, e-mail, URL; empty where the channel has one fixed destination. */
   readonly address: string;
   readonly subject: string;

@@ -40,7 +40,9 @@ export type NoticeKind =
   | 'cancelled'
   | 'restored'
   /** Of the team only. */
-  | 'confirmed';
+  | 'confirmed'
+  /** Of the team only, and no difference: the client wants another hour and cannot move the visit by themselves. */
+  | 'move_asked';
 
 /** One message's meaning: the recipient last heard `before` (null: nothing), and now `after` is true. */
 export type Notice = { readonly kind: NoticeKind; readonly before: Facts | null; readonly after: Facts };

@@ -4,6 +4,9 @@ import { PHRASES, type Phrases } from './phrases.ts';
 import { type Locale, spokenTime } from './text.ts';
 import type { Wall } from './time.ts';
 
+/** Why a `move` is done that has no link: the salon's own people are told of it. */
+export const PASSED_ON = 'passed_on';
+
 export type Outcome = {
   readonly recordId: number;
   readonly kind: ActionKind;
@@ -47,7 +50,9 @@ function wordsOf(
     case 'cancel':
       return phrases.cancelled(when);
     case 'move':
-      return phrases.moveBy(link ?? undefined, phone);
+      return reason === PASSED_ON
+        ? phrases.movePassedOn(when, phone)
+        : phrases.moveBy(link ?? undefined, phone);
   }
 }
 

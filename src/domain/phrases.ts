@@ -35,6 +35,8 @@ export type Phrases = {
   askCancelByWord(when: string): string;
   /** Where a visit can be moved; undefined: nowhere but at the salon. */
   moveBy(link: string | undefined, phone: string): string;
+  /** That they want to move it was told to the salon. */
+  movePassedOn(when: string, phone: string): string;
   readonly kept: string;
   confirmed(when: string): string;
   cancelled(when: string): string;
@@ -80,6 +82,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       link === undefined
         ? `Перенести запись может только салон.${phone === '' ? '' : ` Позвоните: ${phone}.`}`
         : `Перенести запись можно здесь: ${link}`,
+    movePassedOn: (when, phone) =>
+      `Передали администратору салона, что вы хотите перенести запись (${when}). Пока она остаётся в силе.${phone === '' ? '' : ` Телефон салона: ${phone}.`}`,
     kept: 'Хорошо, запись остаётся.',
     confirmed: when => `Спасибо, ждём вас: ${when}.`,
     cancelled: when => `Запись на ${when} отменена.`,
@@ -130,6 +134,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       link === undefined
         ? `Only the salon can move the visit.${phone === '' ? '' : ` Please call ${phone}.`}`
         : `You can move the visit here: ${link}`,
+    movePassedOn: (when, phone) =>
+      `The salon has been told that you want to move the visit (${when}). Until then it stands.${phone === '' ? '' : ` The salon’s phone: ${phone}.`}`,
     kept: 'Fine, the visit stands.',
     confirmed: when => `Thank you, see you on ${when}.`,
     cancelled: when => `The visit on ${when} is cancelled.`,

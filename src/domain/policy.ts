@@ -17,6 +17,7 @@ export const NOTICE_KINDS: readonly NoticeKind[] = [
   'cancelled',
   'restored',
   'confirmed',
+  'move_asked',
 ];
 export const ORIGINS: readonly Origin[] = ['bot', 'widget', 'app', 'aggregator', 'admin', 'unknown'];
 
@@ -168,6 +169,8 @@ export const DEFAULTS = {
     restored: NEWS,
     // Most clients do, and the digest counts those who have not.
     confirmed: { any: [] },
+    // Nobody else can do it for them.
+    move_asked: { any: ['administrator'] },
   },
   settle: { any: '5s' },
   // A visit that is called off at 22:00 is called off at 22:00: who has to get up for it wants to know.

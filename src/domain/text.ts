@@ -19,7 +19,7 @@ import type { Wall } from './time.ts';
 
 export type Locale = 'ru' | 'en';
 /** What a client is told of a change. */
-export type ClientKind = Exclude<NoticeKind, 'confirmed'>;
+export type ClientKind = Exclude<NoticeKind, 'confirmed' | 'move_asked'>;
 /** To the team one text tells of every kind of change: `staff`, `administrator`. */
 export type TextKind = ClientKind | PlannedPurpose | Role | 'digest' | 'batch' | 'test';
 

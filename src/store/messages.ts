@@ -111,7 +111,15 @@ export async function insertTestMessage(
 
 export type Candidate = MessageKey & { readonly recordId: number | null; readonly recipient: string };
 
-export type MessagePurpose = 'notice' | 'test' | 'alert' | 'digest' | 'batch' | 'relay' | PlannedPurpose;
+export type MessagePurpose =
+  | 'notice'
+  | 'request'
+  | 'test'
+  | 'alert'
+  | 'digest'
+  | 'batch'
+  | 'relay'
+  | PlannedPurpose;
 
 /** A record of a visit as a planned message speaks of it. */
 export type SaidRecord = Covered & Facts;

@@ -110,14 +110,14 @@ export const LEASED_TABLES = [
 ] as const;
 
 /**
- * The service that made the backup went on: whatever it may have told since is not told again. Test messages and
- * alerts have no booking to compare with and are cancelled; what is still wrong is found anew.
+ * The service that made the backup went on: whatever it may have told since is not told again. Test messages,
+ * alerts and requests have nothing to compare with and are cancelled; what is still wrong is found anew.
  */
 export async function hush(client: CopyClient, until: EpochMs): Promise<void> {
   await client.query('UPDATE companies SET quiet_until = $1', [new Date(until).toISOString()]);
   await client.query(
     `UPDATE messages SET state = 'cancelled', error = 'a backup was restored while it waited'
-     WHERE purpose IN ('test', 'alert') AND state = 'due'`,
+     WHERE purpose IN ('test', 'alert', 'request') AND state = 'due'`,
   );
   // The next step of a route may have been taken since.
   await client.query('UPDATE messages SET fall_at = NULL WHERE fall_at IS NOT NULL');

@@ -9,9 +9,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Mouth } from '../channels/ear.ts';
 import { judgeAction, type Standing } from '../domain/answer.ts';
-import { type Facts, factsFor, type ToldByRecipient } from '../domain/notice.ts';
-import { outcomeWords } from '../domain/outcome.ts';
+import { concerned, type Facts, factsFor, type ToldByRecipient } from '../domain/notice.ts';
+import { outcomeWords, PASSED_ON } from '../domain/outcome.ts';
+import { settleMsOf, tells } from '../domain/policy.ts';
 import { backoffMs } from '../domain/sweep.ts';
+import { memberRecipient } from '../domain/team.ts';
 import { type EpochMs, instantOf } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
@@ -19,6 +21,7 @@ import type { Metrics } from '../metrics.ts';
 import {
   type Action,
   type ActionEnd,
+  type Answered,
   claimActions,
   endAction,
   findAnswered,
@@ -26,10 +29,12 @@ import {
   lockAnswers,
   type RecordAnswer,
 } from '../store/actions.ts';
-import { bookingKey, lockBookings, saveOwnNews } from '../store/bookings.ts';
+import { bookingKey, lockBookings, type StoredBooking, saveOwnNews } from '../store/bookings.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
 import { insertEvents } from '../store/inbox.ts';
-import { type Pool, transaction } from '../store/pool.ts';
+import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { addRequests } from '../store/requests.ts';
+import { findPlaces } from '../store/team.ts';
 import { ApiError, type CompanyApi } from '../yclients/api.ts';
 import { apiEvent, type FoundRecord, readAnswer } from './found.ts';
 import { createLoop, type Loop } from './loop.ts';
@@ -95,7 +100,7 @@ export function createActor(deps: ActDeps): Actor {
       facts === undefined
         ? { end: failed('what was answered is forgotten'), found: undefined }
         : await attempt(action, company, facts);
-    const answers = await settle(action, company, end, found);
+    const answers = await settle(action, company, answered, end, found);
     metrics.actions.inc({ kind, outcome: end.state });
     log.info(
       {
@@ -167,6 +172,7 @@ export function createActor(deps: ActDeps): Actor {
   async function settle(
     action: Action,
     company: Company,
+    answered: Answered,
     end: ActionEnd,
     found: { record: FoundRecord; readAt: EpochMs } | undefined,
   ): Promise<RecordAnswer[] | undefined> {
@@ -193,10 +199,41 @@ export function createActor(deps: ActDeps): Actor {
         }
       }
       await lockAnswers(db, action);
-      if (!(await endAction(db, action, { owner, now: now(), end }))) return undefined;
+      const passed = stored !== undefined && (await passOn(db, action, company, { answered, stored, end }));
+      const ended = passed ? { ...end, reason: PASSED_ON } : end;
+      if (!(await endAction(db, action, { owner, now: now(), end: ended }))) return undefined;
       const answers = await findAnswers(db, action);
       return answers.filter(({ kind }) => kind === action.kind);
     });
+  }
+
+  /** A visit that the client cannot move by themselves is the salon's to move. Answers whether anybody there is told. */
+  async function passOn(
+    db: Db,
+    { companyId, kind }: Action,
+    company: Company,
+    { answered, stored, end }: { answered: Answered; stored: StoredBooking; end: ActionEnd },
+  ): Promise<boolean> {
+    const [facts] = answered.records;
+    if (kind !== 'move' || end.state !== 'done' || end.link !== undefined || facts === undefined)
+      return false;
+    const { policy, team } = company;
+    const origin = stored.booking.fields.origin ?? 'unknown';
+    const wanted = concerned(stored.booking, team).filter(({ role }) =>
+      tells(policy, 'move_asked', origin, role),
+    );
+    const places = wanted.length === 0 ? [] : await findPlaces(db, [companyId]);
+    const recipients = wanted
+      .filter(({ memberId }) => places.some(place => place.memberId === memberId && !place.refuses))
+      .map(memberRecipient);
+    if (recipients.length === 0) return false;
+    const { recordId: _, ...asked } = facts;
+    await addRequests(db, {
+      ...{ companyId, recipients, kind: 'move_asked', facts: asked, now: now() },
+      recordIds: answered.records.map(({ recordId }) => recordId),
+      dueAt: now() + settleMsOf(policy, 'move_asked'),
+    });
+    return true;
   }
 
   const loop = createLoop({ name: 'act', log, metrics, idleMs: IDLE_MS, runOnce });

@@ -10,7 +10,7 @@ import type { Channel } from '../channels/channel.ts';
 import { batchHour } from '../domain/batch.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
-import { clientIdOf, type Notice } from '../domain/notice.ts';
+import { clientIdOf, factsFor, hasBegun, type Notice } from '../domain/notice.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
 import { tells } from '../domain/policy.ts';
 import { noticeAfterQuiet } from '../domain/quiet.ts';
@@ -89,6 +89,7 @@ export function judge(scene: Scene, message: DueMessage): Verdict {
   if (message.purpose === 'batch') return judgeNews(scene, company, message);
   const stored = bookingOf(scene, message);
   if (stored === undefined) return end('failed', 'the booking is unknown');
+  if (message.purpose === 'request') return judgeRequest(scene, company, message, stored);
   return judgeNotice(scene, company, message, stored);
 }
 
@@ -154,6 +155,34 @@ function judgeNews(scene: Scene, company: Company, message: OpenMessage): Verdic
       return route(scene, company, message, { ...NOTHING, changes, visit });
     }
   }
+}
+
+/** What a client asked of the salon, while there is still something to do about it. */
+function judgeRequest(
+  scene: Scene,
+  company: Company,
+  message: OpenMessage,
+  { booking }: StoredBooking,
+): Verdict {
+  const end = (state: MessageEnd['state'], error: string | null): Verdict => ({
+    do: 'end',
+    message,
+    state,
+    error,
+  });
+  const { recipient, kind, after: asked } = message;
+  const after = factsFor(recipient, booking, company.zone);
+  if (kind === null || asked === null || after === null) return end('failed', 'what was asked is unknown');
+  if (hasBegun(booking, company.zone, scene.now)) return end('expired', null);
+  if (after.status !== 'booked') return end('superseded', 'the visit was called off since');
+  if (after.startsLocal !== asked.startsLocal) return end('superseded', 'the visit was moved since');
+  const audience = audienceOf(recipient) ?? 'administrator';
+  if (!tells(company.policy, kind, booking.fields.origin ?? 'unknown', audience)) {
+    return end('superseded', 'the policy tells nobody of it');
+  }
+  const leaveAt = noticeHour(scene, company, booking, audience);
+  if (leaveAt > scene.now) return waiting(message, leaveAt - scene.now);
+  return route(scene, company, message, { ...NOTHING, notice: { kind, before: null, after } });
 }
 
 /** A message that a channel took: whether another is to take it, by the same look at the world that any other gets. */

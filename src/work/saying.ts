@@ -141,7 +141,8 @@ function linksFor(
 
 /** Once the visit has begun, nobody needs the news of it, or to be reminded. */
 function validity({ zone }: Company, { purpose }: OpenMessage, saying: Saying): { validUntil?: EpochMs } {
-  const facts = purpose === 'notice' || purpose === 'reminder' ? factsOf(saying) : null;
+  const news = purpose === 'notice' || purpose === 'request' || purpose === 'reminder';
+  const facts = news ? factsOf(saying) : null;
   return facts === null ? {} : { validUntil: instantOf(facts.startsLocal, zone) };
 }
 
@@ -204,5 +205,5 @@ function kindOf(purpose: OpenMessage['purpose'], audience: Audience, notice: Not
   if (isPlanned(purpose) || purpose === 'digest' || purpose === 'batch') return purpose;
   if (notice === null) return 'test';
   if (audience !== 'client') return audience;
-  return notice.kind === 'confirmed' ? 'changed' : notice.kind;
+  return notice.kind === 'confirmed' || notice.kind === 'move_asked' ? 'changed' : notice.kind;
 }

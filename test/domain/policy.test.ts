@@ -26,7 +26,7 @@ test('the default is sound, and what it says is what an empty document means', (
 
 test('by default every change is told to the client, at once, whoever made the booking', () => {
   const policy = policyOf({});
-  for (const kind of NOTICE_KINDS.filter(each => each !== 'confirmed')) {
+  for (const kind of NOTICE_KINDS.filter(each => each !== 'confirmed' && each !== 'move_asked')) {
     assert.equal(settleMsOf(policy, kind), 5_000);
     assert.equal(policy.quietHours.notices, 'send');
     for (const origin of ['bot', 'widget', 'app', 'aggregator', 'admin', 'unknown'] as const) {
@@ -50,6 +50,7 @@ test('by default administrators hear of what clients do by themselves and of eve
       'cancelled: widget,bot,admin | widget,bot,admin',
       'restored: widget,bot,admin | widget,bot',
       'confirmed:  | ',
+      'move_asked:  | widget,bot,admin',
     ],
   );
 });

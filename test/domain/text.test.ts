@@ -422,6 +422,7 @@ for (const locale of LOCALES) {
   }
 }
 
+const ASKED: Notice = { kind: 'move_asked', before: null, after: heard };
 const CONFIRMED: Notice = { kind: 'confirmed', before: heard, after: { ...heard, confirmed: true } };
 const KINDS_OF_TEAM: readonly [Notice['kind'], ru: [staff: string, administrator: string]][] = [
   ['booked', ['К вам новая запись. | Когда: 24', 'Новая запись. | Когда: 24']],
@@ -438,12 +439,19 @@ const KINDS_OF_TEAM: readonly [Notice['kind'], ru: [staff: string, administrator
   ['cancelled', ['Запись к вам отменена. | Когда: 24', 'Запись отменена, время свободно. | Когда: 24']],
   ['restored', ['Запись снова ваша. | Было: 24', 'Запись снова действует. | Было: 24']],
   ['confirmed', ['Клиент подтвердил запись. | Когда: 24', 'Клиент подтвердил запись. | Когда: 24']],
+  [
+    'move_asked',
+    [
+      'Клиент просит перенести запись к вам, сам не может. | Когда: 24',
+      'Клиент просит перенести запись, сам не может. Свяжитесь с ним. | Когда: 24',
+    ],
+  ],
 ];
 
 test('a master and an administrator read of every kind of change in their own words', () => {
   for (const [kind, expected] of KINDS_OF_TEAM) {
     for (const [index, audience] of (['staff', 'administrator'] as const).entries()) {
-      const known = kind === 'confirmed' ? CONFIRMED : NOTICES[kind];
+      const known = kind === 'confirmed' ? CONFIRMED : kind === 'move_asked' ? ASKED : NOTICES[kind];
       const passed = audience === 'staff' && kind === 'staff_changed' && known !== null;
       const notice = passed ? { ...known, after: { ...known.after, status: 'passed' as const } } : known;
       const { text } = texts.render(audience, 'ru', input(notice, { client: { name: '' } }));
@@ -460,7 +468,7 @@ test('a client’s phone stands in a text to the team where it is given, and no 
   assert.match(text, /Клиент: Анна, \+79160000001\n/);
   const own = 'x\n---\n{{ client.phone }}';
   assert.throws(() => texts.samples('booked', 'ru', own), /undefined variable/);
-  assert.equal(texts.samples('staff', 'ru', own).length, 16);
+  assert.equal(texts.samples('staff', 'ru', own).length, 18);
 });
 
 test('services beyond the fifth are counted, in the right plural', () => {

@@ -13,6 +13,8 @@ export async function createAnswering(
   options: {
     readonly answers?: boolean;
     readonly answerUrl?: (companyId: number, messageId: string) => string;
+    /** Beside the one channel, in the order of the route. */
+    readonly others?: readonly Channel[];
   },
 ) {
   const platform = await startPlatform({ limits: null });
@@ -27,8 +29,10 @@ export async function createAnswering(
   });
   const api = client.company(COMPANY, platform.userToken);
   const pipeline = await createPipeline();
-  const { dispatcher, processor } = pipeline.another({ channel, ...options });
-  await pipeline.addCompany({ companyId: COMPANY, title: 'Студия Север', route: [channel.name] });
+  const all = [channel, ...(options.others ?? [])];
+  const channels = new Map(all.map(one => [one.name, one]));
+  const { dispatcher, processor } = pipeline.another({ ...options, channels });
+  await pipeline.addCompany({ companyId: COMPANY, title: 'Студия Север', route: [...channels.keys()] });
   await planBaseline(pipeline.pool, COMPANY, pipeline.now);
 
   async function settles(): Promise<void> {
@@ -81,7 +85,7 @@ export async function createAnswering(
     async close() {
       await dispatcher.stop();
       await processor.stop();
-      await Promise.all([channel.close?.(), client.close()]);
+      await Promise.all([...all.map(one => one.close?.()), client.close()]);
       await pipeline.close();
       await platform.close();
     },

@@ -1,0 +1,261 @@
+/** A client who wants another hour and cannot move the visit: wherever they say so, the salon's own people are told. */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { after, before, test } from 'node:test';
+import Fastify from 'fastify';
+import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
+import type { Channel, Outgoing } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
+import { createMax } from '../../src/channels/max.ts';
+import { createMaxEar, maxUpdates } from '../../src/channels/max-ear.ts';
+import { createSmsc } from '../../src/channels/smsc.ts';
+import { createSmscEar } from '../../src/channels/smsc-ear.ts';
+import { createTelegram } from '../../src/channels/telegram.ts';
+import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
+import { createVk } from '../../src/channels/vk.ts';
+import { createVkEar, vkUpdates } from '../../src/channels/vk-ear.ts';
+import { addReceiptRoutes } from '../../src/http/receipts.ts';
+import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { addMember, removeMember } from '../../src/team.ts';
+import { type AnswerApi, createActor } from '../../src/work/act.ts';
+import { createListener } from '../../src/work/listen.ts';
+import { personalInvite } from '../../src/work/personal.ts';
+import { COMPANY, createAnswering } from './answering.ts';
+import { startMax, startSmsc, startVk } from './messengers.ts';
+
+const TOKEN = '7000000003:AAF-not-a-real-token-0123456789abcde';
+const VK_SECRET = 'aSecretWord123';
+const SECRET = 's'.repeat(43);
+const ending = { after: (close: () => Promise<unknown>) => after(close) };
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise(resolve => server.close(resolve));
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
+const [max, vk, smsc] = await Promise.all([
+  startMax(ending, TOKEN),
+  startVk(ending, TOKEN, VK_SECRET),
+  startSmsc(ending, TOKEN),
+]);
+const bot = { token: TOKEN, apiRoot: `http://127.0.0.1:${telegram.config.port}` };
+const atMax = { token: TOKEN, apiUrl: max.url };
+const atVk = { token: TOKEN, apiUrl: vk.url };
+const sms = createSmsc({ token: TOKEN, maxParts: 4, apiUrl: smsc.url });
+const ears = [
+  createTelegramEar({ ...bot, waitMs: 0 }),
+  createMaxEar(atMax),
+  createVkEar(atVk),
+  createSmscEar({ token: TOKEN, apiUrl: smsc.url, channel: sms, everyMs: 0 }),
+];
+
+/** What the administrators got. */
+const desk: Outgoing[] = [];
+const deskChannel: Channel = {
+  ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: true, concurrency: 1 },
+  async send(message) {
+    desk.push(message);
+    return { outcome: 'sent' };
+  },
+};
+const { pipeline, api, books, tellsOf, settles, stateOf, close } = await createAnswering(
+  createTelegram(bot),
+  {
+    answers: true,
+    others: [createMax(atMax), createVk(atVk), sms, deskChannel],
+  },
+);
+const { pool, vault } = pipeline;
+const common = { pool, log: createLog('silent'), metrics: createMetrics(), now: () => pipeline.now };
+const app = Fastify();
+const readers = new Map([
+  ['max' as const, maxUpdates(TOKEN)],
+  ['vk' as const, vkUpdates({ confirmation: '1a2b3c4d', secret: VK_SECRET })],
+]);
+addReceiptRoutes(app, common, { pool, secret: SECRET, readers });
+const root = await app.listen({ host: '127.0.0.1', port: 0 });
+const addressOf = (channel: string) => `${root}/receipts/${channel}/${SECRET}`;
+const listeners = ears.map(ear =>
+  createListener({
+    ...{ ...common, vault, ear, updatesUrl: addressOf(ear.channel) },
+    onAction: () => {},
+  }),
+);
+const linkless: AnswerApi = {
+  ...api,
+  async record(id) {
+    const { short_link: _, ...rest } = (await api.record(id)) as Record<string, unknown>;
+    return rest;
+  },
+};
+const actor = createActor({
+  ...{ ...common, mouths: new Map(ears.map(ear => [ear.channel, ear])), random: () => 0.5 },
+  ...{ apiOf: async () => linkless, onFound: () => {} },
+});
+async function hears() {
+  for (const listener of listeners) while ((await listener.runOnce()) > 0);
+  while ((await actor.runOnce()) > 0);
+  await settles();
+}
+
+/** One person wherever they are: says something there, and reads what came. */
+type Person = {
+  says(text: string): Promise<unknown>;
+  opens(invite: string): Promise<unknown>;
+  reads(): string[];
+};
+const PEOPLE: Record<string, (phone: string) => Person> = {
+  telegram() {
+    const user = telegram.getClient(TOKEN, { userId: 401, chatId: 401, firstName: 'Мила' });
+    let read = 0;
+    const says = (text: string) => user.sendMessage(user.makeMessage(text));
+    return {
+      says,
+      opens: invite => says(`/start ${invite}`),
+      reads() {
+        const all = telegram.storage.botMessages.map(({ message }) => String(message.text));
+        const fresh = all.slice(read);
+        read = all.length;
+        return fresh;
+      },
+    };
+  },
+  max() {
+    const { writes, opens, chat } = max.person(402);
+    return { says: writes, opens, reads: () => max.reads(chat).map(({ text }) => text) };
+  },
+  vk() {
+    const { writes, opens, chat } = vk.person(403);
+    return { says: writes, opens, reads: () => vk.reads(chat).map(({ text }) => text) };
+  },
+  sms: phone => ({
+    says: async text => smsc.texts(phone, text),
+    opens: async () => {},
+    reads: () => smsc.reads(phone).map(({ text }) => text),
+  }),
+};
+
+const DEPS = { pool, actor: 'command' } as const;
+const ADMINISTRATOR = { companyId: COMPANY, role: 'administrator', staffId: null, name: '' } as const;
+const join = () => addMember({ ...DEPS, now: 0 }, ADMINISTRATOR, { channel: 'console', address: '' });
+const asked = () => desk.filter(({ notice }) => notice?.kind === 'move_asked');
+let memberId = 0;
+
+before(async () => {
+  await telegram.start();
+  for (const [name, { calls }] of [
+    ['max', max],
+    ['vk', vk],
+  ] as const)
+    calls.address = addressOf(name);
+  for (const listener of listeners) await listener.runOnce();
+  max.calls.headers = { 'x-max-bot-api-secret': String(max.subscriptions[0]?.secret ?? '') };
+  await pipeline.setPolicy(COMPANY, { team: { administrator: { quietHours: { notices: 'send' } } } });
+  await pool.query("UPDATE companies SET phone = '+7 495 000-00-00' WHERE company_id = $1", [COMPANY]);
+  ({ memberId } = await join());
+});
+after(async () => {
+  await app.close();
+  await Promise.all(ears.map(ear => ear.close()));
+  await close();
+  await telegram.stop();
+});
+
+async function linked(name: string, phone: string): Promise<Person> {
+  const mila = PEOPLE[name]?.(phone);
+  assert.ok(mila);
+  const recordId = await books({ phone });
+  const { rows } = await pool.query('SELECT client_id AS id FROM bookings WHERE record_id = $1', [recordId]);
+  const client = { companyId: COMPANY, clientId: Number(rows[0].id) };
+  await mila.opens(personalInvite(vault, client, pipeline.now).invite);
+  await hears();
+  mila.reads();
+  return mila;
+}
+
+for (const [index, name] of Object.keys(PEOPLE).entries()) {
+  test(`${name}: «перенести» is told to an administrator, once, and the client that it was`, async () => {
+    const phone = `+7900111660${index}`;
+    const mila = await linked(name, phone);
+    const recordId = await books({ phone }, `2031-05-2${index + 1}T10:00:00`);
+    assert.equal(mila.reads().length, 1, `the notice came by ${name}`);
+    const before = asked().length;
+    await mila.says('Перенести');
+    await hears();
+    await mila.says('перенести');
+    await hears();
+    const [request, ...more] = asked().slice(before);
+    assert.deepEqual(more, [], 'who asks twice is told of once');
+    assert.deepEqual([request?.purpose, request?.recordId], ['request', recordId]);
+    assert.match(
+      request?.text ?? '',
+      new RegExp(`^Клиент просит перенести запись.*\\n\\nКлиент: Мила\\nКогда: 2${index + 1} мая`),
+    );
+    const said = mila.reads();
+    assert.equal(said.length, 2);
+    for (const text of said) {
+      assert.match(text, new RegExp(`^Передали администратору.*перенести запись \\(2${index + 1} мая`));
+      assert.match(text, /\+7 495 000-00-00/);
+    }
+    assert.deepEqual(await stateOf('move', recordId), { state: 'done', reason: 'passed_on' });
+  });
+}
+
+test('what was asked is told no more once the visit was moved or called off', async () => {
+  await pipeline.setPolicy(COMPANY, {
+    settle: { any: '0ms', move_asked: '10m' },
+    team: { administrator: { quietHours: { notices: 'send' } } },
+  });
+  const phone = '+79001116610';
+  const mila = await linked('sms', phone);
+  const ends = async (recordId: number) => {
+    pipeline.now += 11 * 60_000;
+    await settles();
+    const { rows } = await pool.query(
+      "SELECT state, error FROM messages WHERE purpose = 'request' AND record_id = $1",
+      [recordId],
+    );
+    return rows;
+  };
+  const before = asked().length;
+  const asks = async (datetime: string) => {
+    const recordId = await books({ phone }, datetime);
+    await mila.says('перенести');
+    await hears();
+    return recordId;
+  };
+  const moved = await asks('2031-05-25T10:00:00');
+  await api.moveRecord(moved, { datetime: '2031-05-26T10:00:00+03:00' });
+  await tellsOf(moved, 'update');
+  assert.deepEqual(await ends(moved), [{ state: 'superseded', error: 'the visit was moved since' }]);
+  const off = await asks('2031-05-29T10:00:00');
+  await api.deleteRecord(off);
+  await tellsOf(off, 'delete');
+  assert.deepEqual(await ends(off), [{ state: 'superseded', error: 'the visit was called off since' }]);
+  assert.equal(asked().length, before);
+});
+
+test('where nobody of the salon is told, the client is asked to call', async () => {
+  await pipeline.setPolicy(COMPANY, { tell: { move_asked: { any: [] } } });
+  const phone = '+79001116620';
+  const mila = await linked('sms', phone);
+  const replies = async (datetime: string) => {
+    await books({ phone }, datetime);
+    mila.reads();
+    await mila.says('перенести');
+    await hears();
+    return mila.reads();
+  };
+  const call = ['Перенести запись может только салон. Позвоните: +7 495 000-00-00.'];
+  const before = asked().length;
+  assert.deepEqual(await replies('2031-05-27T10:00:00'), call, 'the policy tells nobody');
+  await pipeline.setPolicy(COMPANY, {});
+  await removeMember({ ...DEPS, now: pipeline.now }, COMPANY, memberId);
+  assert.deepEqual(await replies('2031-05-28T10:00:00'), call, 'nobody is in the team');
+  assert.equal(asked().length, before);
+});
