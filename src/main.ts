@@ -137,7 +137,7 @@ export async function startService(
     ...{ partnerTokens: partnerTokensOf(config), baseUrl: config.YCLIENTS_STATUS_URL, now },
   });
   const reporter: Reporter | undefined = has('dispatch')
-    ? createReporter({ pool: work, log, metrics, random, teller })
+    ? createReporter({ pool: work, log, metrics, random, teller, tracing })
     : undefined;
   const processor: Processor | undefined = has('process')
     ? createProcessor({
@@ -158,7 +158,7 @@ export async function startService(
     : undefined;
   const reconciler: Reconciler | undefined = has('reconcile')
     ? createReconciler({
-        ...{ pool: work, log, metrics, now, random },
+        ...{ pool: work, log, metrics, now, random, tracing },
         apiOf: givenApi ?? access.findApi,
         onFound: () => processor?.wake(),
       })
@@ -166,7 +166,7 @@ export async function startService(
   const ears = has('listen') ? createEars(config, { sms: channels.get('sms') }) : [];
   const actor: Actor | undefined = has('listen')
     ? createActor({
-        ...{ pool: work, log, metrics, now, random },
+        ...{ pool: work, log, metrics, now, random, tracing },
         mouths: new Map(ears.map(ear => [ear.channel, ear])),
         apiOf: givenApi ?? access.findApi,
         onFound: () => processor?.wake(),

@@ -9,7 +9,7 @@
 import type { Attributes, Context } from '@opentelemetry/api';
 import { VERSION } from './version.ts';
 
-export type SpanName = 'receive' | 'process' | 'dispatch';
+export type SpanName = 'receive' | 'process' | 'dispatch' | 'reconcile' | 'act' | 'report';
 
 /** A piece of work under way. One that is never ended is never sent. */
 export type Span = {
@@ -55,6 +55,9 @@ export async function startTracing({ endpoint, headers, ratio }: TracingOptions)
     receive: SpanKind.SERVER,
     process: SpanKind.CONSUMER,
     dispatch: SpanKind.PRODUCER,
+    reconcile: SpanKind.CLIENT,
+    act: SpanKind.CLIENT,
+    report: SpanKind.CLIENT,
   } as const;
   const exporter = new OTLPTraceExporter({
     url: `${endpoint.replace(/\/+$/, '')}/v1/traces`,

@@ -35,6 +35,7 @@ import { insertEvents } from '../store/inbox.ts';
 import { type Db, type Pool, transaction } from '../store/pool.ts';
 import { addRequests } from '../store/requests.ts';
 import { findPlaces } from '../store/team.ts';
+import type { Tracing } from '../tracing.ts';
 import { ApiError, type CompanyApi } from '../yclients/api.ts';
 import { apiEvent, type FoundRecord, readAnswer } from './found.ts';
 import { createLoop, type Loop } from './loop.ts';
@@ -54,6 +55,8 @@ export type ActDeps = {
   readonly apiOf: (companyId: number) => Promise<AnswerApi | undefined>;
   /** The inbox has news. */
   readonly onFound: () => void;
+  /** Undefined: no traces are kept. */
+  readonly tracing?: Tracing | undefined;
 };
 
 export type Actor = Loop & {
@@ -95,12 +98,16 @@ export function createActor(deps: ActDeps): Actor {
       await endAction(pool, action, { owner, now: now(), end: failed('what was answered is forgotten') });
       return;
     }
+    const span = deps.tracing?.start('act', null);
     const facts = answered.records.find(({ recordId }) => recordId === action.recordId);
     const { end, found } =
       facts === undefined
         ? { end: failed('what was answered is forgotten'), found: undefined }
         : await attempt(action, company, facts);
-    const answers = await settle(action, company, answered, end, found);
+    const reading = found && { ...found, traceparent: span?.traceparent ?? null };
+    const answers = await settle(action, company, answered, end, reading);
+    const about = { 'otklik.company_id': companyId, 'otklik.message': action.messageId, 'otklik.kind': kind };
+    span?.end({ ...about, 'otklik.outcome': end.state }, end.state === 'failed');
     metrics.actions.inc({ kind, outcome: end.state });
     log.info(
       {
@@ -174,18 +181,17 @@ export function createActor(deps: ActDeps): Actor {
     company: Company,
     answered: Answered,
     end: ActionEnd,
-    found: { record: FoundRecord; readAt: EpochMs } | undefined,
+    found: { record: FoundRecord; readAt: EpochMs; traceparent: string | null } | undefined,
   ): Promise<RecordAnswer[] | undefined> {
     const { companyId, recordId, recipient } = action;
     return transaction(pool, async db => {
       const key = { companyId, recordId };
       const stored = (await lockBookings(db, [key])).get(bookingKey(key));
       if (found !== undefined) {
-        const { record, readAt } = found;
+        const { record, readAt, traceparent } = found;
         const status = record.body.fields.deleted ? 'delete' : 'update';
-        await insertEvents(db, [
-          apiEvent(record, { companyId, status, source: 'verify', readAt, findId: `verify:${newId()}` }),
-        ]);
+        const about = { companyId, status, source: 'verify', readAt, findId: `verify:${newId()}` } as const;
+        await insertEvents(db, [apiEvent(record, { ...about, traceparent })]);
       }
       if (stored !== undefined && end.state === 'done' && action.kind === 'cancel') {
         const facts = factsFor(recipient, stored.booking, company.zone);

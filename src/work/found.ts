@@ -57,7 +57,7 @@ export function findingsOf(
   records: readonly FoundRecord[],
   bookings: ReadonlyMap<string, StoredBooking>,
   reader: Reader,
-  about: { readonly readAt: EpochMs; readonly findId: string },
+  about: { readonly readAt: EpochMs; readonly findId: string; readonly traceparent: string | null },
 ): Findings {
   const events: NewEvent[] = [];
   const doubts: Doubt[] = [];
@@ -94,9 +94,11 @@ export function apiEvent(
     readonly source: 'reconcile' | 'verify';
     readonly readAt: EpochMs;
     readonly findId: string;
+    /** Of the span that it was read in. */
+    readonly traceparent: string | null;
   },
 ): NewEvent {
-  const { companyId, status, source, readAt, findId } = about;
+  const { companyId, status, source, readAt, findId, traceparent } = about;
   const envelope = {
     company_id: companyId,
     resource: 'record',
@@ -106,7 +108,7 @@ export function apiEvent(
     read_at: readAt,
   };
   const bytes = Buffer.from(JSON.stringify(envelope));
-  const events = readBody(bytes, { companyId, receivedAt: readAt, source, findId });
+  const events = readBody(bytes, { companyId, receivedAt: readAt, source, findId, traceparent });
   if ('unreadable' in events) throw new ApiError('unreadable', `record ${recordId}: ${events.unreadable}`);
   const [event] = events;
   if (event === undefined) throw new Error(`record ${recordId} gave no event`);

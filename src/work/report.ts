@@ -17,6 +17,7 @@ import {
   type Report,
   type ReportEnd,
 } from '../store/relays.ts';
+import type { Tracing } from '../tracing.ts';
 import type { StatusTeller } from '../yclients/relay-status.ts';
 import { createLoop, type Loop } from './loop.ts';
 
@@ -35,6 +36,8 @@ export type ReportDeps = {
   /** 0 ≤ x < 1, for jitter. */
   readonly random: () => number;
   readonly teller: StatusTeller;
+  /** Undefined: no traces are kept. */
+  readonly tracing?: Tracing | undefined;
 };
 
 export type Reporter = Loop & {
@@ -42,7 +45,7 @@ export type Reporter = Loop & {
   runOnce(): Promise<number>;
 };
 
-export function createReporter({ pool, log, metrics, random, teller }: ReportDeps): Reporter {
+export function createReporter({ pool, log, metrics, random, teller, tracing }: ReportDeps): Reporter {
   const owner = randomUUID();
   const abort = new AbortController();
 
@@ -63,12 +66,17 @@ export function createReporter({ pool, log, metrics, random, teller }: ReportDep
 
   async function tell(report: Report, message: RelayedMessage, status: RelayStatus): Promise<ReportEnd> {
     const { companyId, id, theirId: their, attempts } = report;
+    const span = tracing?.start('report', null);
     const told = await teller.tell(
       { brand: message.brand, id: their, status, parts: partsOf(message) },
       abort.signal,
     );
     const givenUp = told.outcome === 'later' && attempts + 1 >= MAX_TRIES;
     const outcome = givenUp ? 'given_up' : told.outcome;
+    span?.end(
+      { 'otklik.company_id': companyId, 'otklik.message': id, 'otklik.outcome': outcome },
+      told.outcome !== 'told',
+    );
     metrics.reports.inc({ status: String(status), outcome });
     log[outcome === 'told' ? 'info' : 'warn'](
       {

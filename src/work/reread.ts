@@ -7,7 +7,7 @@ import { newId } from '../ids.ts';
 import { insertEvents } from '../store/inbox.ts';
 import { transaction } from '../store/pool.ts';
 import { endReread, type Reread, retryReread } from '../store/rereads.ts';
-import { ApiError } from '../yclients/api.ts';
+import { ApiError, type ApiTrouble } from '../yclients/api.ts';
 import { apiEvent, readAnswer } from './found.ts';
 import { countCall, NO_ACCESS, type SweepDeps, setbackOf } from './sweep.ts';
 
@@ -15,6 +15,18 @@ import { countCall, NO_ACCESS, type SweepDeps, setbackOf } from './sweep.ts';
 const MAX_ATTEMPTS = 8;
 
 export async function readAgain(deps: SweepDeps, reread: Reread): Promise<void> {
+  const span = deps.tracing?.start('reconcile', null);
+  const trouble = await readTraced(deps, reread, span?.traceparent ?? null);
+  const about = { 'otklik.company_id': reread.companyId, 'otklik.kind': 'reread' };
+  span?.end({ ...about, 'otklik.outcome': trouble ?? 'finished' }, trouble !== undefined);
+}
+
+/** What the API refused it with; undefined: it was read. */
+async function readTraced(
+  deps: SweepDeps,
+  reread: Reread,
+  traceparent: string | null,
+): Promise<ApiTrouble | undefined> {
   const { companyId, recordId } = reread;
   const { owner } = deps;
   try {
@@ -27,7 +39,8 @@ export async function readAgain(deps: SweepDeps, reread: Reread): Promise<void> 
     });
     const record = readAnswer(answer, companyId, recordId);
     const status = record.body.fields.deleted ? 'delete' : 'update';
-    const about = { companyId, status, source: 'verify', readAt, findId: `verify:${newId()}` } as const;
+    const findId = `verify:${newId()}`;
+    const about = { companyId, status, source: 'verify', readAt, findId, traceparent } as const;
     await transaction(deps.pool, async db => {
       // Also when it is what we hold: its processing lets the notices go.
       await insertEvents(db, [apiEvent(record, about)]);
@@ -36,9 +49,11 @@ export async function readAgain(deps: SweepDeps, reread: Reread): Promise<void> 
     });
     deps.metrics.rereads.inc({ outcome: 'read' });
     deps.onFound();
+    return undefined;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     await giveUpOrRetry(deps, reread, error);
+    return error.trouble;
   }
 }
 

@@ -28,6 +28,7 @@ import {
   planSweeps,
   type Sweep,
 } from '../store/sweeps.ts';
+import type { Tracing } from '../tracing.ts';
 import { ApiError, type ApiTrouble, type JournalApi, type Page, type RecordsQuery } from '../yclients/api.ts';
 import { type Asked, type FoundRecord, findingsOf, readAnswer, sift } from './found.ts';
 
@@ -43,6 +44,8 @@ export type ReadDeps = {
   readonly apiOf: (companyId: number) => Promise<JournalApi | undefined>;
   /** Something was put into the inbox: the processor may have work. */
   readonly onFound: () => void;
+  /** Undefined: no traces are kept. */
+  readonly tracing?: Tracing | undefined;
 };
 
 export type SweepDeps = ReadDeps & {
@@ -82,7 +85,21 @@ class LeaseLost extends Error {
 
 /** Takes a turn at a claimed sweep and lets it go. Rejects only for what is not the API's fault. */
 export async function takeTurn(deps: SweepDeps, sweep: Sweep): Promise<Turn> {
-  const walk = { cursor: sweep.cursor ?? begin(sweep, deps.now()), callsLeft: CALLS_A_TURN };
+  const { companyId, kind } = sweep;
+  const span = deps.tracing?.start('reconcile', null);
+  const turn = await takeTraced(deps, sweep, span?.traceparent ?? null);
+  const { found, pages } = turn.cursor;
+  const counts = { 'otklik.pages': pages, 'otklik.found': found };
+  span?.end(
+    { 'otklik.company_id': companyId, 'otklik.kind': kind, 'otklik.outcome': turn.state, ...counts },
+    turn.state === 'failed',
+  );
+  return turn;
+}
+
+async function takeTraced(deps: SweepDeps, sweep: Sweep, traceparent: string | null): Promise<Turn> {
+  const cursor = sweep.cursor ?? begin(sweep, deps.now());
+  const walk: Walk = { cursor, callsLeft: CALLS_A_TURN, traceparent };
   try {
     const api = await deps.apiOf(sweep.companyId);
     if (api === undefined) throw new ApiError('unauthorised', NO_ACCESS);
@@ -110,7 +127,7 @@ export async function takeTurn(deps: SweepDeps, sweep: Sweep): Promise<Turn> {
 }
 
 /** Moves on with every call. */
-type Walk = { cursor: Cursor; callsLeft: number };
+type Walk = { cursor: Cursor; callsLeft: number; readonly traceparent: string | null };
 
 function begin(sweep: Sweep, now: EpochMs): Cursor {
   const { kind, zone, watermark, finishedAt, startedAt } = sweep;
@@ -139,7 +156,7 @@ async function readPages(deps: SweepDeps, sweep: Sweep, api: JournalApi, walk: W
       const readAt = deps.now();
       const { value, done } = await deps.inTurn(sweep.companyId, () => pages.next());
       if (done) walk.cursor = { ...walk.cursor, page: null };
-      else walk.cursor = await takePage(deps, sweep, walk.cursor, value, readAt);
+      else walk.cursor = await takePage(deps, sweep, walk, value, readAt);
     }
     return true;
   } finally {
@@ -164,7 +181,7 @@ function queryOf({ since, days }: Cursor, fromPage: number): RecordsQuery {
 async function takePage(
   deps: SweepDeps,
   sweep: Sweep,
-  cursor: Cursor,
+  { cursor, traceparent }: Walk,
   { number, items, last }: Page,
   readAt: EpochMs,
 ): Promise<Cursor> {
@@ -181,7 +198,7 @@ async function takePage(
     read: cursor.read + records.length,
     seen,
   };
-  return commit(deps, sweep, moved, records, readAt);
+  return commit(deps, sweep, moved, records, { readAt, traceparent });
 }
 
 /**
@@ -193,7 +210,7 @@ async function commit(
   sweep: Sweep,
   cursor: Cursor,
   records: readonly FoundRecord[],
-  readAt: EpochMs,
+  reading: { readonly readAt: EpochMs; readonly traceparent: string | null },
 ): Promise<Cursor> {
   const { companyId, kind } = sweep;
   const { owner, leaseMs } = deps;
@@ -201,7 +218,7 @@ async function commit(
   const findId = `found:${kind}:${cursor.startedAt}`;
   const moved = await transaction(deps.pool, async db => {
     const bookings = keys.length === 0 ? new Map() : await findBookings(db, keys);
-    const { events, doubts } = findingsOf(records, bookings, sweep, { readAt, findId });
+    const { events, doubts } = findingsOf(records, bookings, sweep, { ...reading, findId });
     const next = { ...cursor, found: cursor.found + events.length };
     if (!(await advanceSweep(db, { companyId, kind, owner, leaseMs, cursor: next }))) throw new LeaseLost();
     if (events.length > 0) await insertEvents(db, events);
@@ -228,7 +245,7 @@ async function confirmAbsences(deps: SweepDeps, sweep: Sweep, api: JournalApi, w
     const answer = await deps.inTurn(companyId, () => api.record(recordId));
     const record = readAnswer(answer, companyId, recordId);
     const moved = { ...walk.cursor, read: walk.cursor.read + 1, seen: [...walk.cursor.seen, recordId] };
-    walk.cursor = await commit(deps, sweep, moved, [record], readAt);
+    walk.cursor = await commit(deps, sweep, moved, [record], { readAt, traceparent: walk.traceparent });
   }
   return (await findUnseen(deps.pool, { ...look, seen: walk.cursor.seen, limit: 1 })).length === 0;
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { z } from 'zod';
+import { startPlatform } from '../../src/simulator/api/platform.ts';
 import { keyIsKnown } from '../blackbox/harness.ts';
 import { record } from '../blackbox/salon.ts';
 import { type Collector, startCollector } from '../support/collector.ts';
@@ -111,6 +112,43 @@ test('one id and one trace from the proxy to the message, each step in a process
   for (const span of spans) assert.equal(span.attributes['otklik.request_id'], BY_PROXY);
   for (const { trace_id } of told) assert.equal(trace_id, TRACE_ID);
   for (const { authorization } of collector.requests) assert.equal(authorization, 'Bearer collector');
+});
+
+test('what reconciliation finds is traced from the call that found it', async t => {
+  const platform = await startPlatform({ limits: null });
+  t.after(() => platform.close());
+  const records = 3;
+  platform.add(3, { records });
+  const { userToken } = platform;
+  const service = await start('process,reconcile,web', {
+    YCLIENTS_API_URL: platform.url,
+    YCLIENTS_PARTNER_TOKEN: platform.partnerToken,
+  });
+  await service.addCompany({ companyId: 3, userToken });
+  const swept = await until(
+    () => collector.spans.find(({ name, attributes }) => name === 'reconcile' && attributes['otklik.found']),
+    { what: 'the first import is traced' },
+  );
+  const { 'otklik.pages': pages, ...attributes } = swept.attributes;
+  assert.ok(Number(pages) >= 1);
+  assert.deepEqual(attributes, {
+    ...{ 'otklik.company_id': 3, 'otklik.kind': 'baseline', 'otklik.outcome': 'finished' },
+    'otklik.found': records,
+  });
+  assert.equal(swept.parentSpanId, undefined);
+  assert.equal(swept.failed, false);
+  const processed = () =>
+    collector.spans.filter(({ name, parentSpanId }) => name === 'process' && parentSpanId === swept.spanId);
+  await until(() => processed().length === records, { what: 'what it found is processed in its trace' });
+  for (const { traceId } of processed()) assert.equal(traceId, swept.traceId);
+
+  await platform.close();
+  await service.api('PATCH', '/companies/3', { source: 'poll', pollMs: 10_000 });
+  await until(() => collector.spans.some(({ name, failed }) => name === 'reconcile' && failed), {
+    what: 'a sweep that fails is traced as failed',
+    timeoutMs: 60_000,
+  });
+  await service.stop();
 });
 
 test('an id is believed in its strict form only, and from a trusted proxy only', async () => {
