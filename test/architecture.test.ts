@@ -94,3 +94,18 @@ test('SQL lives in migrations and store', () => {
   );
   assert.ok(speaking.length > 5, `only ${speaking.length} files speak SQL`);
 });
+
+test('whoever compares what proves a sender does it in constant time', () => {
+  const doors = files.filter(file => /^(http|channels|work|ingest)\//.test(file));
+  const sources = doors.map(file => ({ file, text: readFileSync(join(SRC, file), 'utf8') }));
+  assert.ok(sources.filter(({ text }) => text.includes('timingSafeEqual')).length >= 7);
+  const proof = String.raw`\w*(?:[sS]ecret|[tT]oken|[sS]ignature|[mM]ac|[dD]igest|[hH]ash)\b`;
+  const plain = new RegExp(
+    String.raw`${proof}(?:\([^)]*\))? [!=]== (?!undefined|null)|[!=]== [\w.]*?${proof}`,
+    'g',
+  );
+  const found = sources.flatMap(({ file, text }) =>
+    [...text.matchAll(plain)].map(([hit]) => `${file}: ${hit}`),
+  );
+  assert.deepEqual(found, []);
+});

@@ -15,9 +15,20 @@ test('both READMEs have the same sections, commands, settings and links', async 
 });
 
 test('every file, function and test that the guarantees name exists', async () => {
-  const text = oneLine(await read('docs/guarantees.md'));
+  await namesExist('docs/guarantees.md', { files: 60, tests: 50 });
+});
+
+test('every file, function and test that the page on security names exists', async () => {
+  await namesExist('docs/security.md', { files: 60, tests: 45 });
+  for (const [row] of (await read('docs/security.md')).matchAll(/^\| [a-z0-9].*$/gm)) {
+    assert.match(row, /shown by|`test\//, `no test is named: ${row}`);
+  }
+});
+
+async function namesExist(document: string, least: { files: number; tests: number }): Promise<void> {
+  const text = oneLine(await read(document));
   const paths = [...text.matchAll(/`((?:src|test|migrations)\/[\w./-]*)`/g)].map(([, path]) => path ?? '');
-  assert.ok(paths.length >= 60, `${paths.length} files are named`);
+  assert.ok(paths.length >= least.files, `${paths.length} files are named`);
   await allExist(paths);
   for (const [, name, path] of text.matchAll(/`(\w+)` in `((?:src|migrations)\/[\w./-]+)`/g)) {
     assert.match(await read(path ?? ''), new RegExp(`\\b${name}\\b`), `${name} is not in ${path}`);
@@ -38,8 +49,8 @@ test('every file, function and test that the guarantees name exists', async () =
     seen += 1;
   }
   assert.deepEqual(missing, [], 'no test of the file before them has these names');
-  assert.ok(seen >= 50, `${seen} tests are named`);
-});
+  assert.ok(seen >= least.tests, `${seen} tests are named`);
+}
 
 test('every test that the README names exists', async () => {
   const named = [...(await read('README.md')).matchAll(/`(test\/[\w./-]+)`/g)].map(([, path]) => path ?? '');
@@ -48,7 +59,14 @@ test('every test that the README names exists', async () => {
 });
 
 test('every relative link of the documents leads to a file', async () => {
-  const documents = ['README.md', 'README.ru.md', 'SECURITY.md', 'CONTRIBUTING.md', 'docs/guarantees.md'];
+  const documents = [
+    'README.md',
+    'README.ru.md',
+    'SECURITY.md',
+    'CONTRIBUTING.md',
+    'docs/guarantees.md',
+    'docs/security.md',
+  ];
   documents.push(
     'docs/connect.md',
     'docs/channels.md',

@@ -223,6 +223,7 @@ describe('the API', { concurrency: true }, () => {
       const answer = await house.service.api(method, path, body, headers);
       // Who goes on guessing is refused as one who guesses.
       assertProblem(answer, answer.status === 429 ? 429 : 401);
+      assert.equal(answer.headers['retry-after'], answer.status === 429 ? '60' : undefined);
       tried.push(answer.status);
       if (answer.status !== 401) return;
       assert.deepEqual(
@@ -237,6 +238,7 @@ describe('the API', { concurrency: true }, () => {
       await tryAll(method, path, body, { authorization: `Bearer ${ADMIN_TOKEN}x` });
     }
     assert.equal(tried[0], 401);
+    assert.ok(tried.includes(429), `after ${tried.length} guesses nobody is slowed down`);
     assert.equal(
       (await house.service.api('GET', '/stats')).status,
       200,
