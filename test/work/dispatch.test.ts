@@ -235,6 +235,24 @@ for (const idempotent of [true, false]) {
   });
 }
 
+test('tries that died with their process are tries: the eighth is the last, also where it could be repeated', async () => {
+  let taken = 0;
+  const deadly: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: true, concurrency: 1 },
+    send: () => {
+      taken += 1;
+      return new Promise(() => {});
+    },
+  };
+  await receive(recordBody());
+  for (let death = 1; death <= 10; death += 1) {
+    await pipeline.another({ channel: deadly }).dispatcher.runOnce();
+    await expireLeases();
+  }
+  assert.equal(taken, 8);
+  assert.deepEqual(await states(), ['unknown']);
+});
+
 test('two dispatchers side by side send each message once', async () => {
   const other = pipeline.another();
   await receive(...Array.from({ length: 200 }, (_, index) => recordBody({ id: 1_000 + index })));
