@@ -6,6 +6,7 @@
  * them back: such events lose their people as they are processed (work/forget.ts). Without OTKLIK_KEY the hash says
  * nothing, and with it only whether an id one already has was erased.
  */
+
 import { normalisePhone, phonePattern } from './domain/phone.ts';
 import { MissingError } from './log.ts';
 import { audit } from './store/companies.ts';
@@ -20,6 +21,7 @@ import {
   findSuspects,
   findTraces,
   type Leftover,
+  readLastSeq,
   type SuspectEvent,
   scanAll,
   scrubEvents,
@@ -60,6 +62,7 @@ export async function erasePerson(
   { dryRun = false }: { readonly dryRun?: boolean } = {},
 ): Promise<Erasure> {
   const { companyId } = whom;
+  const lastSeq = await readLastSeq(pool);
   const traces = await tracesOf(pool, whom);
   if (!dryRun && traces.clientIds.length > 0) {
     const hashes = traces.clientIds.map(id => vault.hashClient(companyId, id));
@@ -71,13 +74,13 @@ export async function erasePerson(
     const total = Object.values(erasure.rows).reduce((sum, count) => sum + count, 0);
     if (total === 0 && !('clientId' in whom)) throw unknown(companyId);
     await audit(db, { actor, action: 'person.erase', companyId, subject: `${total} rows` });
-    if (dryRun) throw new DryRun({ ...erasure, left: await leftOf(db, companyId, traces) });
+    if (dryRun) throw new DryRun({ ...erasure, left: await leftOf(db, companyId, traces, lastSeq) });
     return erasure;
   };
   try {
     const erasure = await retried(() => transaction(pool, work));
     // Afterwards: it takes the longest, and what was erased is locked until the end of its transaction.
-    return { ...erasure, left: await leftOf(pool, companyId, traces) };
+    return { ...erasure, left: await leftOf(pool, companyId, traces, lastSeq) };
   } catch (error) {
     if (error instanceof DryRun) return error.erasure;
     throw error;
@@ -140,9 +143,14 @@ async function eraseTraces(db: Db, companyId: number, traces: Traces): Promise<O
   return { clients: clientIds.length, rows };
 }
 
-async function leftOf(db: Db, companyId: number, traces: Traces): Promise<readonly Leftover[]> {
+async function leftOf(
+  db: Db,
+  companyId: number,
+  traces: Traces,
+  lastSeq: number,
+): Promise<readonly Leftover[]> {
   const pattern = patternOf(traces);
-  return pattern === null ? [] : scanAll(db, companyId, pattern);
+  return pattern === null ? [] : scanAll(db, companyId, pattern, lastSeq);
 }
 
 /** Finds any phone, e-mail or address of the person; null when none is known. Addresses are whole words. */

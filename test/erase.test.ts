@@ -7,6 +7,7 @@ import { quarantined } from '../src/ingest/read-body.ts';
 import { insertActions } from '../src/store/actions.ts';
 import { linkChat, openChat, recordConsent, settleInvite } from '../src/store/chats.ts';
 import { audit, saveAddress } from '../src/store/companies.ts';
+import { readLastSeq, scanAll } from '../src/store/erase.ts';
 import { insertEvents } from '../src/store/inbox.ts';
 import { insertTestMessage } from '../src/store/messages.ts';
 import { createPipeline, type Pipeline, recordBody } from './work/pipeline.ts';
@@ -110,8 +111,20 @@ async function life(): Promise<void> {
       ...{ companyId: 1, receivedAt: pipeline.now, source: 'webhook' },
     }),
   ]);
-  // One more that nobody has processed yet.
-  await receive(recordBody({ id: 4, at: pipeline.now, data: { client: CLIENT } }));
+  // In every other state that an event can be in: given up, put aside, not looked at yet.
+  const commented = (id: number) =>
+    recordBody({
+      id,
+      at: pipeline.now,
+      data: { client: OTHER, comment: `вместе с +7 916 000-00-01, ${id}` },
+    });
+  await receive(commented(5), commented(7));
+  await pipeline.pool.query(
+    `UPDATE webhook_events SET state = CASE record_id WHEN 5 THEN 'dead' ELSE 'waiting' END, attempts = 5,
+       next_at = CASE record_id WHEN 7 THEN now() + interval '1 hour' END, error = $1 WHERE record_id IN (5, 7)`,
+    [`22000 of ${EMAIL}`],
+  );
+  await receive(recordBody({ id: 4, at: pipeline.now, data: { client: CLIENT } }), commented(8));
 }
 
 /** The client has opened the bot, shared the number, said «стоп», and pressed a button before. */
@@ -179,6 +192,20 @@ test('a scan of every column finds neither name, phone, e-mail nor chat afterwar
   assert.ok((erasure.rows.webhook_events ?? 0) >= 9);
 });
 
+test('the scan reads every event that was there, processed or not, and leaves out what came since', async () => {
+  const began = await readLastSeq(pipeline.pool);
+  await receive(recordBody({ id: 1, data: { client: OTHER, comment: EMAIL } }));
+  const places = async (lastSeq: number) =>
+    (await scanAll(pipeline.pool, 1, EMAIL, lastSeq)).map(({ table, column }) => `${table}.${column}`);
+  assert.deepEqual(await places(await readLastSeq(pipeline.pool)), ['webhook_events.payload']);
+  assert.deepEqual(await places(began), []);
+  await pipeline.processor.drain();
+  assert.ok(
+    (await places(began)).includes('webhook_events.payload'),
+    'once it is processed nothing mends it',
+  );
+});
+
 test('their id is gone too, where it was tied to what they did', async () => {
   await life();
   await erase();
@@ -238,7 +265,7 @@ test('later events about them do not bring them back, and their bookings are kep
     { id: 50, starts: '2031-05-20T14:30:00', client: null, state: 'waiting' },
   ]);
   const { rows: open } = await pipeline.pool.query(
-    "SELECT count(*)::int AS n FROM webhook_events WHERE state NOT IN ('done')",
+    "SELECT count(*)::int AS n FROM webhook_events WHERE state <> 'done' AND coalesce(record_id, 0) NOT IN (5, 7)",
   );
   assert.deepEqual(open, [{ n: 0 }]);
 });

@@ -1,9 +1,13 @@
 /** Forgetting where a salon has lived for years: all that is old, nothing that is young, and quickly when there is nothing. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
+import { erasePerson } from '../../src/erase.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { createPool } from '../../src/store/pool.ts';
+import { createVault } from '../../src/vault.ts';
 import { createUpkeep } from '../../src/work/upkeep.ts';
 import { createPipeline, type Pipeline, recordBody } from '../work/pipeline.ts';
 
@@ -59,6 +63,17 @@ async function fill(db: pg.Client): Promise<void> {
     await db.query(`ANALYZE ${table}`);
   }
 }
+
+test('a person is found among all of them and erased', async t => {
+  const vault = createVault(randomBytes(32));
+  const pool = createPool(pipeline.url, { max: 2, name: 'erase', statementTimeoutMs: 600_000 });
+  t.after(() => pool.end());
+  const began = performance.now();
+  const erasure = await erasePerson({ pool, vault, actor: 'command' }, { companyId: COMPANY, clientId: 7 });
+  t.diagnostic(`erased among ${EVENTS} events in ${Math.round(performance.now() - began)} ms`);
+  assert.equal(erasure.rows.webhook_events, EVENTS / CLIENTS);
+  assert.deepEqual(erasure.left, []);
+});
 
 test('what is old goes, what is young stays, and finding nothing is quick', async t => {
   const upkeep = createUpkeep({
