@@ -126,7 +126,7 @@ async function underAttack(base: string, tell: (text: string) => void): Promise<
   for (const { answers } of [...figures.values()].flat()) assert.deepEqual(answers, { 200: SAMPLES });
 }
 
-/** Of all rounds together: one in three has a stall of 25 to 60 ms, quiet or not, and a median of p99s falls on either side. */
+/** Of all rounds together: 4 of 9 quiet ones had a stall of 25 to 60 ms, and a median of p99s falls on either side. */
 function quantile(values: readonly number[], share: number): number {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length * share)] ?? Number.NaN;
 }
