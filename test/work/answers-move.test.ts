@@ -1,6 +1,5 @@
 /** A client who wants another hour and cannot move the visit: wherever they say so, the salon's own people are told. */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import Fastify from 'fastify';
 import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
@@ -21,6 +20,7 @@ import { addMember, removeMember } from '../../src/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { personalInvite } from '../../src/work/personal.ts';
+import { freePort } from '../channels/counterparts.ts';
 import { COMPANY, createAnswering } from './answering.ts';
 import { startMax, startSmsc, startVk } from './messengers.ts';
 
@@ -28,14 +28,6 @@ const TOKEN = '7000000003:AAF-not-a-real-token-0123456789abcde';
 const VK_SECRET = 'aSecretWord123';
 const SECRET = 's'.repeat(43);
 const ending = { after: (close: () => Promise<unknown>) => after(close) };
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
 const [max, vk, smsc] = await Promise.all([

@@ -1,6 +1,5 @@
 /** A client and the bot: telegram-test-api is Telegram, the simulator's platform is the salon's system. */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { TelegramClient } from 'telegram-test-api/lib/modules/telegramClient.js';
 import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
@@ -15,20 +14,12 @@ import { inviteMember, removeMember, showTeam } from '../../src/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
-import { httpServer } from '../channels/counterparts.ts';
+import { freePort, httpServer } from '../channels/counterparts.ts';
 import { COMPANY, createAnswering } from './answering.ts';
 
 const TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
 const INVITE = 'a1b2c3d4e5f6';
 const PHONE = '79001112233';
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
 const bot = { token: TOKEN, apiRoot: `http://127.0.0.1:${telegram.config.port}` };
