@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { LOCALES } from './domain/text.ts';
+import { LOCALES } from './domain/locale.ts';
 
 /** The templates that come with the project. */
 const TEMPLATES_DIR = fileURLToPath(new URL('../templates', import.meta.url));

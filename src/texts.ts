@@ -1,6 +1,7 @@
 /** What an operator does with the texts of a company, by command or API. */
 import { requireCompany } from './companies.ts';
-import { LOCALES, type Locale, TEXT_KINDS, type Text, type TextKind, type Texts } from './domain/text.ts';
+import { LOCALES, type Locale } from './domain/locale.ts';
+import { TEXT_KINDS, type Text, type TextKind, type Texts } from './domain/text.ts';
 import { MissingError, PlainError } from './log.ts';
 import { audit } from './store/companies.ts';
 import { type Pool, transaction } from './store/pool.ts';

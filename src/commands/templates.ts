@@ -1,7 +1,8 @@
 /** `templates …`: the texts that people read, those that come with us and those of a company. */
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
-import { createTexts, LOCALES, type Locale, TEXT_KINDS, type TextKind } from '../domain/text.ts';
+import { LOCALES, type Locale } from '../domain/locale.ts';
+import { createTexts, TEXT_KINDS, type TextKind } from '../domain/text.ts';
 import { PlainError } from '../log.ts';
 import { loadTemplates } from '../templates.ts';
 import { listTexts, resetText, setText, textsOf, tryTexts, type Which } from '../texts.ts';

@@ -1,8 +1,9 @@
 /** The words of alerts, from the templates `<locale>/alert` and its parts: see `templates/README.md`. */
 import { ALERT_KINDS, type Bulletin, type Told } from './alert.ts';
+import { LOCALES, type Locale } from './locale.ts';
 import { plainLine, plainText } from './plain.ts';
 import { createEngine } from './template.ts';
-import { LOCALES, type Locale, partsOf, type Text } from './text.ts';
+import { partsOf, type Text } from './text.ts';
 import type { EpochMs } from './time.ts';
 
 export type AlertTexts = {

@@ -1,7 +1,8 @@
 /** What came of an answer, in words for whoever gave it. A visit of several records has an outcome for each. */
 import type { ActionKind, Refusal } from './answer.ts';
+import type { Locale } from './locale.ts';
 import { PHRASES, type Phrases } from './phrases.ts';
-import { type Locale, spokenTime } from './text.ts';
+import { spokenTime } from './text.ts';
 import type { Wall } from './time.ts';
 
 /** Why a `move` is done that has no link: the salon's own people are told of it. */

@@ -1,7 +1,7 @@
 /** The few words of a conversation with the bot. What tells of a visit is a template; see `templates/`. */
 import type { Refusal } from './answer.ts';
+import type { Locale } from './locale.ts';
 import type { Role } from './team.ts';
-import type { Locale } from './text.ts';
 
 export type Phrases = {
   readonly confirm: string;

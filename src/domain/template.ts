@@ -4,7 +4,7 @@
  */
 import { Liquid, type Template as Parsed } from 'liquidjs';
 import { inclineFirstname } from 'lvovich';
-import type { Locale } from './text.ts';
+import type { Locale } from './locale.ts';
 
 export type Template = { render(scope: object): { readonly subject: string; readonly body: string } };
 

@@ -8,6 +8,7 @@
 import type { SpokenChange } from './batch.ts';
 import { sameServices } from './booking.ts';
 import type { Digest } from './digest.ts';
+import { LOCALES, type Locale } from './locale.ts';
 import type { Facts, Notice, NoticeKind } from './notice.ts';
 import type { Origin } from './origin.ts';
 import { plainLine, plainText } from './plain.ts';
@@ -17,7 +18,6 @@ import type { Role } from './team.ts';
 import { createEngine, type Template } from './template.ts';
 import type { Wall } from './time.ts';
 
-export type Locale = 'ru' | 'en';
 /** What a client is told of a change. */
 export type ClientKind = Exclude<NoticeKind, 'confirmed' | 'move_asked'>;
 /** To the team one text tells of every kind of change: `staff`, `administrator`. */
@@ -49,7 +49,6 @@ export type Texts = {
   source(kind: TextKind, locale: Locale): string;
 };
 
-export const LOCALES: readonly Locale[] = ['ru', 'en'];
 export const TEXT_KINDS: readonly TextKind[] = [
   'booked',
   'rescheduled',

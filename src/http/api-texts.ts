@@ -1,6 +1,7 @@
 /** Routes of the admin API for the texts that people read: the same as `templates …`. */
 import { z } from 'zod';
-import { LOCALES, TEXT_KINDS } from '../domain/text.ts';
+import { LOCALES } from '../domain/locale.ts';
+import { TEXT_KINDS } from '../domain/text.ts';
 import { listTexts, resetText, setText, textsOf, tryTexts } from '../texts.ts';
 import { companyParams, type Route } from './route.ts';
 

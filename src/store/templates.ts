@@ -1,5 +1,6 @@
 /** Texts that companies have of their own. One function is one statement. */
-import type { Locale, TextKind } from '../domain/text.ts';
+import type { Locale } from '../domain/locale.ts';
+import type { TextKind } from '../domain/text.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
 

@@ -17,6 +17,7 @@ import {
   type Rules,
 } from '../domain/alert.ts';
 import type { AlertTexts } from '../domain/alert-text.ts';
+import type { Locale } from '../domain/locale.ts';
 import {
   companyReadings,
   depthReadings,
@@ -26,7 +27,7 @@ import {
   rejectReadings,
   silenceReading,
 } from '../domain/readings.ts';
-import type { Locale, Text } from '../domain/text.ts';
+import type { Text } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Hours } from '../domain/working-time.ts';
 import { newId } from '../ids.ts';

@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import type { SpokenChange } from '../../src/domain/batch.ts';
 import type { Service } from '../../src/domain/booking.ts';
 import type { Digest } from '../../src/domain/digest.ts';
+import { LOCALES } from '../../src/domain/locale.ts';
 import type { Facts, Notice } from '../../src/domain/notice.ts';
-import { createTexts, LOCALES, TEXT_KINDS, type TextInput, type TextKind } from '../../src/domain/text.ts';
+import { createTexts, TEXT_KINDS, type TextInput, type TextKind } from '../../src/domain/text.ts';
 import { loadTemplates } from '../../src/templates.ts';
 import { HOSTILE_TEXTS } from '../support/hostile-text.ts';
 

@@ -4,8 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type pg from 'pg';
@@ -15,6 +13,7 @@ import { createRandom } from '../../src/simulator/random.ts';
 import { createVault } from '../../src/vault.ts';
 import { testDatabase } from '../support/database.ts';
 import { letLeasesPass, type Shift } from '../support/kills.ts';
+import { type Provider, startProvider } from '../support/provider.ts';
 import { freePorts, json, OTKLIK_KEY, post, type Service, send, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
@@ -239,42 +238,31 @@ async function assertTold(pool: pg.Pool, books: Books, platform: Platform): Prom
 }
 
 /** SMS.ru's side: takes each SMS, answers late, and tells that it was delivered until it is heard. */
-async function startSmsRu(receiptUrl: string): Promise<{
-  url: string;
-  taken: Sms[];
-  settled(): Promise<void>;
-  close(): Promise<void>;
-}> {
-  const taken: Sms[] = [];
+async function startSmsRu(receiptUrl: string): Promise<Provider<Sms> & { settled(): Promise<void> }> {
   const telling = new Set<Promise<void>>();
   const closing = new AbortController();
-  const server: Server = createServer(async (incoming, outgoing) => {
-    const parts = await incoming.toArray().catch(() => undefined);
-    if (parts === undefined) return;
-    const form = new URLSearchParams(Buffer.concat(parts).toString());
-    const to = form.get('to') ?? '';
-    const id = `000000-${String(taken.length).padStart(8, '0')}`;
-    taken.push({ id, phone: `+${to}`, text: form.get('msg') ?? '' });
-    const told = tellDelivered(receiptUrl, id, closing.signal).finally(() => telling.delete(told));
-    telling.add(told);
-    await wait(DELAY_MS);
-    const sms = { [to]: { status: 'OK', status_code: 100, sms_id: id } };
-    outgoing.writeHead(200, { 'content-type': 'application/json' });
-    outgoing.end(JSON.stringify({ status: 'OK', status_code: 100, sms }));
+  const provider = await startProvider<Sms>({
+    read: (sent, number) => {
+      const form = new URLSearchParams(sent);
+      const id = `000000-${String(number).padStart(8, '0')}`;
+      const told = tellDelivered(receiptUrl, id, closing.signal).finally(() => telling.delete(told));
+      telling.add(told);
+      return { id, phone: `+${form.get('to')}`, text: form.get('msg') ?? '' };
+    },
+    answer: ({ id, phone }) => {
+      const sms = { [phone.slice(1)]: { status: 'OK', status_code: 100, sms_id: id } };
+      return { status: 'OK', status_code: 100, sms };
+    },
+    answerMs: DELAY_MS,
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
   return {
-    url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
-    taken,
+    ...provider,
     async settled() {
       await Promise.all(telling);
     },
     async close() {
       closing.abort();
-      server.closeAllConnections();
-      await new Promise(done => server.close(done));
+      await provider.close();
     },
   };
 }

@@ -11,8 +11,8 @@ export async function startProvider<Taken>({
   answer,
   answerMs,
 }: {
-  read(body: string): Taken;
   /** `number` counts what it has taken, from 0. */
+  read(body: string, number: number): Taken;
   answer(taken: Taken, number: number): object;
   answerMs: number;
 }): Promise<Provider<Taken>> {
@@ -20,8 +20,9 @@ export async function startProvider<Taken>({
   const server = createServer(async (incoming, outgoing) => {
     const parts = await incoming.toArray().catch(() => undefined);
     if (parts === undefined) return;
-    const one = read(Buffer.concat(parts).toString());
-    const number = taken.push(one) - 1;
+    const number = taken.length;
+    const one = read(Buffer.concat(parts).toString(), number);
+    taken.push(one);
     await wait(answerMs);
     outgoing.writeHead(200, { 'content-type': 'application/json' });
     outgoing.end(JSON.stringify(answer(one, number)));
