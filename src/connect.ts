@@ -2,11 +2,12 @@
  * A salon that connects by the marketplace, and one that leaves by it. The salon's number in the link is not signed, so
  * the platform's answer to the activation decides: what it refuses is undone here, down to the state before.
  */
-import { confirmKey, proposeKey, withdrawKey } from './companies.ts';
+
 import { isZone } from './domain/time.ts';
 import type { ConnectRoute, SalonConnection } from './http/connect.ts';
 import type { LifecycleRoute } from './http/lifecycle.ts';
 import type { Log } from './log.ts';
+import { confirmKey, proposeKey, withdrawKey } from './salon/companies.ts';
 import {
   audit,
   type Brand,

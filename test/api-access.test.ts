@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type ApiAccessOptions, createApiAccess } from '../src/api-access.ts';
-import { addCompany, dropCompany, setCompany } from '../src/companies.ts';
 import { readConfig } from '../src/config.ts';
+import { addCompany, dropCompany, setCompany } from '../src/salon/companies.ts';
 import { readBudget } from '../src/store/budget.ts';
 import { createPool } from '../src/store/pool.ts';
 import { createVault } from '../src/vault.ts';

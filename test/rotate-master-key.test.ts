@@ -1,10 +1,10 @@
 /** OTKLIK_KEY is exchanged in three steps, and nothing that stands outside has to change. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { addCompany, setCompany } from '../src/companies.ts';
 import { createKeyRing } from '../src/http/keys.ts';
 import { openVault } from '../src/open.ts';
 import { rotateMasterKey } from '../src/rotate-master-key.ts';
+import { addCompany, setCompany } from '../src/salon/companies.ts';
 import { findNewestSecrets } from '../src/store/companies.ts';
 import { createPool, type Pool } from '../src/store/pool.ts';
 import type { Vault } from '../src/vault.ts';

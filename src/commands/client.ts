@@ -1,7 +1,7 @@
 /** `client …`: what is known of a client, what they allowed and refused, and what they were told. */
 import { CHANNEL_NAMES } from '../channels/channel.ts';
-import { setConsent, showClients } from '../clients.ts';
 import { PlainError } from '../log.ts';
+import { setConsent, showClients } from '../salon/clients.ts';
 import type { ShownClient } from '../store/clients.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 

@@ -1,6 +1,10 @@
 /** `company …` and `address`. */
 import { text } from 'node:stream/consumers';
 import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
+import type { Config } from '../config.ts';
+import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
+import { companyBody, given, newCompany, readingBody } from '../http/api.ts';
+import { PlainError } from '../log.ts';
 import {
   addCompany,
   dropCompany,
@@ -9,11 +13,7 @@ import {
   rotateKey,
   rotateSecret,
   setCompany,
-} from '../companies.ts';
-import type { Config } from '../config.ts';
-import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
-import { companyBody, given, newCompany, readingBody } from '../http/api.ts';
-import { PlainError } from '../log.ts';
+} from '../salon/companies.ts';
 import { audit, listCompanies, saveAddress } from '../store/companies.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { transaction } from '../store/pool.ts';

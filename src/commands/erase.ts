@@ -1,6 +1,7 @@
 /** `erase-person`: removes a person from a company, or says what would be removed. */
-import { type EraseDeps, type Erasure, erasePerson, readmitPerson, type Whom } from '../erase.ts';
+
 import { PlainError } from '../log.ts';
+import { type EraseDeps, type Erasure, erasePerson, readmitPerson, type Whom } from '../salon/erase.ts';
 import { createPool } from '../store/pool.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 

@@ -1,8 +1,9 @@
 /** `hooks …`: our URL among the salon's webhooks, by the API. Keys of URLs are shown by their first letters only. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { commandAccess } from '../api-access.ts';
-import { requireCompany } from '../companies.ts';
 import { type Config, isReachable } from '../config.ts';
+import { PlainError } from '../log.ts';
+import { requireCompany } from '../salon/companies.ts';
 import {
   type HooksDeps,
   installHook,
@@ -11,8 +12,7 @@ import {
   showHooks,
   stateOf,
   type Written,
-} from '../hooks.ts';
-import { PlainError } from '../log.ts';
+} from '../salon/hooks.ts';
 import type { Pool } from '../store/pool.ts';
 import { type EventRow, firstWebhookSince, readServer } from '../store/views.ts';
 import { ApiError } from '../yclients/api.ts';

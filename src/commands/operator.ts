@@ -1,9 +1,9 @@
 /** `company operator …`: a salon's own texts delivered by us, and `doctor`'s word on it. */
 import { partnerTokensOf } from '../api-access.ts';
 import { ADDRESSED } from '../channels/channel.ts';
-import { closeTexts, openTexts } from '../companies.ts';
 import { type Config, isReachable } from '../config.ts';
 import { channelsConfig } from '../configured-channels.ts';
+import { closeTexts, openTexts } from '../salon/companies.ts';
 import type { Pool } from '../store/pool.ts';
 import { type RelayState, readRelayStates } from '../store/relays.ts';
 import { type Finding, fault, note, ok } from './finding.ts';

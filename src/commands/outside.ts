@@ -8,11 +8,11 @@
 import { lookup } from 'node:dns/promises';
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';
 import ipaddr from 'ipaddr.js';
-import { requireCompany } from '../companies.ts';
 import type { Config } from '../config.ts';
 import { signatureHeader } from '../http/signature.ts';
 import { describeError, isPlain, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
+import { requireCompany } from '../salon/companies.ts';
 import { dropKey, findKey, lendKey, listCompanies } from '../store/companies.ts';
 import { showEvent } from '../store/views.ts';
 import { newUrlKey } from '../vault.ts';

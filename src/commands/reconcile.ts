@@ -1,8 +1,8 @@
 /** `reconcile`: compares one company with the platform now, and shows how far it is. */
 import { commandAccess } from '../api-access.ts';
-import { requireCompany } from '../companies.ts';
 import type { SweepKind } from '../domain/sweep.ts';
 import { createMetrics } from '../metrics.ts';
+import { requireCompany } from '../salon/companies.ts';
 import { createReconciler } from '../work/reconcile.ts';
 import type { Turn } from '../work/sweep.ts';
 import { type Context, parseId, print, withStore } from './run.ts';

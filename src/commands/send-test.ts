@@ -1,10 +1,10 @@
 /** `send-test`: a test event through the receiver, or a test message through a channel, watched to its end. */
 
 import { closeChannels, createChannels } from '../channels/registry.ts';
-import { requireCompany } from '../companies.ts';
 import { channelsConfig } from '../configured-channels.ts';
 import { newId } from '../ids.ts';
 import { PlainError } from '../log.ts';
+import { requireCompany } from '../salon/companies.ts';
 import { findKey } from '../store/companies.ts';
 import { insertTestMessage } from '../store/messages.ts';
 import type { Pool } from '../store/pool.ts';

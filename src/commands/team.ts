@@ -2,8 +2,8 @@
 import { renderUnicodeCompact } from 'uqr';
 import { inviteBody, memberBody } from '../http/api-team.ts';
 import { PlainError } from '../log.ts';
+import { addMember, inviteMember, newInvitation, removeMember, showTeam } from '../salon/team.ts';
 import type { ShownMember } from '../store/team.ts';
-import { addMember, inviteMember, newInvitation, removeMember, showTeam } from '../team.ts';
 import { noteUnset } from './company.ts';
 import { mouthOf, urlOf } from './invite.ts';
 import { spokenGather } from './policy.ts';

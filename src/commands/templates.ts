@@ -4,8 +4,8 @@ import { text as readAll } from 'node:stream/consumers';
 import { LOCALES, type Locale } from '../domain/locale.ts';
 import { createTexts, TEXT_KINDS, type TextKind } from '../domain/text.ts';
 import { PlainError } from '../log.ts';
+import { listTexts, resetText, setText, textsOf, tryTexts, type Which } from '../salon/texts.ts';
 import { loadTemplates } from '../templates.ts';
-import { listTexts, resetText, setText, textsOf, tryTexts, type Which } from '../texts.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Options = { readonly json?: boolean; readonly company?: string; readonly locale?: string };

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { CHANNEL_NAMES } from '../channels/channel.ts';
-import { findClients, setConsent, showClients } from '../clients.ts';
+import { findClients, setConsent, showClients } from '../salon/clients.ts';
 import { bigId, companyParams, type Route } from './route.ts';
 
 const params = z.object({ ...companyParams.shape, client: bigId });

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { CHANNEL_NAMES } from '../channels/channel.ts';
 import { ROLES } from '../domain/team.ts';
-import { addMember, inviteMember, removeMember, showTeam } from '../team.ts';
+import { addMember, inviteMember, removeMember, showTeam } from '../salon/team.ts';
 import { bigId, companyId, companyParams, type Route } from './route.ts';
 
 const memberParams = z.object({ company: companyId, member: bigId });

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { LOCALES } from '../domain/locale.ts';
 import { TEXT_KINDS } from '../domain/text.ts';
-import { listTexts, resetText, setText, textsOf, tryTexts } from '../texts.ts';
+import { listTexts, resetText, setText, textsOf, tryTexts } from '../salon/texts.ts';
 import { companyParams, type Route } from './route.ts';
 
 const locale = z.enum(LOCALES);

@@ -4,6 +4,11 @@
  */
 import { z } from 'zod';
 import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
+import { ORIGINS, type PolicyDocument } from '../domain/policy.ts';
+import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
+import { isZone, parseInstant, parseWall } from '../domain/time.ts';
+import { TOKEN } from '../domain/token.ts';
+import { MissingError, PlainError } from '../log.ts';
 import {
   addCompany,
   closeTexts,
@@ -12,16 +17,12 @@ import {
   requireCompany,
   rotateKey,
   setCompany,
-} from '../companies.ts';
-import { ORIGINS, type PolicyDocument } from '../domain/policy.ts';
-import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
-import { isZone, parseInstant, parseWall } from '../domain/time.ts';
-import { TOKEN } from '../domain/token.ts';
-import { MissingError, PlainError } from '../log.ts';
-import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../policies.ts';
-import { type PreviewOf, previewPolicy } from '../preview.ts';
-import { previewRoutes } from '../preview-routes.ts';
-import { previewTexts } from '../preview-texts.ts';
+} from '../salon/companies.ts';
+import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
+import { type PreviewOf, previewPolicy } from '../salon/preview.ts';
+import { previewRoutes } from '../salon/preview-routes.ts';
+import { previewTexts } from '../salon/preview-texts.ts';
+import { TextError } from '../salon/texts.ts';
 import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
@@ -29,7 +30,6 @@ import { replayEvent } from '../store/inbox.ts';
 import { type Pool, transaction } from '../store/pool.ts';
 import { readRelayStates } from '../store/relays.ts';
 import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
-import { TextError } from '../texts.ts';
 import { CLIENT_ROUTES } from './api-clients.ts';
 import { TEAM_ROUTES } from './api-team.ts';
 import { TEXT_ROUTES } from './api-texts.ts';

@@ -1,7 +1,7 @@
 /**
  * The webhook settings of a salon, `GET|POST /hooks_settings/{company}`: reading them, and changing of them what is
  * ours and nothing else. POST replaces everything, the URLs and flags of other programs included, so what is written
- * is always what was read, with our part changed. Pure: the calls are made in `src/hooks.ts`.
+ * is always what was read, with our part changed. Pure: the calls are made in `src/salon/hooks.ts`.
  *
  * Two shapes are known. The older one has one set of flags for all URLs:
  *

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
-import { setPolicy } from '../../src/policies.ts';
+import { setPolicy } from '../../src/salon/policies.ts';
 import { countOpenEvents } from '../../src/store/inbox.ts';
 import {
   documentOf,

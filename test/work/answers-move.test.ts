@@ -16,7 +16,7 @@ import { createVkEar, vkUpdates } from '../../src/channels/vk-ear.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { addMember, removeMember } from '../../src/team.ts';
+import { addMember, removeMember } from '../../src/salon/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { personalInvite } from '../../src/work/personal.ts';

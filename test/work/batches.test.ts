@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { Outgoing } from '../../src/channels/channel.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
-import { previewPolicy } from '../../src/preview.ts';
+import { previewPolicy } from '../../src/salon/preview.ts';
+import { addMember, removeMember, showTeam } from '../../src/salon/team.ts';
 import { createRandom } from '../../src/simulator/random.ts';
-import { addMember, removeMember, showTeam } from '../../src/team.ts';
 import { statementsOf } from '../support/statements.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 

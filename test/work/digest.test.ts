@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { addMember, removeMember } from '../../src/team.ts';
+import { addMember, removeMember } from '../../src/salon/team.ts';
 import { createDigester } from '../../src/work/digest.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 

@@ -7,7 +7,7 @@ import type { EpochMs } from '../../src/domain/time.ts';
 import { readBody } from '../../src/ingest/read-body.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { setPolicy } from '../../src/policies.ts';
+import { setPolicy } from '../../src/salon/policies.ts';
 import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';

@@ -5,8 +5,8 @@ import type { Channel } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
-import { setPolicy, showPolicy } from '../../src/policies.ts';
-import { previewPolicy } from '../../src/preview.ts';
+import { setPolicy, showPolicy } from '../../src/salon/policies.ts';
+import { previewPolicy } from '../../src/salon/preview.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const MINUTE = 60_000;

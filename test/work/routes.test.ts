@@ -5,8 +5,8 @@ import type { Channel, ChannelName, Outgoing, SendResult, Traits } from '../../s
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { newId } from '../../src/ids.ts';
-import { type PreviewOf, previewPolicy } from '../../src/preview.ts';
-import { previewRoutes } from '../../src/preview-routes.ts';
+import { type PreviewOf, previewPolicy } from '../../src/salon/preview.ts';
+import { previewRoutes } from '../../src/salon/preview-routes.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
 import { type NewReceipt, saveReceipts } from '../../src/store/receipts.ts';
 import { showMessage } from '../../src/store/views.ts';

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { addMember } from '../../src/salon/team.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
-import { addMember } from '../../src/team.ts';
 import { createPipeline, recordBody } from './pipeline.ts';
 
 const DAY_MS = 86_400_000;

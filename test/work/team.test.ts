@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
-import { addMember, removeMember } from '../../src/team.ts';
+import { addMember, removeMember } from '../../src/salon/team.ts';
 import { statementsOf } from '../support/statements.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 

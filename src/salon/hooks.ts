@@ -2,12 +2,12 @@
  * Registration of our webhook URL by the API: read, merge, write, read back, verify. The platform's POST replaces the
  * settings of all programs at once, so nothing is written that was not read a moment before.
  */
-import { confirmKey, proposeKey, withdrawKey } from './companies.ts';
-import { PlainError } from './log.ts';
-import { findKey } from './store/companies.ts';
-import type { Pool } from './store/pool.ts';
-import type { Vault } from './vault.ts';
-import { ApiError, type CompanyApi } from './yclients/api.ts';
+
+import { PlainError } from '../log.ts';
+import { findKey } from '../store/companies.ts';
+import type { Pool } from '../store/pool.ts';
+import type { Vault } from '../vault.ts';
+import { ApiError, type CompanyApi } from '../yclients/api.ts';
 import {
   type HookPlan,
   type HookResource,
@@ -16,8 +16,9 @@ import {
   readHooks,
   withHook,
   withoutHooks,
-} from './yclients/hooks.ts';
-import { changesBetween, type Verification, verifyHooks } from './yclients/hooks-diff.ts';
+} from '../yclients/hooks.ts';
+import { changesBetween, type Verification, verifyHooks } from '../yclients/hooks-diff.ts';
+import { confirmKey, proposeKey, withdrawKey } from './companies.ts';
 
 export type HooksDeps = {
   readonly pool: Pool;

@@ -1,18 +1,18 @@
 /** What the messages of a preview would read like, and how many SMS each is: a part is what is paid for. */
-import { fit } from './channels/sms.ts';
+import { fit } from '../channels/sms.ts';
+import { clientRecipient, type Facts, factsFor, type NoticeKind } from '../domain/notice.ts';
+import type { PlannedPurpose } from '../domain/plan.ts';
+import { NOTICE_KINDS } from '../domain/policy.ts';
+import { smsParts } from '../domain/sms.ts';
+import type { Texts } from '../domain/text.ts';
+import { bookingKey, findBookings } from '../store/bookings.ts';
+import type { Company } from '../store/companies.ts';
+import { type Contact, findContacts, type SaidRecord } from '../store/messages.ts';
+import type { Db } from '../store/pool.ts';
+import { findTemplates, templateKey } from '../store/templates.ts';
+import { NOTHING, renderSafely, type Saying } from '../work/saying.ts';
 import { requireCompany } from './companies.ts';
-import { clientRecipient, type Facts, factsFor, type NoticeKind } from './domain/notice.ts';
-import type { PlannedPurpose } from './domain/plan.ts';
-import { NOTICE_KINDS } from './domain/policy.ts';
-import { smsParts } from './domain/sms.ts';
-import type { Texts } from './domain/text.ts';
 import type { Preview } from './preview.ts';
-import { bookingKey, findBookings } from './store/bookings.ts';
-import type { Company } from './store/companies.ts';
-import { type Contact, findContacts, type SaidRecord } from './store/messages.ts';
-import type { Db } from './store/pool.ts';
-import { findTemplates, templateKey } from './store/templates.ts';
-import { NOTHING, renderSafely, type Saying } from './work/saying.ts';
 
 export type PreviewText = {
   /** A change, or the purpose of a planned message. */

@@ -1,14 +1,14 @@
 /** Registration step by step, against a salon's settings in memory: what fails midway, and what becomes of the keys. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { type HooksDeps, type InstallOptions, installHook } from '../src/hooks.ts';
-import { insertCompany } from '../src/store/companies.ts';
-import { createPool, type Pool } from '../src/store/pool.ts';
-import { createVault } from '../src/vault.ts';
-import { ApiError } from '../src/yclients/api.ts';
-import { DEFAULT_RESOURCES } from '../src/yclients/hooks.ts';
-import { type TestDatabase, testDatabase } from './support/database.ts';
-import { type Settings, threeForeign } from './support/salon-hooks.ts';
+import { type HooksDeps, type InstallOptions, installHook } from '../../src/salon/hooks.ts';
+import { insertCompany } from '../../src/store/companies.ts';
+import { createPool, type Pool } from '../../src/store/pool.ts';
+import { createVault } from '../../src/vault.ts';
+import { ApiError } from '../../src/yclients/api.ts';
+import { DEFAULT_RESOURCES } from '../../src/yclients/hooks.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { type Settings, threeForeign } from '../support/salon-hooks.ts';
 
 const BASE = 'https://otklik.test';
 const options: InstallOptions = {

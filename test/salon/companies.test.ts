@@ -1,12 +1,12 @@
 /** What an operator sets of a company: how it is read, and the token it is read with. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { addCompany, dropCompany, setCompany } from '../src/companies.ts';
-import { findCompanies, findNewestSecrets } from '../src/store/companies.ts';
-import { createPool, type Pool } from '../src/store/pool.ts';
-import { parkSweep, planBaseline } from '../src/store/sweeps.ts';
-import { createVault } from '../src/vault.ts';
-import { type TestDatabase, testDatabase } from './support/database.ts';
+import { addCompany, dropCompany, setCompany } from '../../src/salon/companies.ts';
+import { findCompanies, findNewestSecrets } from '../../src/store/companies.ts';
+import { createPool, type Pool } from '../../src/store/pool.ts';
+import { parkSweep, planBaseline } from '../../src/store/sweeps.ts';
+import { createVault } from '../../src/vault.ts';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 const TOKEN = 'canary-user-token-1a2b3c';
 const vault = createVault(Buffer.alloc(32, 1));

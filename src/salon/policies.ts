@@ -1,13 +1,14 @@
 /** What an operator does with a company's policy, by command or API. */
+
+import { completePolicy, type PolicyDocument } from '../domain/policy.ts';
+import { checkPolicy, type PolicyFault } from '../domain/policy-document.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { PlainError } from '../log.ts';
+import { audit, lockStanding } from '../store/companies.ts';
+import { requestReplan } from '../store/plans.ts';
+import { appendPolicy, listPolicies } from '../store/policies.ts';
+import { type Db, type Pool, transaction } from '../store/pool.ts';
 import { requireCompany } from './companies.ts';
-import { completePolicy, type PolicyDocument } from './domain/policy.ts';
-import { checkPolicy, type PolicyFault } from './domain/policy-document.ts';
-import type { EpochMs } from './domain/time.ts';
-import { PlainError } from './log.ts';
-import { audit, lockStanding } from './store/companies.ts';
-import { requestReplan } from './store/plans.ts';
-import { appendPolicy, listPolicies } from './store/policies.ts';
-import { type Db, type Pool, transaction } from './store/pool.ts';
 
 export type PolicyDeps = { readonly pool: Pool; readonly actor: 'command' | 'api' };
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createTexts } from '../src/domain/text.ts';
-import { loadTemplates } from '../src/templates.ts';
-import { brokenTexts, listTexts, resetText, setText, tryTexts } from '../src/texts.ts';
-import { createPipeline, type Pipeline, recordBody } from './work/pipeline.ts';
+import { createTexts } from '../../src/domain/text.ts';
+import { brokenTexts, listTexts, resetText, setText, tryTexts } from '../../src/salon/texts.ts';
+import { loadTemplates } from '../../src/templates.ts';
+import { createPipeline, type Pipeline, recordBody } from '../work/pipeline.ts';
 
 const texts = createTexts(loadTemplates());
 const BOOKED = { companyId: 1, locale: 'ru', kind: 'booked' } as const;

@@ -1,16 +1,16 @@
 /** By which channels the messages of a preview would reach the client, one after another while none does. */
-import type { Channel, ChannelName } from './channels/channel.ts';
+import type { Channel, ChannelName } from '../channels/channel.ts';
+import { clientRecipient } from '../domain/notice.ts';
+import { CATEGORY_OF, type PlannedPurpose } from '../domain/plan.ts';
+import { type Category, type PolicyDocument, policyOf } from '../domain/policy.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { bookingKey, findBookings } from '../store/bookings.ts';
+import { type Contact, findContacts } from '../store/messages.ts';
+import type { Db } from '../store/pool.ts';
+import { findReached, findReceiptGivers } from '../store/reached.ts';
+import { type RouteAhead, routeAhead } from '../work/route.ts';
 import { requireCompany } from './companies.ts';
-import { clientRecipient } from './domain/notice.ts';
-import { CATEGORY_OF, type PlannedPurpose } from './domain/plan.ts';
-import { type Category, type PolicyDocument, policyOf } from './domain/policy.ts';
-import type { EpochMs } from './domain/time.ts';
 import type { Preview } from './preview.ts';
-import { bookingKey, findBookings } from './store/bookings.ts';
-import { type Contact, findContacts } from './store/messages.ts';
-import type { Db } from './store/pool.ts';
-import { findReached, findReceiptGivers } from './store/reached.ts';
-import { type RouteAhead, routeAhead } from './work/route.ts';
 
 export type PreviewRoute = Omit<RouteAhead, 'steps'> & {
   readonly category: Category;

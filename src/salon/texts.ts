@@ -1,17 +1,18 @@
 /** What an operator does with the texts of a company, by command or API. */
-import { requireCompany } from './companies.ts';
-import { LOCALES, type Locale } from './domain/locale.ts';
-import { TEXT_KINDS, type Text, type TextKind, type Texts } from './domain/text.ts';
-import { MissingError, PlainError } from './log.ts';
-import { audit } from './store/companies.ts';
-import { type Pool, transaction } from './store/pool.ts';
+
+import { LOCALES, type Locale } from '../domain/locale.ts';
+import { TEXT_KINDS, type Text, type TextKind, type Texts } from '../domain/text.ts';
+import { MissingError, PlainError } from '../log.ts';
+import { audit } from '../store/companies.ts';
+import { type Pool, transaction } from '../store/pool.ts';
 import {
   dropTemplate,
   findTemplates,
   type OwnTemplate,
   saveTemplate,
   templateKey,
-} from './store/templates.ts';
+} from '../store/templates.ts';
+import { requireCompany } from './companies.ts';
 
 export type TextDeps = { readonly pool: Pool; readonly texts: Texts; readonly actor: 'command' | 'api' };
 

@@ -1,11 +1,11 @@
 /** What a policy would say of a booking, to whom, when, and why not: nothing is written and nothing is sent. */
-import { requireCompany } from './companies.ts';
-import { batchHour } from './domain/batch.ts';
-import type { Booking } from './domain/booking.ts';
-import { nextDigest } from './domain/digest.ts';
-import { concerned } from './domain/notice.ts';
-import type { Origin } from './domain/origin.ts';
-import { type PlanInput, plan } from './domain/plan.ts';
+
+import { batchHour } from '../domain/batch.ts';
+import type { Booking } from '../domain/booking.ts';
+import { nextDigest } from '../domain/digest.ts';
+import { concerned } from '../domain/notice.ts';
+import type { Origin } from '../domain/origin.ts';
+import { type PlanInput, plan } from '../domain/plan.ts';
 import {
   IN_DIGEST,
   NOTICE_KINDS,
@@ -14,17 +14,18 @@ import {
   policyOf,
   settleMsOf,
   tells,
-} from './domain/policy.ts';
-import { noticeAfterQuiet } from './domain/quiet.ts';
-import { AUDIENCES, type Audience, memberRecipient, type Role } from './domain/team.ts';
-import { type EpochMs, wallOf } from './domain/time.ts';
-import { visitsOf } from './domain/visit.ts';
-import { MissingError } from './log.ts';
-import { bookingKey, findBookings, type StoredBooking } from './store/bookings.ts';
-import type { Company } from './store/companies.ts';
-import { findWishes } from './store/plans.ts';
-import type { Db } from './store/pool.ts';
-import { inputFor, plannedOf, readKnown } from './work/plan.ts';
+} from '../domain/policy.ts';
+import { noticeAfterQuiet } from '../domain/quiet.ts';
+import { AUDIENCES, type Audience, memberRecipient, type Role } from '../domain/team.ts';
+import { type EpochMs, wallOf } from '../domain/time.ts';
+import { visitsOf } from '../domain/visit.ts';
+import { MissingError } from '../log.ts';
+import { bookingKey, findBookings, type StoredBooking } from '../store/bookings.ts';
+import type { Company } from '../store/companies.ts';
+import { findWishes } from '../store/plans.ts';
+import type { Db } from '../store/pool.ts';
+import { inputFor, plannedOf, readKnown } from '../work/plan.ts';
+import { requireCompany } from './companies.ts';
 
 /** A booking that there is, or one that there might be. */
 export type PreviewOf =

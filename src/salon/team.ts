@@ -1,13 +1,12 @@
 /** What an operator does with a company's team, by command or API: one transaction each, with its line in the audit log. */
 import { randomInt } from 'node:crypto';
-import type { ChannelName } from './channels/channel.ts';
-import { requireCompany } from './companies.ts';
-import { normalisePhone } from './domain/phone.ts';
-import type { Role } from './domain/team.ts';
-import type { EpochMs } from './domain/time.ts';
-import { MissingError, PlainError } from './log.ts';
-import { audit } from './store/companies.ts';
-import { type Pool, transaction } from './store/pool.ts';
+import type { ChannelName } from '../channels/channel.ts';
+import { normalisePhone } from '../domain/phone.ts';
+import type { Role } from '../domain/team.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { MissingError, PlainError } from '../log.ts';
+import { audit } from '../store/companies.ts';
+import { type Pool, transaction } from '../store/pool.ts';
 import {
   dropMember,
   listTeam,
@@ -15,7 +14,8 @@ import {
   type ShownMember,
   saveInvitation,
   saveMember,
-} from './store/team.ts';
+} from '../store/team.ts';
+import { requireCompany } from './companies.ts';
 
 export type TeamDeps = { readonly pool: Pool; readonly actor: 'command' | 'api'; readonly now: EpochMs };
 

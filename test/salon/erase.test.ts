@@ -1,16 +1,16 @@
 /** A person who was erased is nowhere, and stays so; what happened is still counted. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { type Erasure, erasePerson, readmitPerson, type Whom } from '../src/erase.ts';
-import { newId } from '../src/ids.ts';
-import { quarantined } from '../src/ingest/read-body.ts';
-import { insertActions } from '../src/store/actions.ts';
-import { linkChat, openChat, recordConsent, settleInvite } from '../src/store/chats.ts';
-import { audit, saveAddress } from '../src/store/companies.ts';
-import { readLastSeq, scanAll } from '../src/store/erase.ts';
-import { insertEvents } from '../src/store/inbox.ts';
-import { insertTestMessage } from '../src/store/messages.ts';
-import { createPipeline, type Pipeline, recordBody } from './work/pipeline.ts';
+import { newId } from '../../src/ids.ts';
+import { quarantined } from '../../src/ingest/read-body.ts';
+import { type Erasure, erasePerson, readmitPerson, type Whom } from '../../src/salon/erase.ts';
+import { insertActions } from '../../src/store/actions.ts';
+import { linkChat, openChat, recordConsent, settleInvite } from '../../src/store/chats.ts';
+import { audit, saveAddress } from '../../src/store/companies.ts';
+import { readLastSeq, scanAll } from '../../src/store/erase.ts';
+import { insertEvents } from '../../src/store/inbox.ts';
+import { insertTestMessage } from '../../src/store/messages.ts';
+import { createPipeline, type Pipeline, recordBody } from '../work/pipeline.ts';
 
 const NAME = 'Евстолия';
 const EMAIL = 'evstolia@mail.test';

@@ -1,16 +1,17 @@
 /** What an operator sees of a client and keeps for them, by command or API. */
-import { requireCompany } from './companies.ts';
-import { normalisePhone } from './domain/phone.ts';
-import { MissingError, PlainError } from './log.ts';
+
+import { normalisePhone } from '../domain/phone.ts';
+import { MissingError, PlainError } from '../log.ts';
 import {
   findClientIds,
   findShownClients,
   type OperatorConsent,
   recordOperatorConsent,
   type ShownClient,
-} from './store/clients.ts';
-import { audit } from './store/companies.ts';
-import { type Db, type Pool, transaction } from './store/pool.ts';
+} from '../store/clients.ts';
+import { audit } from '../store/companies.ts';
+import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { requireCompany } from './companies.ts';
 
 /** Somebody by phone or id as typed, or by id alone. */
 export type Who = string | { readonly clientId: number };

@@ -1,6 +1,6 @@
 /** What an operator does with a company, by command or API: one transaction each, with its line in the audit log. */
-import { newId } from './ids.ts';
-import { MissingError, PlainError } from './log.ts';
+import { newId } from '../ids.ts';
+import { MissingError, PlainError } from '../log.ts';
 import {
   addKey,
   addSecret,
@@ -18,11 +18,11 @@ import {
   resumeCompany,
   setReading,
   settleKey,
-} from './store/companies.ts';
-import { requestReplan } from './store/plans.ts';
-import { type Db, type Pool, transaction } from './store/pool.ts';
-import { forgetSweeps, hastenSweeps } from './store/sweeps.ts';
-import { newSigningSecret, newUrlKey, type Vault } from './vault.ts';
+} from '../store/companies.ts';
+import { requestReplan } from '../store/plans.ts';
+import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { forgetSweeps, hastenSweeps } from '../store/sweeps.ts';
+import { newSigningSecret, newUrlKey, type Vault } from '../vault.ts';
 
 /** How long the old key of a webhook URL goes on working after a rotation. */
 const KEY_GRACE_MS = 24 * 60 * 60_000;

@@ -7,9 +7,9 @@
  * nothing, and with it only whether an id one already has was erased.
  */
 
-import { normalisePhone, phonePattern } from './domain/phone.ts';
-import { MissingError } from './log.ts';
-import { audit } from './store/companies.ts';
+import { normalisePhone, phonePattern } from '../domain/phone.ts';
+import { MissingError } from '../log.ts';
+import { audit } from '../store/companies.ts';
 import {
   addErased,
   awaitBatches,
@@ -26,10 +26,10 @@ import {
   scanAll,
   scrubEvents,
   type Traces,
-} from './store/erase.ts';
-import { type Db, type Pool, transaction, troubleOf } from './store/pool.ts';
-import type { Vault } from './vault.ts';
-import { clientsIn, withoutPeople } from './yclients/scrub.ts';
+} from '../store/erase.ts';
+import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import type { Vault } from '../vault.ts';
+import { clientsIn, withoutPeople } from '../yclients/scrub.ts';
 
 export type EraseDeps = {
   /** Its statements may take as long as reading all events of the company. */
