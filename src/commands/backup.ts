@@ -7,13 +7,11 @@ import type { Config } from '../config.ts';
 import { createLog, PlainError } from '../log.ts';
 import { knownKey, openDatabase, reachable } from '../open.ts';
 import { createVault } from '../vault.ts';
+import { progressLine } from './progress.ts';
 import { type Context, print } from './run.ts';
 
 type Json = { readonly json?: boolean };
 type BackupOptions = Json & { readonly keyFile?: string };
-
-/** How often the line of progress is written anew. */
-const PROGRESS_MS = 200;
 
 export async function backup({ config }: Context, directory: string, options: BackupOptions): Promise<void> {
   const key = await requireKey(config);
@@ -21,15 +19,14 @@ export async function backup({ config }: Context, directory: string, options: Ba
     options.keyFile === undefined
       ? { kind: 'OTKLIK_KEY', key }
       : { kind: 'passphrase', passphrase: await readPassphrase(options.keyFile) };
-  const progress = showProgress('backing up');
   const manifest = await withDatabase(config, url =>
-    writeBackup({
-      ...{ url, directory, secret },
-      databaseKey: createVault(key).fingerprint,
-      onProgress: progress.show,
-    }),
+    shown('backing up', onProgress =>
+      writeBackup({
+        ...{ url, directory, secret, onProgress },
+        databaseKey: createVault(key).fingerprint,
+      }),
+    ),
   );
-  progress.clear();
   print(
     options,
     { directory, ...summary(manifest) },
@@ -50,29 +47,30 @@ export async function restore(
   options: RestoreOptions,
 ): Promise<void> {
   const key = await requireKey(config);
-  const progress = showProgress('checking');
-  const verified = await verifyBackup({
-    directory,
-    databaseKey: createVault(key).fingerprint,
-    onProgress: progress.show,
-    secretFor: async kind => {
-      if (kind === 'OTKLIK_KEY') return { kind, key };
-      if (options.keyFile === undefined) {
-        throw new PlainError('the backup was made with a key file: name it with --key-file');
-      }
-      return { kind, passphrase: await readPassphrase(options.keyFile) };
-    },
-  });
-  const restoring = showProgress('restoring');
-  const { applied } = await withDatabase(config, url =>
-    restoreBackup({
-      url,
-      backup: verified,
-      quietUntil: options.resume ? undefined : Date.now(),
-      onProgress: restoring.show,
+  const verified = await shown('checking', onProgress =>
+    verifyBackup({
+      directory,
+      databaseKey: createVault(key).fingerprint,
+      onProgress,
+      secretFor: async kind => {
+        if (kind === 'OTKLIK_KEY') return { kind, key };
+        if (options.keyFile === undefined) {
+          throw new PlainError('the backup was made with a key file: name it with --key-file');
+        }
+        return { kind, passphrase: await readPassphrase(options.keyFile) };
+      },
     }),
   );
-  restoring.clear();
+  const { applied } = await withDatabase(config, url =>
+    shown('restoring', onProgress =>
+      restoreBackup({
+        url,
+        backup: verified,
+        quietUntil: options.resume ? undefined : Date.now(),
+        onProgress,
+      }),
+    ),
+  );
   const { manifest } = verified;
   const held = options.resume
     ? 'Messages that were due will be sent.'
@@ -113,18 +111,12 @@ function describe({ tables }: Manifest): string {
   return parts.join(', ');
 }
 
-/** One line that is written over, on a terminal only. */
-function showProgress(doing: string): { readonly show: Progress; clear(): void } {
-  const { stderr } = process;
-  let last = 0;
-  return {
-    show(table, bytes) {
-      if (!stderr.isTTY || Date.now() - last < PROGRESS_MS) return;
-      last = Date.now();
-      stderr.write(`\r\u001b[K${doing} ${table}: ${(bytes / 1e6).toFixed(1)} MB`);
-    },
-    clear() {
-      if (stderr.isTTY && last > 0) stderr.write('\r\u001b[K');
-    },
-  };
+/** Does it with a line of progress, which is gone afterwards, also when it fails. */
+async function shown<T>(doing: string, work: (onProgress: Progress) => Promise<T>): Promise<T> {
+  const line = progressLine();
+  try {
+    return await work((table, bytes) => line.show(`${doing} ${table}: ${(bytes / 1e6).toFixed(1)} MB`));
+  } finally {
+    line.clear();
+  }
 }

@@ -1,12 +1,28 @@
 /** `erase-person`: removes a person from a company, or says what would be removed. */
 
 import { PlainError } from '../log.ts';
-import { type EraseDeps, type Erasure, erasePerson, readmitPerson, type Whom } from '../salon/erase.ts';
+import {
+  type EraseDeps,
+  type EraseStep,
+  type Erasure,
+  erasePerson,
+  readmitPerson,
+  type Whom,
+} from '../salon/erase.ts';
 import { createPool } from '../store/pool.ts';
+import { progressLine } from './progress.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 /** All events of a company may have to be read. */
 const STATEMENT_TIMEOUT_MS = 30 * 60_000;
+
+const DOING: Record<EraseStep, string> = {
+  search: 'finding what the person is called',
+  wait: 'waiting for events under way',
+  events: 'events read',
+  tables: 'tables gone through',
+  scan: 'looking for what is left, columns read',
+};
 
 type Options = {
   readonly json?: boolean;
@@ -38,7 +54,10 @@ async function readmit(deps: EraseDeps, whom: Whom, options: Options): Promise<v
 
 async function erase(deps: EraseDeps, whom: Whom, options: Options): Promise<void> {
   const dryRun = options.dryRun ?? false;
-  const erasure = await erasePerson(deps, whom, { dryRun });
+  const line = progressLine();
+  const onProgress = (step: EraseStep, done?: number, of?: number) =>
+    line.show(`${DOING[step]}${of === undefined ? '' : `: ${done} of ${of}`}`);
+  const erasure = await erasePerson(deps, whom, { dryRun, onProgress }).finally(line.clear);
   print(options, { ...erasure, dryRun }, describe(erasure, dryRun));
   if (erasure.left.length > 0) process.exitCode = 1;
 }

@@ -13,10 +13,12 @@ import { audit } from '../store/companies.ts';
 import {
   addErased,
   awaitBatches,
+  countEvents,
   dropErased,
   ERASURES,
   type EventSearch,
   findClientsByPhone,
+  findPageEnd,
   findRecords,
   findSuspects,
   findTraces,
@@ -51,36 +53,54 @@ export type Erasure = {
   readonly left: readonly Leftover[];
 };
 
-const PAGE = 500;
+/** Some 200 ms of reading. */
+const PAGE = 2_000;
 const CONFLICT_TRIES = 5;
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-/** Throws `MissingError` when nothing is known of the person. `dryRun` does it all and takes it back. */
+/**
+ * What is done at the moment, and how much of it: `search` finds what the person is called, `wait` lets events under way
+ * end, `events` and `tables` take the person out of them, `scan` looks through every column.
+ */
+export type EraseStep = 'search' | 'wait' | 'events' | 'tables' | 'scan';
+export type EraseProgress = (step: EraseStep, done?: number, of?: number) => void;
+
+export type EraseOptions = {
+  /** Does it all and takes it back. */
+  readonly dryRun?: boolean;
+  readonly onProgress?: EraseProgress;
+};
+
+/** Throws `MissingError` when nothing is known of the person. */
 export async function erasePerson(
   { pool, vault, actor }: EraseDeps,
   whom: Whom,
-  { dryRun = false }: { readonly dryRun?: boolean } = {},
+  { dryRun = false, onProgress = () => {} }: EraseOptions = {},
 ): Promise<Erasure> {
   const { companyId } = whom;
+  onProgress('search');
   const lastSeq = await readLastSeq(pool);
   const traces = await tracesOf(pool, whom);
   if (!dryRun && traces.clientIds.length > 0) {
     const hashes = traces.clientIds.map(id => vault.hashClient(companyId, id));
+    onProgress('wait');
     await retried(() => transaction(pool, db => addErased(db, companyId, hashes)));
     await retried(() => transaction(pool, awaitBatches));
   }
+  const left = { companyId, traces, lastSeq, onProgress };
   const work = async (db: Db) => {
-    const erasure = await eraseTraces(db, companyId, traces);
+    const erasure = await eraseTraces(db, companyId, traces, onProgress);
     const total = Object.values(erasure.rows).reduce((sum, count) => sum + count, 0);
     if (total === 0 && !('clientId' in whom)) throw unknown(companyId);
     await audit(db, { actor, action: 'person.erase', companyId, subject: `${total} rows` });
-    if (dryRun) throw new DryRun({ ...erasure, left: await leftOf(db, companyId, traces, lastSeq) });
+    if (dryRun) throw new DryRun({ ...erasure, left: await leftOf(db, left) });
     return erasure;
   };
   try {
     const erasure = await retried(() => transaction(pool, work));
     // Afterwards: it takes the longest, and what was erased is locked until the end of its transaction.
-    return { ...erasure, left: await leftOf(pool, companyId, traces, lastSeq) };
+    return { ...erasure, left: await leftOf(pool, left) };
   } catch (error) {
     if (error instanceof DryRun) return error.erasure;
     throw error;
@@ -130,14 +150,20 @@ function russian(phone: string): string {
 }
 
 /** Events come first: reading them takes long, and a booking is locked from its change to the end. */
-async function eraseTraces(db: Db, companyId: number, traces: Traces): Promise<Omit<Erasure, 'left'>> {
+async function eraseTraces(
+  db: Db,
+  companyId: number,
+  traces: Traces,
+  onProgress: EraseProgress,
+): Promise<Omit<Erasure, 'left'>> {
   const { clientIds } = traces;
   const pattern = patternOf(traces);
   const recordIds = await findRecords(db, companyId, clientIds);
   const recipients = clientIds.map(id => `client:${id}`);
   const rows: Record<string, number> = {};
-  rows.webhook_events = await scrubAll(db, { companyId, clientIds, recordIds, pattern });
-  for (const { table, erase } of ERASURES) {
+  rows.webhook_events = await scrubAll(db, { companyId, clientIds, recordIds, pattern }, onProgress);
+  for (const [done, { table, erase }] of ERASURES.entries()) {
+    onProgress('tables', done, ERASURES.length);
     rows[table] = await erase(db, { companyId, clientIds, recipients, pattern });
   }
   return { clients: clientIds.length, rows };
@@ -145,12 +171,21 @@ async function eraseTraces(db: Db, companyId: number, traces: Traces): Promise<O
 
 async function leftOf(
   db: Db,
-  companyId: number,
-  traces: Traces,
-  lastSeq: number,
+  {
+    companyId,
+    traces,
+    lastSeq,
+    onProgress,
+  }: {
+    readonly companyId: number;
+    readonly traces: Traces;
+    readonly lastSeq: number;
+    readonly onProgress: EraseProgress;
+  },
 ): Promise<readonly Leftover[]> {
   const pattern = patternOf(traces);
-  return pattern === null ? [] : scanAll(db, companyId, pattern, lastSeq);
+  if (pattern === null) return [];
+  return scanAll(db, { companyId, pattern, lastSeq, onColumn: (done, of) => onProgress('scan', done, of) });
 }
 
 /** Finds any phone, e-mail or address of the person; null when none is known. Addresses are whole words. */
@@ -166,13 +201,16 @@ function literal(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 }
 
-async function scrubAll(db: Db, search: EventSearch): Promise<number> {
+async function scrubAll(db: Db, search: EventSearch, onProgress: EraseProgress): Promise<number> {
   const isErased = (id: number) => search.clientIds.includes(id);
-  let after = FIRST_ID;
+  const of = await countEvents(db, search.companyId);
   let count = 0;
-  for (;;) {
-    const page = await findSuspects(db, search, after, PAGE);
-    const theirs = page.filter(event => speaksOf(event, search));
+  let after: string | undefined = FIRST_ID;
+  for (let done = 0; after !== undefined; done += PAGE) {
+    onProgress('events', Math.min(done, of), of);
+    const end = await findPageEnd(db, search.companyId, after, PAGE);
+    const suspects = await findSuspects(db, search, { after, until: end ?? LAST_ID });
+    const theirs = suspects.filter(event => speaksOf(event, search));
     if (theirs.length > 0) {
       await scrubEvents(
         db,
@@ -183,10 +221,9 @@ async function scrubAll(db: Db, search: EventSearch): Promise<number> {
       );
     }
     count += theirs.length;
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE) return count;
-    after = last.id;
+    after = end;
   }
+  return count;
 }
 
 /** A body of a booking that once was theirs is theirs too, unless it is of its client since. */

@@ -126,29 +126,51 @@ export type SuspectEvent = {
   readonly matches: boolean;
 };
 
-/** Events that may speak of the person, a page by id. Whoever asked looks closer; `matches`: the pattern was found. */
+/** How many events a company has. */
+export async function countEvents(db: Db, companyId: number): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    'SELECT count(*) AS count FROM webhook_events WHERE company_id = $1',
+    [companyId],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** The id that ends the next `size` events after this one; undefined: there are fewer. Index: webhook_events_of_company. */
+export async function findPageEnd(
+  db: Db,
+  companyId: number,
+  after: string,
+  size: number,
+): Promise<string | undefined> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT id FROM webhook_events WHERE company_id = $1 AND id > $2 ORDER BY id OFFSET $3 LIMIT 1',
+    [companyId, after, size - 1],
+  );
+  return rows[0]?.id;
+}
+
+/** Events of a page that may speak of the person. Whoever asked looks closer; `matches`: the pattern was found. */
 export async function findSuspects(
   db: Db,
   search: EventSearch,
-  after: string,
-  limit: number,
+  { after, until }: { readonly after: string; readonly until: string },
 ): Promise<SuspectEvent[]> {
   const { rows } = await db.query<SuspectEvent>(
     `SELECT id, resource, "resourceId", payload, raw, matches FROM (
        SELECT id, resource, resource_id AS "resourceId", payload, raw,
          coalesce(text ~* $4, false) AS matches, record_id, text
-       FROM webhook_events, LATERAL (SELECT ${BODY_TEXT} AS text OFFSET 0) t WHERE company_id = $1 AND id > $5) e
+       FROM webhook_events, LATERAL (SELECT ${BODY_TEXT} AS text OFFSET 0) t
+       WHERE company_id = $1 AND id > $5 AND id <= $6) e
      WHERE matches OR raw IS NOT NULL OR record_id = ANY($3::int8[])
        OR (resource = 'client' AND "resourceId" = ANY($2::int8[]))
-       OR text LIKE ANY($7::text[]) AND text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')
-     ORDER BY id LIMIT $6`,
+       OR text LIKE ANY($7::text[]) AND text ~ ('client(_id)?".*\\m(' || array_to_string($2::int8[], '|') || ')\\M')`,
     [
       search.companyId,
       search.clientIds,
       search.recordIds,
       search.pattern,
       after,
-      limit,
+      until,
       likeIds(search.clientIds),
     ],
   );
@@ -354,6 +376,13 @@ export async function readLastSeq(db: Db): Promise<number> {
   return rows[0]?.seq ?? 0;
 }
 
+export type Scan = {
+  readonly companyId: number;
+  readonly pattern: string;
+  readonly lastSeq: number;
+  readonly onColumn?: (done: number, of: number) => void;
+};
+
 export type Leftover = { readonly table: string; readonly column: string; readonly rows: number };
 
 /**
@@ -361,12 +390,7 @@ export type Leftover = { readonly table: string; readonly column: string; readon
  * says whose its rows are. Also in tables that did not exist when the erasures above were written. Of events that wait to
  * be processed those that came after `lastSeq` are left out: they lose the person then.
  */
-export async function scanAll(
-  db: Db,
-  companyId: number,
-  pattern: string,
-  lastSeq: number,
-): Promise<Leftover[]> {
+export async function scanAll(db: Db, { companyId, pattern, lastSeq, onColumn }: Scan): Promise<Leftover[]> {
   const { rows: columns } = await db.query<{ table: string; column: string; type: string; owned: boolean }>(
     `SELECT c.table_name AS "table", c.column_name AS "column", c.data_type AS type, EXISTS (
        SELECT FROM information_schema.columns o WHERE o.table_schema = c.table_schema AND o.table_name = c.table_name
@@ -379,7 +403,8 @@ export async function scanAll(
      ORDER BY 1, 2`,
   );
   const left: Leftover[] = [];
-  for (const { table, column, type, owned } of columns) {
+  for (const [index, { table, column, type, owned }] of columns.entries()) {
+    onColumn?.(index, columns.length);
     const name = pg.escapeIdentifier(column);
     const readable = type === 'bytea' ? `encode(${name}, 'escape')` : `${name}::text`;
     const text = table === 'webhook_events' && column === 'payload' ? BODY_TEXT : readable;

@@ -32,6 +32,9 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** A process whose errors are read by somebody at a terminal, as it takes it. */
+const AT_TERMINAL = { NODE_OPTIONS: '--import=data:text/javascript,process.stderr.isTTY=true' };
+
 async function done(of: Service, count: number): Promise<void> {
   await until(async () => stats.parse(json(await of.api('GET', '/stats'))).events.done === count, {
     what: `${count} events are done`,
@@ -115,13 +118,20 @@ test('a damaged file and a place that is no backup are one plain line', async ()
 
 test('erase-person says what it would do, does it, and takes it back for the future', async () => {
   const erase = (...args: string[]) => command(source.url, ['erase-person', '1', ...args]);
-  const would = await erase('--client', '9', '--dry-run');
+  const would = await command(source.url, ['erase-person', '1', '--client', '9', '--dry-run'], AT_TERMINAL);
+  const shown = would.stderr.split('\r\u001b[K');
+  assert.deepEqual(
+    [shown[0], shown[1], shown.at(-1)],
+    ['', 'finding what the person is called', ''],
+    'written over, gone at the end',
+  );
   assert.match(would.stdout, /^Would erase a person known as 1 client\.\ntable +rows\n/);
   assert.match(would.stdout, /A scan of every column finds them nowhere\./);
   const { rows } = await source.pool.query('SELECT count(*)::int AS n FROM people');
   assert.deepEqual(rows, [{ n: 1 }]);
   const did = await erase('--phone', '+7 916 000-00-01', '--json');
   assert.equal(did.code, 0, did.stderr);
+  assert.equal(did.stderr, '', 'nobody sits at a terminal');
   const { rows: left } = await source.pool.query('SELECT count(*)::int AS n FROM people');
   assert.deepEqual(left, [{ n: 0 }]);
   assert.match((await erase('--client', '9', '--readmit')).stdout, /may be known again/);

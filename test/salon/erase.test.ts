@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { newId } from '../../src/ids.ts';
 import { quarantined } from '../../src/ingest/read-body.ts';
-import { type Erasure, erasePerson, readmitPerson, type Whom } from '../../src/salon/erase.ts';
+import {
+  type EraseStep,
+  type Erasure,
+  erasePerson,
+  readmitPerson,
+  type Whom,
+} from '../../src/salon/erase.ts';
 import { insertActions } from '../../src/store/actions.ts';
 import { linkChat, openChat, recordConsent, settleInvite } from '../../src/store/chats.ts';
 import { audit, saveAddress } from '../../src/store/companies.ts';
@@ -196,7 +202,9 @@ test('the scan reads every event that was there, processed or not, and leaves ou
   const began = await readLastSeq(pipeline.pool);
   await receive(recordBody({ id: 1, data: { client: OTHER, comment: EMAIL } }));
   const places = async (lastSeq: number) =>
-    (await scanAll(pipeline.pool, 1, EMAIL, lastSeq)).map(({ table, column }) => `${table}.${column}`);
+    (await scanAll(pipeline.pool, { companyId: 1, pattern: EMAIL, lastSeq })).map(
+      ({ table, column }) => `${table}.${column}`,
+    );
   assert.deepEqual(await places(await readLastSeq(pipeline.pool)), ['webhook_events.payload']);
   assert.deepEqual(await places(began), []);
   await pipeline.processor.drain();
@@ -341,6 +349,30 @@ test('a dry run says the same and changes nothing', async () => {
   const would = await erase(WHOM, { dryRun: true });
   assert.deepEqual(await dump(), before);
   assert.deepEqual(await erase(), would);
+});
+
+test('it tells what it does and how far it is, to the end', async () => {
+  await life();
+  await pipeline.pool.query(
+    `INSERT INTO webhook_events (id, event_id, event_type, company_id, body, resource, resource_id, status, source)
+     SELECT gen_random_uuid(), 'many:' || n, 'visit.create', 1, '{}', 'visit', n, 'create', 'webhook'
+     FROM generate_series(1, 4000) n`,
+  );
+  const { rows } = await pipeline.pool.query('SELECT count(*)::int AS n FROM webhook_events');
+  const told: { step: EraseStep; done: number | undefined; of: number | undefined }[] = [];
+  await erasePerson(deps(), WHOM, { onProgress: (step, done, of) => told.push({ step, done, of }) });
+  const steps = [...new Set(told.map(({ step }) => step))];
+  assert.deepEqual(steps, ['search', 'wait', 'events', 'tables', 'scan']);
+  assert.deepEqual(
+    told.filter(({ step }) => step === 'events').map(({ done, of }) => [done, of]),
+    [0, 2_000, 4_000].map(done => [done, rows[0].n]),
+  );
+  const scanned = told.filter(({ step }) => step === 'scan');
+  assert.deepEqual(
+    scanned.map(({ done }) => done),
+    scanned.map((_, index) => index),
+  );
+  assert.ok(scanned.every(({ of }) => of === scanned.length));
 });
 
 test('the audit log says that it was done, and of nobody', async () => {
