@@ -53,7 +53,7 @@ export async function createAnswering(
   }
 
   return {
-    ...{ pipeline, branch, api, settles, tellsOf },
+    ...{ platform, pipeline, branch, api, settles, tellsOf },
     /** The salon books a visit; the platform's webhook of it comes in and is told. */
     async books(who: { readonly phone: string; readonly email?: string }, datetime = VISIT): Promise<number> {
       const [staff] = branch.salon().cast.staff;
