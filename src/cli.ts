@@ -253,11 +253,18 @@ const policy = program.command('policy').description('what a salon wants said, t
 policy
   .command('show <company>')
   .description('the policy as the salon wrote it, and in full')
+  .option('--of-version <n>', 'as it was then; `policy versions` lists them', whole)
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyShow)));
 policy
-  .command('set <company> <file>')
+  .command('versions <company>')
+  .description('the last twenty versions: when each was written, and by what')
+  .addOption(json())
+  .action(run(() => import('./commands/policy.ts').then(module => module.policyVersions)));
+policy
+  .command('set <company> [file]')
   .description('a JSON document in the place of the policy; - reads standard input; {} is the default')
+  .option('--from-version <n>', 'in place of a file: what that version said, written once more', whole)
   .option('--if-version <n>', 'only if this is the version there is; else it was changed in between')
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policySet)));

@@ -7,7 +7,7 @@ import { passedOver, spanOf } from '../domain/route-trail.ts';
 import { createTexts } from '../domain/text.ts';
 import { given, policyQuery, previewBody, previewOf } from '../http/api.ts';
 import { PlainError } from '../log.ts';
-import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
+import { PolicyError, restorePolicy, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
 import { previewPolicy } from '../salon/preview.ts';
 import { type PreviewRoute, previewRoutes } from '../salon/preview-routes.ts';
 import { type PreviewText, previewTexts } from '../salon/preview-texts.ts';
@@ -20,10 +20,14 @@ type Json = { readonly json?: boolean };
 /** Characters; a policy with everything in it is some 2,000. */
 const MAX_DOCUMENT = 64 * 1024;
 
-export async function policyShow(context: Context, id: string, options: Json): Promise<void> {
+export async function policyShow(
+  context: Context,
+  id: string,
+  { ofVersion, ...options }: Json & { readonly ofVersion?: number },
+): Promise<void> {
   const companyId = parseId(id, 'company');
   await withStore(context, async ({ pool }) => {
-    const shown = await showPolicy(pool, companyId);
+    const shown = await showPolicy(pool, companyId, ofVersion);
     const own = Object.keys(shown.document).length === 0 ? 'nothing: all is as by default' : '';
     print(
       options,
@@ -38,18 +42,44 @@ export async function policyShow(context: Context, id: string, options: Json): P
   });
 }
 
+export async function policyVersions(context: Context, id: string, options: Json): Promise<void> {
+  const companyId = parseId(id, 'company');
+  await withStore(context, async ({ pool }) => {
+    const { version: newest, versions } = await showPolicy(pool, companyId);
+    const rows = versions.map(({ version, at, actor }) => [
+      ...[String(version), at, actor],
+      version === newest ? 'in force' : '',
+    ]);
+    const none = 'Nothing was written: all is as by default.';
+    print(options, { companyId, items: versions }, table(['version', 'written', 'by', ''], rows, none));
+  });
+}
+
 export async function policySet(
   context: Context,
   id: string,
-  file: string,
-  { ifVersion, ...options }: Json & { readonly ifVersion?: string },
+  file: string | undefined,
+  {
+    ifVersion,
+    fromVersion,
+    ...options
+  }: Json & { readonly ifVersion?: string; readonly fromVersion?: number },
 ): Promise<void> {
   const companyId = parseId(id, 'company');
   const asked = policyQuery.safeParse({ ifVersion });
   if (!asked.success) throw new PlainError('--if-version is a number that `policy show` tells');
-  const value = await readDocument(file);
+  if ((file === undefined) === (fromVersion === undefined)) {
+    throw new PlainError(
+      'name a file with the document, - for standard input, or --from-version; one of them',
+    );
+  }
+  const value = file === undefined ? undefined : await readDocument(file);
   await withStore(context, async ({ pool }) => {
-    const shown = await setPolicy({ pool, actor: 'command' }, companyId, value, asked.data);
+    const deps = { pool, actor: 'command' } as const;
+    const shown =
+      fromVersion === undefined
+        ? await setPolicy(deps, companyId, value, asked.data)
+        : await restorePolicy(deps, companyId, fromVersion, asked.data);
     print(options, shown, `Policy of company ${companyId} is version ${shown.version} now.`);
   });
 }

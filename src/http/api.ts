@@ -82,6 +82,7 @@ export const readingBody = z.object({
 });
 /** The version that whoever writes has read; somebody else's change in between is not overwritten. */
 export const policyQuery = z.object({ ifVersion: z.coerce.number().int().min(0).optional() });
+const policyVersionQuery = z.object({ version: z.coerce.number().int().min(0).optional() });
 const coverageQuery = z.object({ company: companyId.optional() });
 
 /** Without the keys whose value is undefined. */
@@ -283,10 +284,14 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/companies/{company}/policy',
-    summary: 'What is said to whom and when: as the salon wrote it, and in full',
+    summary: 'What is said to whom and when: as the salon wrote it, and in full. version: as it was then',
     params: companyParams,
+    query: policyVersionQuery,
     answer: 'companyId, version, document, effective, versions',
-    handle: ({ pool }, input) => showPolicy(pool, companyParams.parse(input.params).company),
+    handle: ({ pool }, input) => {
+      const { version } = policyVersionQuery.parse(input.query);
+      return showPolicy(pool, companyParams.parse(input.params).company, version);
+    },
   },
   {
     method: 'PUT',

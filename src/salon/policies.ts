@@ -3,10 +3,10 @@
 import { completePolicy, type PolicyDocument } from '../domain/policy.ts';
 import { checkPolicy, type PolicyFault } from '../domain/policy-document.ts';
 import type { EpochMs } from '../domain/time.ts';
-import { PlainError } from '../log.ts';
+import { MissingError, PlainError } from '../log.ts';
 import { audit, lockStanding } from '../store/companies.ts';
 import { requestReplan } from '../store/plans.ts';
-import { appendPolicy, listPolicies } from '../store/policies.ts';
+import { appendPolicy, findPolicy, listPolicies } from '../store/policies.ts';
 import { type Db, type Pool, transaction } from '../store/pool.ts';
 import { requireCompany } from './companies.ts';
 
@@ -25,17 +25,34 @@ export type ShownPolicy = {
 
 const VERSIONS_SHOWN = 20;
 
-export async function showPolicy(db: Db, companyId: number): Promise<ShownPolicy> {
+/** The newest version, which is the one in force; with `number` that one, as it was written. */
+export async function showPolicy(db: Db, companyId: number, number?: number): Promise<ShownPolicy> {
   await requireCompany(db, companyId);
   const versions = await listPolicies(db, companyId, VERSIONS_SHOWN);
-  const document = versions[0]?.document ?? {};
+  const newest = versions[0]?.version ?? 0;
+  const document =
+    number === undefined ? (versions[0]?.document ?? {}) : await findVersion(db, companyId, number, newest);
   return {
     companyId,
-    version: versions[0]?.version ?? 0,
+    version: number ?? newest,
     document,
     effective: completePolicy(document),
     versions: versions.map(({ version, actor, createdAt }) => ({ version, actor, at: isoOf(createdAt) })),
   };
+}
+
+/** Version 0 is the default, before anything was written. */
+async function findVersion(
+  db: Db,
+  companyId: number,
+  version: number,
+  newest: number,
+): Promise<PolicyDocument> {
+  const document = version === 0 ? {} : await findPolicy(db, companyId, version);
+  if (document !== undefined) return document;
+  throw new MissingError(
+    `the policy of company ${companyId} has no version ${version}; the newest is ${newest}, \`policy versions\` lists them`,
+  );
 }
 
 function isoOf(moment: EpochMs): string {
@@ -67,6 +84,17 @@ export async function setPolicy(
     await audit(db, { actor, action: 'policy.set', companyId, subject: `version ${version}` });
     return showPolicy(db, companyId);
   });
+}
+
+/** Writes an old version once more, as the newest. Refused like any other document when it is not sound any more. */
+export async function restorePolicy(
+  deps: PolicyDeps,
+  companyId: number,
+  version: number,
+  options: { readonly ifVersion?: number | undefined } = {},
+): Promise<ShownPolicy> {
+  const { document } = await showPolicy(deps.pool, companyId, version);
+  return setPolicy(deps, companyId, document, options);
 }
 
 /** A document that was refused: each fault with its path, for people in the message and for machines beside it. */

@@ -20,6 +20,19 @@ export async function listPolicies(db: Db, companyId: number, limit: number): Pr
   return rows;
 }
 
+/** One version's document; undefined: there is no such version. */
+export async function findPolicy(
+  db: Db,
+  companyId: number,
+  version: number,
+): Promise<PolicyDocument | undefined> {
+  const { rows } = await db.query<{ document: PolicyDocument }>(
+    'SELECT document FROM policies WHERE company_id = $1 AND version = $2',
+    [companyId, version],
+  );
+  return rows[0]?.document;
+}
+
 /** Adds the next version and returns its number. The caller holds the company's row locked. */
 export async function appendPolicy(
   db: Db,

@@ -87,6 +87,49 @@ describe('a salon’s settings', { concurrency: true }, () => {
     );
   });
 
+  test('policy: an older version is listed, shown and written once more; one that is not there is named', async () => {
+    const own = await house.company();
+    const id = String(own.companyId);
+    const path = `/companies/${id}/policy`;
+    for (const at of [['3h'], ['5h']]) {
+      assert.equal((await house.service.api('PUT', path, { reminders: { at } })).status, 200);
+    }
+
+    const listed = await run(['policy', 'versions', id]);
+    assert.match(listed.stdout, /^3 .* api +in force$/m);
+    assert.match(listed.stdout, /^2 .* api *$/m);
+    const old = await run(['policy', 'show', id, '--of-version', '2', '--json']);
+    const { version, document } = shownPolicy.parse(JSON.parse(old.stdout));
+    assert.deepEqual([version, document], [2, { reminders: { at: ['3h'] } }]);
+    const byApi = shownPolicy.parse(json(await house.service.api('GET', `${path}?version=2`)));
+    assert.deepEqual(byApi.document, document);
+
+    const late = await run(['policy', 'set', id, '--from-version', '2', '--if-version', '2']);
+    assert.match(late.stderr, /version 3 by now, not 2/);
+    const back = await run(['policy', 'set', id, '--from-version', '2', '--if-version', '3']);
+    assert.deepEqual([back.code, back.stderr], [0, '']);
+    const now = shownPolicy.parse(json(await house.service.api('GET', path)));
+    assert.deepEqual([now.version, now.document], [4, document]);
+    const first = await run(['policy', 'show', id, '--of-version', '0', '--json']);
+    assert.deepEqual(shownPolicy.parse(JSON.parse(first.stdout)).document, {});
+
+    assertProblem(await house.service.api('GET', `${path}?version=9`), 404);
+    for (const args of [
+      ['policy', 'show', id, '--of-version', '9'],
+      ['policy', 'set', id, '--from-version', '9'],
+    ]) {
+      const { code, stderr } = await run(args);
+      assert.equal(code, 1);
+      assert.match(stderr, /has no version 9; the newest is 4, `policy versions` lists them/);
+    }
+    for (const args of [
+      ['policy', 'set', id],
+      ['policy', 'set', id, '-', '--from-version', '2'],
+    ]) {
+      assert.match((await run(args, '{}')).stderr, /name a file .* or --from-version; one of them/);
+    }
+  });
+
   test('policy: a misspelt field, a wrong value and no JSON are refused by name, everywhere alike', async () => {
     const id = String(company.companyId);
     const misspelt = { remindres: { at: ['3h'] }, settle: { any: 'soon' } };
