@@ -71,6 +71,11 @@ test('a provider that has told nothing yet, or of ten in a row nothing, is not t
     assert.match(verdict.error ?? '', /^no receipt came/);
   }
   assert.deepEqual(fall({ channel: null }), { do: 'stay', state: 'sent', error: null });
+  const theirs = { companyId: 5, channel: 'whatsapp', provider: 'cloud', silent: 0 };
+  for (const other of [{ companyId: 6 }, { channel: 'sms' }, { provider: 'wazzup' }]) {
+    const givers = [{ ...theirs, ...other }];
+    assert.equal(judgeFall(SILENT, { now: NOW, channels, givers }).do, 'stay', JSON.stringify(other));
+  }
 });
 
 /** A visit at 14:30 as the salon has it, and what the client was told of it. */

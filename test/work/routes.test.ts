@@ -398,6 +398,71 @@ test('of two channels each is remembered by itself: what may have gone out by on
   await ended('unknown', []);
 });
 
+test('a repeat that a channel took leaves no doubt on the next: what that refuses for now is tried there again', async () => {
+  const repeatable: Channel = { ...(channels.get('whatsapp') as Channel), idempotent: true };
+  const gone: Channel = {
+    ...repeatable,
+    send: outgoing => {
+      sent.push({ channel: 'whatsapp', message: outgoing });
+      return new Promise(() => {});
+    },
+  };
+  const throughIt = (channel: Channel) =>
+    pipeline.another({ channels: new Map(channels).set('whatsapp', channel) }).dispatcher;
+  const body = recordBody({
+    ...{ id: 100, companyId, at: pipeline.now },
+    data: { client: { id: 9, name: 'Анна', phone: '79160000001' } },
+  });
+  await pipeline.receive(companyId, [{ body, receivedAt: pipeline.now }]);
+  await pipeline.processor.drain();
+  await throughIt(gone).runOnce();
+  await pipeline.pool.query("UPDATE messages SET leased_until = '-infinity' WHERE state = 'sending'");
+  await throughIt(repeatable).drain();
+  answers.sms = [{ outcome: 'retry', reason: 'busy' }];
+  await dispatch(WITHIN.whatsapp);
+  await dispatch(MINUTE);
+  assert.deepEqual(by(), ['whatsapp', 'whatsapp', 'sms', 'sms']);
+  await ended('sent', ['whatsapp silent']);
+});
+
+test('the next step is judged by the policy, the salon and the backup of that moment', async () => {
+  const becomes = (then: string, before: string) => async () => {
+    await pipeline.pool.query(`UPDATE companies SET ${then} WHERE company_id = $1`, [companyId]);
+    return () => pipeline.pool.query(`UPDATE companies SET ${before} WHERE company_id = $1`, [companyId]);
+  };
+  const now = `'${new Date(pipeline.now + 60 * MINUTE).toISOString()}'`;
+  const changes: [() => Promise<() => Promise<unknown>>, string[], RegExp][] = [
+    [
+      async () => {
+        await policy({ tell: { booked: { any: [] } } });
+        return () => policy({});
+      },
+      ['whatsapp silent'],
+      /the policy tells nobody of it$/,
+    ],
+    [becomes(`quiet_until = ${now}`, 'quiet_until = NULL'), ['whatsapp silent'], /a backup was restored$/],
+    [
+      becomes(`stopped_at = ${now}, stopped_because = 'freeze'`, 'stopped_at = NULL, stopped_because = NULL'),
+      [],
+      /the salon switched us off$/,
+    ],
+    [becomes(`removed_at = ${now}`, 'removed_at = NULL'), [], /the company was removed$/],
+  ];
+  for (const [place, [change, falls, why]] of changes.entries()) {
+    await book(100 + place);
+    const undo = await change();
+    await dispatch(WITHIN.whatsapp);
+    assert.match(await ended('sent', falls, place), why);
+    await undo();
+  }
+  await dispatch(60 * MINUTE);
+  assert.deepEqual(
+    by(),
+    changes.map(() => 'whatsapp'),
+    'and it is not taken up again',
+  );
+});
+
 test('in quiet hours a fall waits as any message does', async () => {
   await policy({ quietHours: { from: '00:00', to: '23:59', notices: 'send' } });
   await book();
@@ -428,6 +493,26 @@ test('a reminder falls like a notice, counts once, and is said as it is then', a
     ['whatsapp reminder', 'sms reminder'],
   );
   pipeline.now = before;
+});
+
+test('a reminder of a visit that was called off since is said by no other channel', async () => {
+  await policy({
+    reminders: { at: ['2h'] },
+    tell: { booked: { any: [] }, cancelled: { any: [] } },
+    quietHours: { from: '00:00', to: '00:00' },
+  });
+  const before = pipeline.now;
+  await book(100);
+  await book(101);
+  pipeline.now = Date.parse('2031-05-20T09:30:00Z');
+  await dispatch();
+  pipeline.now += 1_000;
+  await book(100, { deleted: true }, 'delete');
+  await dispatch(WITHIN.whatsapp);
+  const told = ours().map(({ channel: name, message: { recordId } }) => `${name} ${recordId}`);
+  pipeline.now = before;
+  assert.deepEqual(told.slice(0, 2).sort(), ['whatsapp 100', 'whatsapp 101']);
+  assert.deepEqual(told.slice(2), ['sms 101']);
 });
 
 test('one SMS a day as a second step, and no more channels than the policy lets it', async () => {
