@@ -86,6 +86,8 @@ test('the budget: so many channels a message, and so many SMS a day beyond a fir
   assert.deepEqual(step({ falls, smsToday: 5 }), { channel: 'email', falls: ['sms budget'] });
   assert.equal(step({ order: ['sms'], smsToday: 50 }).channel, 'sms', 'a first step is no fall');
   assert.equal(step({ falls, smsToday: 50, rules: { ...RULES, smsPerDay: null } }).channel, 'sms');
+  const present = { channel: 'sms', late: false };
+  assert.equal(step({ falls, smsToday: 5, present }).channel, 'sms', 'what is being tried is within it');
 });
 
 test('what reached them comes before what did not, for a while, and is explained', () => {

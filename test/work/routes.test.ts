@@ -211,11 +211,12 @@ test('a receipt of the first step that nobody has looked at yet is seen before t
 
 test('what the next channel brings late takes nothing back of what was told meanwhile', async () => {
   const sms = channels.get('sms') as Channel;
-  const moved = { date: '2031-05-21 10:00:00', datetime: '2031-05-21T10:00:00+03:00' };
+  const at = (time: string) => ({ date: `2031-05-21 ${time}`, datetime: `2031-05-21T${time}+03:00` });
   const kinds = () => ours().map(one => `${one.channel} ${one.message.notice?.kind}`);
-  const moves = async (recordId: number) => {
+  const moves = async (recordId: number, time = '10:00:00') => {
     pipeline.now += 2_000;
-    await book(recordId, moved, 'update');
+    await book(recordId, at(time), 'update');
+    await dispatch(2_000);
   };
   await book(100);
   pipeline.now += WITHIN.whatsapp;
@@ -228,8 +229,13 @@ test('what the next channel brings late takes nothing back of what was told mean
     },
   };
   await pipeline.another({ channels: new Map(channels).set('sms', slow) }).dispatcher.drain();
-  await dispatch(2_000);
   assert.deepEqual(kinds(), ['whatsapp booked', 'sms booked', 'whatsapp rescheduled'], 'it was sent');
+  await moves(100, '11:00:00');
+  assert.equal(
+    sent.at(-1)?.message.notice?.before?.startsLocal,
+    '2031-05-21T10:00:00',
+    'the last that they know',
+  );
 
   sent = [];
   await book(101);
@@ -250,11 +256,11 @@ test('what the next channel brings late takes nothing back of what was told mean
     [companyId],
   );
   await dispatch();
-  await dispatch(2_000);
+  await moves(101, '11:00:00');
   const told = ours().filter(one => one.message.recordId === 101 && one.channel === 'whatsapp');
   assert.deepEqual(
     told.map(one => one.message.notice?.kind),
-    ['booked', 'rescheduled'],
+    ['booked', 'rescheduled', 'rescheduled'],
     'it may have been sent',
   );
 });
@@ -417,6 +423,8 @@ test('a repeat that a channel took leaves no doubt on the next: what that refuse
   await pipeline.processor.drain();
   await throughIt(gone).runOnce();
   await pipeline.pool.query("UPDATE messages SET leased_until = '-infinity' WHERE state = 'sending'");
+  // However late it is by now: where it may have arrived already, it goes out by no other.
+  pipeline.now += 60 * MINUTE;
   await throughIt(repeatable).drain();
   answers.sms = [{ outcome: 'retry', reason: 'busy' }];
   await dispatch(WITHIN.whatsapp);
@@ -425,7 +433,7 @@ test('a repeat that a channel took leaves no doubt on the next: what that refuse
   await ended('sent', ['whatsapp silent']);
 });
 
-test('the next step is judged by the policy, the salon and the backup of that moment', async () => {
+test('the next step is judged by the policy, the salon, the client and the backup of that moment', async () => {
   const becomes = (then: string, before: string) => async () => {
     await pipeline.pool.query(`UPDATE companies SET ${then} WHERE company_id = $1`, [companyId]);
     return () => pipeline.pool.query(`UPDATE companies SET ${before} WHERE company_id = $1`, [companyId]);
@@ -439,6 +447,14 @@ test('the next step is judged by the policy, the salon and the backup of that mo
       },
       ['whatsapp silent'],
       /the policy tells nobody of it$/,
+    ],
+    [
+      async () => {
+        await pipeline.pool.query('UPDATE people SET refuses = true WHERE company_id = $1', [companyId]);
+        return () => Promise.resolve();
+      },
+      ['whatsapp silent'],
+      /the client does not want messages$/,
     ],
     [becomes(`quiet_until = ${now}`, 'quiet_until = NULL'), ['whatsapp silent'], /a backup was restored$/],
     [
