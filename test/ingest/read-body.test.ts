@@ -105,6 +105,15 @@ test('keys named like JavaScript’s own are data', () => {
     '{"__proto__":{"company_id":1,"resource":"record","status":"create"},"company_id":1,"resource":"record","resource_id":7,"status":"update","data":{"__proto__":{"deleted":true}}}',
   );
   assert.equal(one(raw).status, 'update');
+  const cleaned = one(
+    Buffer.from(raw.toString().replace('"deleted":true', '"deleted":true,"name":"\\u0000"')),
+  );
+  assert.equal(cleaned.status, 'update');
+  assert.match(
+    cleaned.payload.toString(),
+    /"data":\{"__proto__":\{"deleted":true,"name":""\}\}/,
+    'and stay so',
+  );
   assert.equal(Object.hasOwn(Object.prototype, 'deleted'), false);
 });
 

@@ -67,6 +67,30 @@ test('НЕТ asks first; the visit is cancelled only by a second SMS, and that i
   assert.deepEqual(await stateOf('cancel', recordId), { state: 'done', reason: null });
 });
 
+test('a word is about the last message by SMS, to whoever writes, of a visit that is to come', async () => {
+  const [phone, another] = ['+79001115566', '+79001115577'];
+  const days = ['20', '21', '22', '23'].map(day => `2031-05-${day}T14:30:00`);
+  const theirs: number[] = [];
+  for (const day of days) theirs.push(await books({ phone }, day));
+  const others = await books({ phone: another });
+  const [asked, over, calledOff, elsewhere] = theirs;
+  const { pool } = pipeline;
+  await pool.query(
+    `UPDATE messages SET told_after = told_after || '{"startsLocal": "2020-05-20T14:30:00"}' WHERE record_id = $1`,
+    [over],
+  );
+  await pool.query("UPDATE bookings SET state = 'cancelled' WHERE record_id = $1", [calledOff]);
+  await pool.query("UPDATE messages SET channel = 'email' WHERE record_id = $1", [elsewhere]);
+  smsc.texts(phone, 'да');
+  await hears();
+  assert.deepEqual(
+    [...theirs, others].filter(recordId => attendanceOf(recordId) === 2),
+    [asked],
+  );
+  smsc.reads(phone);
+  smsc.reads(another);
+});
+
 test('what nobody reads, what has no visit to it, and who is nobody’s client is answered by nothing', async () => {
   smsc.texts('+79001115533', 'да');
   const phone = '+79001115522';

@@ -8,6 +8,7 @@ import { createMaxEar, maxUpdates } from '../../src/channels/max-ear.ts';
 import type { ReceiptReader } from '../../src/channels/receipts.ts';
 import { createVk } from '../../src/channels/vk.ts';
 import { createVkEar, vkUpdates } from '../../src/channels/vk-ear.ts';
+import { readPersonalInvite, writePersonalInvite } from '../../src/domain/answer.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -293,7 +294,14 @@ test('VK: the salon’s link opens the chat, one’s own makes it an address; a 
   const client = { companyId: COMPANY, clientId: Number(rows[0].id) };
   const { invite } = personalInvite(vault, client, now);
   const { invite: old } = personalInvite(vault, client, now - 9 * 86_400_000);
-  for (const wrong of [old, invite.replace(/.$/, last => (last === 'A' ? 'B' : 'A'))])
+  const parts = readPersonalInvite(invite);
+  assert.ok(parts !== undefined);
+  const elsewhere = COMPANY + 1;
+  await inVk.pipeline.addCompany({ companyId: elsewhere });
+  const altered = [{ day: parts.day + 7 }, { clientId: parts.clientId + 1 }, { companyId: elsewhere }].map(
+    other => writePersonalInvite({ ...parts, ...other }),
+  );
+  for (const wrong of [old, ...altered, invite.replace(/.$/, last => (last === 'A' ? 'B' : 'A'))])
     await mila.opens(wrong);
   await inVk.hears();
   for (const { text } of vk.reads(mila.chat)) assert.match(text, /личную ссылку/);

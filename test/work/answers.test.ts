@@ -203,11 +203,60 @@ test('a number of somebody else links nothing, and the button of a message moves
   assert.deepEqual(stranger.reads(), []);
 });
 
+test('whoever is a client of another salon by the same id, or chat, moves nothing of this one’s', async () => {
+  const elsewhere = COMPANY + 2;
+  await pipeline.addCompany({ companyId: elsewhere });
+  const mila = await linked(130, '79001112301');
+  const recordId = await books({ phone: '+79001112301' });
+  const [notice] = mila.reads();
+  const { rows } = await pipeline.pool.query('SELECT client_id AS id FROM bookings WHERE record_id = $1', [
+    recordId,
+  ]);
+  const clientId = rows[0].id;
+  const theirs = [person(131), person(132)];
+  for (const one of theirs) await one.writes(`/start ${INVITE}`);
+  await pipeline.pool.query(
+    `WITH people AS (INSERT INTO people (company_id, client_id, name, phone) VALUES ($1, $2, 'Вера', '+79001112302')),
+      chats AS (INSERT INTO chats (company_id, channel, chat, phone) VALUES ($1, 'telegram', '131', '+79001112302'))
+     INSERT INTO addresses (company_id, client_id, channel, address) VALUES ($1, $2, 'telegram', '132')`,
+    [elsewhere, clientId],
+  );
+  for (const one of theirs) {
+    one.reads();
+    await one.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
+    assert.deepEqual(one.reads(), []);
+  }
+  assert.equal(isDeleted(recordId), false);
+});
+
+test('«стоп» is a word to each salon that the chat was opened for', async () => {
+  const mila = await linked(133, '79001112303');
+  const elsewhere = COMPANY + 3;
+  await pipeline.addCompany({ companyId: elsewhere });
+  await settleInvite(pipeline.pool, elsewhere, 'b1b2b3b4b5b6');
+  await mila.writes('/start b1b2b3b4b5b6');
+  await mila.writes('стоп');
+  const { rows } = await pipeline.pool.query(
+    `SELECT company_id AS "companyId", array_agg(category ORDER BY category) AS refused FROM consents
+     WHERE address = '133' AND NOT granted GROUP BY 1 ORDER BY 1`,
+  );
+  const refused = ['advertising', 'service'];
+  assert.deepEqual(rows, [
+    { companyId: COMPANY, refused },
+    { companyId: elsewhere, refused },
+  ]);
+});
+
 test('without the salon’s link a chat is nobody’s; a wrong invite is no link', async () => {
   const lost = person(106);
-  for (const text of ['/start', '/start zzzzzzzzzzzz', 'стоп', 'привет']) await lost.writes(text);
+  const closed = 'c1o5edc1o5ed';
+  await pipeline.addCompany({ companyId: COMPANY + 1 });
+  await settleInvite(pipeline.pool, COMPANY + 1, closed);
+  await pipeline.pool.query('UPDATE companies SET removed_at = now() WHERE company_id = $1', [COMPANY + 1]);
+  for (const text of ['/start', '/start zzzzzzzzzzzz', `/start ${closed}`, 'стоп', 'привет'])
+    await lost.writes(text);
   const said = lost.reads();
-  assert.equal(said.length, 4);
+  assert.equal(said.length, 5);
   for (const { text } of said) assert.match(text, /ссылке или QR-коду/);
   const { rows } = await pipeline.pool.query("SELECT chat FROM chats WHERE chat = '106'");
   assert.deepEqual(rows, []);

@@ -293,8 +293,12 @@ test('refused for good, no address, an opt-out, not set up, tries used up: each 
   await policy({ routes: { order: { notices: ['whatsapp', 'sms'] }, within: { whatsapp: '1d' } } });
   answers.whatsapp = Array.from({ length: 8 }, () => ({ outcome: 'retry' as const, reason: 'busy' }));
   await book(102);
-  for (let tries = 0; tries < 7; tries += 1) await dispatch(40 * MINUTE);
-  assert.deepEqual(by().slice(2), [...Array.from({ length: 8 }, () => 'whatsapp'), 'sms']);
+  for (let tries = 0; tries < 6; tries += 1) await dispatch(40 * MINUTE);
+  answers.sms = [{ outcome: 'retry', reason: 'busy' }];
+  await dispatch(40 * MINUTE);
+  await dispatch(MINUTE);
+  const eight = Array.from({ length: 8 }, () => 'whatsapp');
+  assert.deepEqual(by().slice(2), [...eight, 'sms', 'sms'], 'each channel has tries of its own');
   await ended('sent', ['whatsapp exhausted'], 1);
 });
 
@@ -306,6 +310,23 @@ test('a channel that cannot be reached for as long as it may take is left, where
   const tries = sent.length - 1;
   assert.ok(tries >= 3 && tries < 8, `${tries} tries in five minutes`);
   await ended('sent', ['whatsapp unreachable']);
+});
+
+test('how long a channel could not be reached is counted from its own first try', async () => {
+  await policy({
+    routes: { order: { notices: ['whatsapp', 'sms', 'email'] }, within: { whatsapp: '10m', sms: '5m' } },
+  });
+  answers.sms = [{ outcome: 'retry', reason: 'busy' }];
+  await book(100, { client: { id: 9, name: 'Анна', phone: '79160000001', email: 'anna@example.com' } });
+  await dispatch(10 * MINUTE);
+  await dispatch(MINUTE);
+  assert.deepEqual(by(), ['whatsapp', 'sms', 'sms']);
+});
+
+test('what is no number reaches nobody', async () => {
+  await book(100, { client: { id: 9, name: 'Анна', phone: 'нет' } });
+  assert.deepEqual(by(), []);
+  await ended('failed', ['whatsapp no_address', 'sms no_address']);
 });
 
 test('an outcome that is not known is stated, and goes by no other channel', async () => {
@@ -534,6 +555,11 @@ test('a reminder of a visit that was called off since is said by no other channe
 test('one SMS a day as a second step, and no more channels than the policy lets it', async () => {
   await policy({ routes: { smsPerDay: 1 } });
   const client = { id: 9, name: 'Анна', phone: '79160000001' };
+  const yesterday = new Date(pipeline.now - 24 * 60 * MINUTE).toISOString().slice(0, 10);
+  await pipeline.pool.query(
+    `INSERT INTO reached (company_id, recipient, channel, day, sent) VALUES ($1, 'client:9', 'sms', $2, 1)`,
+    [companyId, yesterday],
+  );
   await book(100, { client });
   await book(101, { client });
   await dispatch(WITHIN.whatsapp);
