@@ -755,6 +755,14 @@ describe('the receiver', { concurrency: 3 }, () => {
         assert.equal(bytesOf(await postSigned(company, body, signature)), bytesOf(missing), what);
       }
       assert.equal(await countOf(company.companyId), 0, 'nothing unverified is stored');
+      const metrics = await send(`${house.service.adminUrl}/metrics`, { method: 'GET' });
+      for (const cause of ['missing', 'malformed', 'stale', 'mismatch']) {
+        const counted = new RegExp(
+          `^otklik_requests_rejected_total\\{cause="signature_${cause}"\\} [1-9]`,
+          'm',
+        );
+        assert.match(metrics.body.toString(), counted, 'told apart inside');
+      }
       assert.equal((await postSigned(company, body, good)).status, 200, 'and the good one is accepted');
     });
 

@@ -217,6 +217,22 @@ test('the trail tells why each step was taken', () => {
   assert.equal(
     writeTrail({
       zone: 'Europe/Moscow',
+      falls: [{ channel: 'max', why: 'silent', at: at('12:05:01') }],
+      attempts: [
+        { channel: 'max', outcome: 'sent', reason: '', finishedAt: at('12:00:01') },
+        { channel: 'sms', outcome: 'sent', reason: '', finishedAt: at('12:05:02') },
+      ],
+      receipts: [
+        { channel: 'max', status: 'read', at: at('12:07:00') },
+        { channel: 'max', status: 'delivered', at: at('12:06:00') },
+      ],
+      error: null,
+    }),
+    'max: sent 12:00:01, no receipt in 5 min, delivered late 12:06:00 → sms: sent 12:05:02',
+  );
+  assert.equal(
+    writeTrail({
+      zone: 'Europe/Moscow',
       falls: [{ channel: 'max', why: 'rejected', at: at('12:00:01'), detail: 'MAX 403' }],
       attempts: [{ channel: 'max', outcome: 'rejected', reason: 'MAX 403', finishedAt: at('12:00:01') }],
       receipts: [],

@@ -5,7 +5,7 @@ import { createSmsc } from '../../src/channels/smsc.ts';
 import { createSmscEar } from '../../src/channels/smsc-ear.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { setConsent, showClients } from '../../src/salon/clients.ts';
+import { oneClient, setConsent, showClients } from '../../src/salon/clients.ts';
 import { createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { COMPANY, createAnswering } from './answering.ts';
@@ -137,9 +137,19 @@ test('СТОП ends SMS to this number and is shown with its proof; an operator�
   assert.deepEqual(kept.where, ['sms/service']);
   await books({ phone }, '2031-05-23T10:00:00');
   assert.equal(texts(phone).length, 1);
+  const { rows: audited } = await pipeline.pool.query(
+    "SELECT action, subject FROM audit_log WHERE action LIKE 'consent.%'",
+  );
+  assert.deepEqual(audited, [{ action: 'consent.grant', subject: `client:${shown?.clientId}` }]);
   const [again] = await showClients(pipeline.pool, COMPANY, String(shown?.clientId));
   assert.equal(again?.consents[0]?.words, 'operator (command): asked at the desk');
   await assert.rejects(showClients(pipeline.pool, COMPANY, '+79990000000'), /no such client/);
+  assert.equal(await oneClient(pipeline.pool, COMPANY, phone), shown?.clientId);
+  await pipeline.pool.query(
+    `INSERT INTO people (company_id, client_id, name, phone) VALUES ($1, 987654, 'Вера', $2)`,
+    [COMPANY, phone],
+  );
+  await assert.rejects(oneClient(pipeline.pool, COMPANY, phone), /2 clients .* name one by its id/);
 });
 
 test('what SMSC refuses is an error that says so, and nothing is lost', async () => {

@@ -376,6 +376,43 @@ test('a platform that is away, limits or answers late hears each status in the e
   assert.deepEqual((await row()).rows[0], { told: 4, attempts: 0, reason: null, waits: null, soon: null });
 });
 
+test('so many SMS as it is are told; a wait that is asked for is kept, and in the end a status is given up', async () => {
+  const shop = await salon();
+  const parts = new Map<string, number>();
+  const busy = createReporter({
+    ...{ pool: pipeline.pool, log, metrics, random: () => 0 },
+    teller: {
+      ...teller,
+      async tell(report) {
+        parts.set(report.id, report.parts);
+        return { outcome: 'later', reason: 'busy', retryAfterMs: 10 * 60_000 };
+      },
+    },
+  });
+  const text = 'я'.repeat(100);
+  const { id, message } = await relay(shop, { text });
+  const elsewhere = await salon();
+  await link(elsewhere.companyId, '77');
+  const byChat = await relay(elsewhere, { text });
+  await dispatcher.drain();
+  await busy.runOnce();
+  assert.deepEqual([parts.get(id), parts.get(byChat.id)], [2, 1]);
+  const row = async () => {
+    const { rows } = await pipeline.pool.query(
+      `SELECT attempts, reason, due_at > now() + interval '9 min' AS waits FROM relays WHERE message_id = $1`,
+      [message],
+    );
+    return rows[0];
+  };
+  assert.deepEqual(await row(), { attempts: 1, reason: 'busy', waits: true });
+  await pipeline.pool.query('UPDATE relays SET attempts = 99, due_at = now() WHERE message_id = $1', [
+    message,
+  ]);
+  await busy.runOnce();
+  assert.deepEqual(await row(), { attempts: 0, reason: 'busy', waits: null });
+  await busy.stop();
+});
+
 test('a status that the platform refuses keeps none of the later ones back', async () => {
   const shop = await salon();
   const body = JSON.stringify({ destination_params: { id: 'nobody-knows-it', phone: PHONE }, text: 'x' });

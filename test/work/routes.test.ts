@@ -323,6 +323,28 @@ test('how long a channel could not be reached is counted from its own first try'
   assert.deepEqual(by(), ['whatsapp', 'sms', 'sms']);
 });
 
+test('of what a provider gave no id no receipt is waited for', async () => {
+  answers.whatsapp = [{ outcome: 'sent' }];
+  await book();
+  await dispatch(WITHIN.whatsapp);
+  assert.deepEqual(by(), ['whatsapp']);
+  assert.equal((await message()).fallAt, null);
+});
+
+test('a refusal is remembered of the person where it is theirs, and not where it is ours', async () => {
+  const client = { id: 9, name: 'Анна', phone: '79160000001' };
+  await pipeline.pool.query(
+    `INSERT INTO reached (company_id, recipient, channel, delivered_at) VALUES ($1, 'client:9', 'sms', now())`,
+    [companyId],
+  );
+  for (const scope of ['message', 'channel', 'person'] as const) {
+    answers.whatsapp = [{ outcome: 'rejected', scope, reason: 'no' }];
+    await book(100 + sent.length, { client });
+  }
+  await book(110, { client });
+  assert.deepEqual(by(), ['whatsapp', 'sms', 'whatsapp', 'sms', 'whatsapp', 'sms', 'sms']);
+});
+
 test('what is no number reaches nobody', async () => {
   await book(100, { client: { id: 9, name: 'Анна', phone: 'нет' } });
   assert.deepEqual(by(), []);
