@@ -235,10 +235,18 @@ test('«стоп» is a word to each salon that the chat was opened for', async 
   await pipeline.addCompany({ companyId: elsewhere });
   await settleInvite(pipeline.pool, elsewhere, 'b1b2b3b4b5b6');
   await mila.writes('/start b1b2b3b4b5b6');
+  mila.reads();
+  await pipeline.pool.query(
+    `INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
+     VALUES ($1, 'telegram', '133', 'service', false, 'at their desk', now())`,
+    [elsewhere],
+  );
+  await books({ phone: '+79001112303' });
+  assert.equal(mila.reads().length, 1, 'what was said to another salon is said to that one');
   await mila.writes('стоп');
   const { rows } = await pipeline.pool.query(
     `SELECT company_id AS "companyId", array_agg(category ORDER BY category) AS refused FROM consents
-     WHERE address = '133' AND NOT granted GROUP BY 1 ORDER BY 1`,
+     WHERE address = '133' AND words = 'стоп' GROUP BY 1 ORDER BY 1`,
   );
   const refused = ['advertising', 'service'];
   assert.deepEqual(rows, [
