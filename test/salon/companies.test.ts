@@ -1,6 +1,7 @@
 /** What an operator sets of a company: how it is read, and the token it is read with. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { createKeyRing } from '../../src/http/keys.ts';
 import { addCompany, dropCompany, setCompany } from '../../src/salon/companies.ts';
 import { findCompanies, findNewestSecrets } from '../../src/store/companies.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
@@ -52,6 +53,19 @@ test('a company is read as it is set, with a token that is kept sealed and writt
   );
   assert.deepEqual(rows.at(-1), { action: 'company.set', subject: 'source,pollMs,userToken' });
   assert.ok(!JSON.stringify(rows).includes('canary'));
+});
+
+test('a key that was looked up just now is none from the moment it ends', async () => {
+  const { key } = await addCompany(deps(), salon(20));
+  const [now, hourMs] = [Date.now(), 3_600_000];
+  let passedMs = 0;
+  const ring = createKeyRing({ pool, vault, now: () => now + passedMs });
+  await pool.query('UPDATE company_keys SET expires_at = to_timestamp($1 / 1000.0) WHERE company_id = 20', [
+    now + hourMs,
+  ]);
+  assert.equal((await ring.find(key))?.company.companyId, 20);
+  passedMs = hourMs;
+  assert.equal(await ring.find(key), undefined);
 });
 
 test('a new token is tried at once, however long the wrong one had to wait', async () => {
