@@ -1,7 +1,11 @@
-/** What deploy/ asks of Prometheus exists: a dashboard or a rule of a metric that is gone shows nothing, and says nothing. */
+/**
+ * What deploy/ names exists: a dashboard or a rule of a metric that is gone shows nothing, and says nothing; a role that
+ * no process has is work that nobody does.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { ROLES } from '../src/config.ts';
 import { describeMetrics } from '../src/metrics.ts';
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
@@ -58,4 +62,13 @@ test('every rule leads to an entry of docs/operations.md that is there', () => {
     runbooks.filter(anchor => !anchors.has(anchor)),
     [],
   );
+});
+
+test('the processes of deploy/systemd/roles have every role between them, and the READMEs name every role', () => {
+  const roles = ['receive-1', 'receive-2', 'work'].flatMap(
+    name => /^ROLES=(.+)$/m.exec(read(`deploy/systemd/roles/${name}.env`))?.[1]?.split(',') ?? [],
+  );
+  assert.deepEqual([...new Set(roles)].sort(), [...ROLES].sort());
+  for (const file of ['README.md', 'README.ru.md'])
+    assert.ok(read(file).includes(`\`${ROLES.join(',')}\``), file);
 });
