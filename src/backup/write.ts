@@ -64,7 +64,7 @@ async function makeDraft(place: string): Promise<string> {
 /** What the disk is to blame for, said without a stack. */
 function plainly(error: unknown, place: string): unknown {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (!/^(ENOSPC|EDQUOT|EACCES|EPERM|EROFS|EIO)$/.test(code)) return error;
+  if (!/^(ENOSPC|EDQUOT|EACCES|EPERM|EROFS|EIO|ENOENT|ENOTDIR|EEXIST|ENAMETOOLONG)$/.test(code)) return error;
   return new PlainError(`the backup cannot be written to ${place} (${code})`, { cause: error });
 }
 

@@ -61,10 +61,10 @@ function lacksOf({ brand, route }: RelayState, config: Config): string[] {
     ...(partnerTokensOf(config)[brand] === undefined
       ? ['YCLIENTS_PARTNER_TOKEN, without which the platform is not told what became of a text']
       : []),
-    ...(PUBLIC_URL !== undefined && !isReachable(PUBLIC_URL) ? ['PUBLIC_URL must begin with https'] : []),
-    ...(able.length === 0 ? ['the route has no channel that reaches a phone: sms, say'] : []),
+    ...(PUBLIC_URL !== undefined && !isReachable(PUBLIC_URL) ? ['a PUBLIC_URL that begins with https'] : []),
+    ...(able.length === 0 ? ['a channel in its route that reaches a phone: sms, say'] : []),
     ...(able.length > 0 && able.every(name => !configured.get(name) && name !== 'webhook')
-      ? [`none of ${able.join(', ')} is set up`]
+      ? [`the settings of ${able.join(' or ')}, by which a text would leave: docs/channels.md`]
       : []),
   ];
 }

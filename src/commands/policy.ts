@@ -116,10 +116,12 @@ export async function policyPreview(context: Context, id: string, options: Previ
     ...(file === undefined ? {} : { policy: await readDocument(file) }),
   });
   if (!asked.success) {
+    if ((record === undefined) === (starts === undefined))
+      throw new PlainError('nothing to preview: name --record or --starts, and only one of them');
     const faults = asked.error.issues.map(
       ({ path, message }) => `  ${path.map(String).join('.')} ${message}`,
     );
-    throw new PlainError(`nothing to preview: name --record or --starts\n${faults.join('\n')}`);
+    throw new PlainError(`nothing can be previewed:\n${faults.join('\n')}`);
   }
   await withStore(context, async ({ pool }) => {
     const [about, by] = previewOf(asked.data, Date.now());

@@ -11,6 +11,7 @@ import { restoreBackup, type Verified, verifyBackup } from '../../src/backup/rea
 import { writeBackup } from '../../src/backup/write.ts';
 import type { Channel } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
+import { PlainError } from '../../src/log.ts';
 import { inOneTransaction } from '../../src/store/copy.ts';
 import { applyMigrations, knownMigrations } from '../../src/store/migrate.ts';
 import { LEASED_TABLES } from '../../src/store/restore.ts';
@@ -41,10 +42,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const write = (options: { secret?: BackupSecret; url?: string } = {}): Promise<Manifest> =>
+const write = (
+  options: { secret?: BackupSecret; url?: string; directory?: string } = {},
+): Promise<Manifest> =>
   writeBackup({
     url: options.url ?? source.url,
-    directory,
+    directory: options.directory ?? directory,
     secret: options.secret ?? SECRET,
     databaseKey: source.vault.fingerprint,
   });
@@ -150,6 +153,15 @@ test('the directory is for its owner only, has no secret or name in it, and noth
     }
   }
   await assert.rejects(write(), /is there already/);
+});
+
+test('a place that cannot be made is named, without a stack', async () => {
+  await writeFile(join(folder, 'file'), '');
+  await assert.rejects(write({ directory: join(folder, 'file', 'one') }), error => {
+    assert.ok(error instanceof PlainError);
+    assert.match(error.message, /cannot be written to .+ \((ENOTDIR|EEXIST)\)/);
+    return true;
+  });
 });
 
 test('a backup that fails leaves nothing behind', async () => {
