@@ -50,18 +50,16 @@ export async function open(
     return { url, pool, vault, embedded: config.DATABASE_URL === undefined, applied, close };
   } catch (error) {
     await close();
-    if (troubleOf(error) === 'unavailable') throw unreachable(url, error);
-    throw error;
+    throw plainly(url, error);
   }
 }
 
-/** Runs `work` on the database at `url`; that it cannot be reached is said plainly. */
+/** Runs `work` on the database at `url`; that it cannot be reached, or lets us not in, is said plainly. */
 export async function reachable<T>(url: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (troubleOf(error) === 'unavailable') throw unreachable(url, error);
-    throw error;
+    throw plainly(url, error);
   }
 }
 
@@ -129,12 +127,23 @@ export async function openVault(pool: Pool, masterKey: Buffer, old: Buffer | und
   return createVault(masterKey, { old, hashingKey: owner.hashingKey });
 }
 
-function unreachable(url: string, cause: unknown): PlainError {
+/** What PostgreSQL answers to whom it does not let in. Its own words name the user and the database. */
+const REFUSALS: ReadonlyMap<string, string> = new Map([
+  ['3D000', 'has no database of that name: create it, or correct DATABASE_URL'],
+  ['28P01', 'refuses the user or the password: correct DATABASE_URL'],
+  ['28000', 'refuses the user: correct DATABASE_URL, or let the user in (pg_hba.conf)'],
+  ['42501', 'does not let this user make tables: make the user of DATABASE_URL the owner of the database'],
+]);
+
+function plainly(url: string, cause: unknown): unknown {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const refusal = REFUSALS.get(code);
+  if (refusal === undefined && troubleOf(cause) !== 'unavailable') return cause;
   const { hostname, port } = new URL(url);
-  const place = `${hostname}:${port || '5432'}`;
-  const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
-  return new PlainError(
-    `PostgreSQL at ${place} cannot be used${code}; check DATABASE_URL and that it is running`,
-    { cause },
-  );
+  const place = `PostgreSQL at ${hostname}:${port || '5432'}`;
+  if (refusal !== undefined) return new PlainError(`${place} ${refusal}`, { cause });
+  const why = code === '' ? '' : ` (${code})`;
+  return new PlainError(`${place} cannot be used${why}; check DATABASE_URL and that it is running`, {
+    cause,
+  });
 }

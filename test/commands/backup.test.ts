@@ -35,6 +35,12 @@ after(async () => {
 /** A process whose errors are read by somebody at a terminal, as it takes it. */
 const AT_TERMINAL = { NODE_OPTIONS: '--import=data:text/javascript,process.stderr.isTTY=true' };
 
+function elsewhere(change: (url: URL) => void): string {
+  const url = new URL(source.url);
+  change(url);
+  return url.href;
+}
+
 async function done(of: Service, count: number): Promise<void> {
   await until(async () => stats.parse(json(await of.api('GET', '/stats'))).events.done === count, {
     what: `${count} events are done`,
@@ -80,7 +86,7 @@ test('the embedded database is backed up and restored in the same way', async ()
   assert.match((await command('', ['company', 'list'], other)).stdout, /7 +Полынь +Asia\/Omsk/);
 });
 
-test('a missing key, a wrong one and a database that is away are one plain line', async () => {
+test('a missing key, a wrong one and a database that is away, missing or closed to us are one plain line', async () => {
   const directory = join(folder, 'two');
   const phrase = join(folder, 'phrase');
   await writeFile(phrase, 'correct horse battery');
@@ -91,6 +97,8 @@ test('a missing key, a wrong one and a database that is away are one plain line'
     [['restore', directory, '--key-file', phrase], /another OTKLIK_KEY/, { OTKLIK_KEY: 'ab'.repeat(32) }],
     [['backup', join(folder, 'none')], /OTKLIK_KEY must be set/, { OTKLIK_KEY: '' }],
     [['backup', join(folder, 'none')], /cannot be used/, { DATABASE_URL: 'postgresql://127.0.0.1:1/none' }],
+    [['stats'], /has no database of that name/, { DATABASE_URL: elsewhere(url => (url.pathname = '/none')) }],
+    [['stats'], /refuses the user/, { DATABASE_URL: elsewhere(url => (url.username = 'nobody')) }],
   ];
   for (const [args, says, env] of refusals) {
     const { code, stderr } = await command(target.url, args, env ?? {});
