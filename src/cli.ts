@@ -400,6 +400,22 @@ events
   .addOption(json())
   .action(run(() => import('./commands/look.ts').then(module => module.eventsReplay)));
 
+const answers = program
+  .command('answers')
+  .description('what people send back and what could not be understood');
+answers
+  .command('aside')
+  .description('what could not be understood, newest first, and why; not what was said')
+  .option('--limit <number>', 'at most this many', whole, 20)
+  .addOption(json())
+  .action(run(() => import('./commands/answers.ts').then(module => module.answersAside)));
+answers
+  .command('retry [id]')
+  .description('put it back to be heard again; what it asks for still happens once')
+  .option('--all', 'all that there is')
+  .addOption(json())
+  .action(run(() => import('./commands/answers.ts').then(module => module.answersRetry)));
+
 const messages = program.command('messages').description('what went out');
 messages
   .command('list')

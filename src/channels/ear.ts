@@ -61,6 +61,8 @@ export type Mouth = {
   acknowledge(pressId: string, signal: AbortSignal): Promise<string | undefined>;
   /** The address of the bot with an invite, for people to open. Rejects with a message of codes only. */
   inviteUrl(invite: string, signal: AbortSignal): Promise<string>;
+  /** Reads an update that was `unread` once more: by now it may be of a form that is known. Empty: nothing that concerns us. */
+  readAgain(raw: unknown): readonly Heard[];
   close(): Promise<void>;
 };
 

@@ -58,6 +58,7 @@ export function createMaxEar({ token, apiUrl, ...config }: MaxConfig): ToldEar {
         throw new Error(`MAX could not be asked: ${faultOf(answer) ?? 'the bot has no name'}`);
       return `https://max.ru/${name}?start=${invite}`;
     },
+    readAgain: raw => heardOf(raw, one => heardIn(one, token)),
     close,
   };
 }

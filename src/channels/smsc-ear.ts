@@ -70,6 +70,7 @@ export function createSmscEar({ token, apiUrl, channel, everyMs = EVERY_MS, ...c
     inviteUrl: async () => {
       throw new Error('an SMS is answered by whoever got it; nobody is invited');
     },
+    readAgain: raw => heardOf(raw, heardIn),
     close,
   };
 }

@@ -66,6 +66,8 @@ export function createTelegramEar({
       const { username } = resultOf(await said(api => api.getMe(), signal));
       return `https://t.me/${username}?start=${invite}`;
     },
+    // What `getUpdates` gave, as it was kept.
+    readAgain: raw => heardOf(raw as Update, heardIn),
     close: (): ReturnType<BotApi['close']> => bot.close(),
   };
 }

@@ -54,6 +54,7 @@ export function createVkEar({ token, apiUrl, ...config }: VkConfig): ToldEar {
         throw new Error(`VK could not be asked: ${faultOf(answer) ?? 'the community has no name'}`);
       return `https://vk.me/${name}?ref=${invite}`;
     },
+    readAgain: raw => heardOf(raw, heardIn),
     close,
   };
 }

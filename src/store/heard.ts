@@ -76,6 +76,34 @@ export type Aside = {
   readonly lastError: string;
 };
 
+export type AsideUpdate = {
+  readonly id: number;
+  readonly channel: string;
+  readonly heardAt: EpochMs;
+  /** What it was read as; null: it is gone, whoever said it was erased. */
+  readonly kind: string | null;
+  readonly error: string;
+};
+
+/** What was kept aside, newest first, without what was said. Index: heard_aside. */
+export async function listAside(db: Db, limit: number): Promise<AsideUpdate[]> {
+  const { rows } = await db.query<AsideUpdate>(
+    `SELECT id, channel, heard_at AS "heardAt", said ->> 'kind' AS kind, error FROM heard
+     WHERE error IS NOT NULL ORDER BY id DESC LIMIT $1`,
+    [limit],
+  );
+  return rows;
+}
+
+/** Puts it, or all there is (null), back to be heard. Answers how much there was; not what was taken, nor what is gone. */
+export async function putBackAside(db: Db, id: number | null): Promise<number> {
+  const { rowCount } = await db.query(
+    'UPDATE heard SET error = NULL WHERE error IS NOT NULL AND said IS NOT NULL AND ($1::bigint IS NULL OR id = $1)',
+    [id],
+  );
+  return rowCount ?? 0;
+}
+
 /** What was kept aside, by channel. Index: heard_aside. */
 export async function readAside(db: Db): Promise<Aside[]> {
   const { rows } = await db.query<Aside>(

@@ -99,7 +99,10 @@ export function createListener(deps: ListenDeps): Listener {
       if (fault !== undefined) {
         metrics.aside.inc({ channel: ear.channel });
         const fields = { loop: 'listen', channel: ear.channel, kind: heard.kind, reason: fault };
-        log.error(fields, 'what somebody sent could not be understood: it is kept aside, `doctor` counts it');
+        log.error(
+          fields,
+          'what somebody sent could not be understood: it is kept aside, `answers aside` lists it',
+        );
       }
       const faults = [
         heard.kind === 'press' && heard.pressId !== ''
@@ -119,6 +122,9 @@ export function createListener(deps: ListenDeps): Listener {
   async function ask(asking: Ear, signal: AbortSignal): Promise<Understood[]> {
     const position = await takeEar(pool, asking, { owner, leaseMs: asking.waitMs + LEASE_MARGIN_MS });
     if (position === undefined) return [];
+    // Before the long wait: whoever put something back looks on.
+    const again = await takeKept(asking);
+    if (again.length > 0) return again;
     const news = await listen(asking, position, signal);
     if (news === undefined || news.position === position) return [];
     return transaction(pool, async db => {
@@ -133,9 +139,19 @@ export function createListener(deps: ListenDeps): Listener {
   /** Takes what was brought. */
   async function take(told: ToldEar, signal: AbortSignal): Promise<Understood[]> {
     await subscribe(told, signal);
+    return takeKept(told);
+  }
+
+  /** What was brought, and what was kept aside and put back. */
+  function takeKept(mouth: Mouth): Promise<Understood[]> {
     return transaction(pool, async db => {
-      const heard = await takeHeard<Heard>(db, told.channel, BATCH);
-      return heard.length === 0 ? [] : understandAll(db, heard);
+      const heard = await takeHeard<Heard>(db, mouth.channel, BATCH);
+      return understandAll(
+        db,
+        heard.flatMap(({ updateId, said }) =>
+          readAgain(mouth, said).map(again => ({ updateId, said: again })),
+        ),
+      );
     });
   }
 
@@ -219,6 +235,10 @@ const SILENCE: Answer = { reply: undefined, acts: false };
 /** Of no form that is known, as its reader said. */
 class UnreadError extends Error {
   override readonly name = 'UnreadError';
+}
+
+function readAgain(mouth: Mouth, said: Heard): readonly Heard[] {
+  return said.kind === 'unread' ? mouth.readAgain(said.raw) : [said];
 }
 
 /** Nothing of what was said: an error may quote it. */

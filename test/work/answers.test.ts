@@ -10,7 +10,7 @@ import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { inviteMember, removeMember, showTeam } from '../../src/salon/team.ts';
 import { settleInvite } from '../../src/store/chats.ts';
-import { readAside } from '../../src/store/heard.ts';
+import { listAside, putBackAside, readAside } from '../../src/store/heard.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
@@ -481,6 +481,43 @@ test('what cannot be understood is kept aside with its error, and holds up nobod
   assert.deepEqual([aside?.channel, aside?.count], ['telegram', 3]);
   assert.equal(await one.runOnce(), 0, 'and it is not heard again');
   await one.stop();
+
+  // A later version of ours can read one of them.
+  const aside = await listAside(pipeline.pool, 10);
+  assert.deepEqual(
+    aside.map(({ channel: from, kind }) => [from, kind]),
+    [
+      ['telegram', 'contact'],
+      ['telegram', 'unread'],
+      ['telegram', 'start'],
+    ],
+  );
+  const wiser: Ear = { ...troubled, readAgain: () => [{ chat: '113', kind: 'text', text: 'старт' }] };
+  const two = createListener({ ...hearing, ear: wiser, onAction: () => {} });
+  const [contact, unread] = aside.map(({ id }) => id);
+  assert.equal(await putBackAside(pipeline.pool, unread ?? 0), 1);
+  assert.equal(await putBackAside(pipeline.pool, unread ?? 0), 0, 'it waits already');
+  replies.length = 0;
+  assert.equal(await two.runOnce(), 1);
+  assert.deepEqual([replies.length, replies[0]?.slice(0, 4)], [1, '113 ']);
+  assert.equal(await putBackAside(pipeline.pool, unread ?? 0), 0, 'what was heard is not heard twice');
+  assert.equal(await two.runOnce(), 0);
+
+  // The others cannot be understood by it either, and one of them was erased since.
+  await pipeline.pool.query('UPDATE heard SET said = NULL WHERE id = $1', [contact]);
+  assert.equal(await putBackAside(pipeline.pool, null), 1, 'all there is, but for what is gone');
+  const failures: unknown[] = [];
+  for (let round = 0; round < 3; round += 1) await two.runOnce().catch(error => failures.push(error));
+  const left = await listAside(pipeline.pool, 10);
+  assert.deepEqual(
+    left.map(({ id, kind }) => [id, kind]),
+    [
+      [contact, null],
+      [aside[2]?.id, 'start'],
+    ],
+  );
+  assert.equal(replies.length, 1);
+  await two.stop();
 });
 
 test('an update of a form that Telegram never had is not the end of what it brings', async () => {
