@@ -134,7 +134,7 @@ async function asideFindings(pool: Pool): Promise<Finding[]> {
   return aside.map(({ channel, count, lastAt, lastError }) =>
     note(
       'answers',
-      `${count} from ${channel} could not be understood and nobody was answered, the last at ${new Date(lastAt).toISOString()} (${lastError}): `answers aside` lists them; update Otklik or report it, then `answers retry``,
+      `${count} from ${channel} could not be understood and nobody was answered, the last at ${new Date(lastAt).toISOString()} (${lastError}): \`answers aside\` lists them; update Otklik or report it, then \`answers retry\``,
     ),
   );
 }

@@ -483,9 +483,9 @@ test('what cannot be understood is kept aside with its error, and holds up nobod
   await one.stop();
 
   // A later version of ours can read one of them.
-  const aside = await listAside(pipeline.pool, 10);
+  const kept = await listAside(pipeline.pool, 10);
   assert.deepEqual(
-    aside.map(({ channel: from, kind }) => [from, kind]),
+    kept.map(({ channel: from, kind }) => [from, kind]),
     [
       ['telegram', 'contact'],
       ['telegram', 'unread'],
@@ -494,7 +494,7 @@ test('what cannot be understood is kept aside with its error, and holds up nobod
   );
   const wiser: Ear = { ...troubled, readAgain: () => [{ chat: '113', kind: 'text', text: 'старт' }] };
   const two = createListener({ ...hearing, ear: wiser, onAction: () => {} });
-  const [contact, unread] = aside.map(({ id }) => id);
+  const [contact, unread] = kept.map(({ id }) => id);
   assert.equal(await putBackAside(pipeline.pool, unread ?? 0), 1);
   assert.equal(await putBackAside(pipeline.pool, unread ?? 0), 0, 'it waits already');
   replies.length = 0;
@@ -513,7 +513,7 @@ test('what cannot be understood is kept aside with its error, and holds up nobod
     left.map(({ id, kind }) => [id, kind]),
     [
       [contact, null],
-      [aside[2]?.id, 'start'],
+      [kept[2]?.id, 'start'],
     ],
   );
   assert.equal(replies.length, 1);
