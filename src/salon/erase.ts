@@ -139,8 +139,7 @@ async function tracesOf(db: Db, whom: Whom): Promise<Traces> {
   if ('clientId' in whom) return findTraces(db, companyId, [whom.clientId]);
   const spellings = [whom.phone, normalisePhone(whom.phone), normalisePhone(russian(whom.phone))];
   const clientIds = await findClientsByPhone(db, companyId, spellings);
-  const traces = await findTraces(db, companyId, clientIds);
-  return { ...traces, phones: [...traces.phones, normalisePhone(russian(whom.phone))] };
+  return findTraces(db, companyId, clientIds, [normalisePhone(russian(whom.phone))]);
 }
 
 /** 8 916 … is how a number is dialled within Russia, where the country would be +7. */

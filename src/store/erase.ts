@@ -13,6 +13,8 @@ const BODY_TEXT = String.raw`CASE WHEN strpos(body::text, '\u') > 0 THEN payload
 /** Patterns of LIKE: they cost less than a regular expression, which is then for the few that have one. */
 const likeIds = (clientIds: readonly number[]): string[] => clientIds.map(id => `%${id}%`);
 
+const DIGITS = (column: string) => String.raw`regexp_replace(${column}, '\D', '', 'g')`;
+
 /** A client who was erased, known by a keyed hash alone. */
 export type ErasedClient = { readonly companyId: number; readonly hash: Buffer };
 
@@ -73,11 +75,21 @@ export async function findClientsByPhone(
   return rows.map(row => row.clientId);
 }
 
-/** Everything these clients were ever called by: as known now, and as the events that are kept said. */
-export async function findTraces(db: Db, companyId: number, clientIds: readonly number[]): Promise<Traces> {
+/**
+ * Everything these clients, and whoever has these phones, were ever called by: as known now, and as the events that are
+ * kept said. Phones are compared by their digits: events have them as the platform wrote them.
+ */
+export async function findTraces(
+  db: Db,
+  companyId: number,
+  clientIds: readonly number[],
+  phones: readonly string[] = [],
+): Promise<Traces> {
   const { rows } = await db.query<{ phones: string[]; emails: string[]; addresses: string[] }>(
     `WITH said AS (
        SELECT phone, email FROM people WHERE company_id = $1 AND client_id = ANY($2::int8[])
+       UNION
+       SELECT unnest($4::text[]), NULL
        UNION
        SELECT d ->> 'phone', d ->> 'email' FROM (
          SELECT CASE WHEN resource = 'client' THEN payload -> 'data' ELSE payload -> 'data' -> 'client' END AS d,
@@ -89,8 +101,9 @@ export async function findTraces(db: Db, companyId: number, clientIds: readonly 
        ARRAY(SELECT DISTINCT email FROM said WHERE email <> '') AS emails,
        ARRAY(SELECT address FROM addresses WHERE company_id = $1 AND client_id = ANY($2::int8[])
          UNION
-         SELECT chat FROM chats WHERE company_id = $1 AND phone IN (SELECT phone FROM said)) AS addresses`,
-    [companyId, clientIds, likeIds(clientIds)],
+         SELECT chat FROM chats WHERE company_id = $1
+           AND ${DIGITS('phone')} IN (SELECT ${DIGITS('phone')} FROM said WHERE phone <> '')) AS addresses`,
+    [companyId, clientIds, likeIds(clientIds), phones],
   );
   return { clientIds, ...(rows[0] ?? { phones: [], emails: [], addresses: [] }) };
 }
@@ -276,6 +289,14 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
       ),
   },
   {
+    table: 'plan_requests',
+    erase: (db, { companyId, clientIds }) =>
+      touched(db, 'DELETE FROM plan_requests WHERE company_id = $1 AND client_id = ANY($2::int8[])', [
+        companyId,
+        clientIds,
+      ]),
+  },
+  {
     table: 'reached',
     erase: (db, { companyId, recipients, pattern }) =>
       touched(
@@ -323,7 +344,7 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         [companyId, recipients, pattern],
       ),
   },
-  // One of the team who is erased is told nothing any more; what they were told names no client.
+  // One of the team who is erased is told nothing any more; what they were told names clients, and is not kept.
   {
     table: 'team',
     erase: (db, { companyId, pattern }) =>
@@ -357,7 +378,7 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
       touched(
         db,
         `UPDATE audit_log SET subject = 'erased' WHERE company_id = $1
-           AND (subject = ANY($2::text[]) OR subject ~* $3)`,
+           AND (string_to_array(subject, ' ') && $2::text[] OR subject ~* $3)`,
         [companyId, recipients, pattern],
       ),
   },
