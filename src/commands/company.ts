@@ -5,18 +5,10 @@ import type { Config } from '../config.ts';
 import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
 import { companyBody, given, newCompany, readingBody } from '../http/api.ts';
 import { PlainError } from '../log.ts';
-import {
-  addCompany,
-  dropCompany,
-  requireCompany,
-  resume,
-  rotateKey,
-  rotateSecret,
-  setCompany,
-} from '../salon/companies.ts';
-import { audit, listCompanies, saveAddress } from '../store/companies.ts';
+import { setClientAddress } from '../salon/addresses.ts';
+import { addCompany, dropCompany, resume, rotateKey, rotateSecret, setCompany } from '../salon/companies.ts';
+import { listCompanies } from '../store/companies.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
-import { transaction } from '../store/pool.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
@@ -249,15 +241,12 @@ export async function addressSet(
 ): Promise<void> {
   const companyId = parseId(company, 'company');
   const clientId = parseId(client, 'client');
-  if (!ADDRESSED.some(name => name === channel)) {
+  const known = ADDRESSED.find(name => name === channel);
+  if (known === undefined) {
     throw new PlainError(`addresses are kept for ${ADDRESSED.join(', ')}, not for "${channel}"`);
   }
   await withStore(context, async ({ pool }) => {
-    await transaction(pool, async db => {
-      await requireCompany(db, companyId);
-      await saveAddress(db, { companyId, clientId, channel, address });
-      await audit(db, { actor: 'command', action: 'address.set', companyId, subject: `client:${clientId}` });
-    });
+    await setClientAddress({ pool, actor: 'command' }, { companyId, clientId, channel: known, address });
     print(
       options,
       { companyId, clientId, channel },

@@ -9,21 +9,14 @@ import { checkPolicy, policyDocument } from '../domain/policy-document.ts';
 import { isZone, parseInstant, parseWall } from '../domain/time.ts';
 import { TOKEN } from '../domain/token.ts';
 import { MissingError, PlainError } from '../log.ts';
-import {
-  addCompany,
-  closeTexts,
-  dropCompany,
-  openTexts,
-  requireCompany,
-  rotateKey,
-  setCompany,
-} from '../salon/companies.ts';
+import { setClientAddress } from '../salon/addresses.ts';
+import { addCompany, closeTexts, dropCompany, openTexts, rotateKey, setCompany } from '../salon/companies.ts';
 import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
 import { type PreviewOf, previewPolicy } from '../salon/preview.ts';
 import { previewRoutes } from '../salon/preview-routes.ts';
 import { previewTexts } from '../salon/preview-texts.ts';
 import { TextError } from '../salon/texts.ts';
-import { audit, listCompanies, type NewCompany, saveAddress } from '../store/companies.ts';
+import { audit, listCompanies, type NewCompany } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { replayEvent } from '../store/inbox.ts';
@@ -407,16 +400,8 @@ export const ROUTES: readonly Route[] = [
     handle: async ({ pool }, input) => {
       const { company, client, channel } = addressParams.parse(input.params);
       const { address } = addressBody.parse(input.body);
-      await transaction(pool, async db => {
-        await requireCompany(db, company);
-        await saveAddress(db, { companyId: company, clientId: client, channel, address });
-        await audit(db, {
-          actor: 'api',
-          action: 'address.set',
-          companyId: company,
-          subject: `client:${client}`,
-        });
-      });
+      const place = { companyId: company, clientId: client, channel, address };
+      await setClientAddress({ pool, actor: 'api' }, place);
       return { company, client, channel };
     },
   },

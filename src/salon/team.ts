@@ -1,7 +1,5 @@
 /** What an operator does with a company's team, by command or API: one transaction each, with its line in the audit log. */
 import { randomInt } from 'node:crypto';
-import type { ChannelName } from '../channels/channel.ts';
-import { normalisePhone } from '../domain/phone.ts';
 import type { Role } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
@@ -15,6 +13,7 @@ import {
   saveInvitation,
   saveMember,
 } from '../store/team.ts';
+import { type Place, soundAddress } from './addresses.ts';
 import { requireCompany } from './companies.ts';
 
 export type TeamDeps = { readonly pool: Pool; readonly actor: 'command' | 'api'; readonly now: EpochMs };
@@ -40,7 +39,7 @@ export async function showTeam(pool: Pool, companyId: number): Promise<ShownMemb
 export async function addMember(
   { pool, actor, now }: TeamDeps,
   who: Who,
-  place: { readonly channel: ChannelName; readonly address: string },
+  place: Place,
 ): Promise<{ readonly memberId: number }> {
   const address = soundAddress(place);
   return transaction(pool, async db => {
@@ -110,31 +109,4 @@ function sound(who: Who): Who {
     throw new PlainError('an administrator hears of all visits: leave the id of a master out');
   }
   return who;
-}
-
-const E164 = /^\+[1-9]\d{6,14}$/;
-
-function soundAddress({ channel, address }: { channel: ChannelName; address: string }): string {
-  switch (channel) {
-    case 'console':
-    case 'webhook':
-      if (address === '') return '';
-      throw new PlainError(`${channel} has one destination: leave the address out`);
-    case 'sms':
-    case 'whatsapp': {
-      const phone = normalisePhone(address);
-      if (E164.test(phone)) return phone;
-      throw new PlainError(`an address on ${channel} is a phone like +79160000000`);
-    }
-    case 'email':
-      if (/^[^\s@]+@[^\s@]+$/.test(address)) return address;
-      throw new PlainError('an address on email is like olga@example.com');
-    case 'telegram':
-    case 'max':
-    case 'vk':
-      if (/^-?\d{1,20}$/.test(address)) return address;
-      throw new PlainError(
-        `an address on ${channel} is the number of a chat; \`team invite\` finds it by itself`,
-      );
-  }
 }

@@ -693,6 +693,19 @@ describe('a command', { concurrency: 3 }, () => {
     value(await run('address', String(company.companyId), '1', 'telegram', '123456789', '--json'));
   });
 
+  test('an address is kept in the form by which answers and erasing look for it, and refused where no channel could use it', async () => {
+    const { companyId } = await house.company();
+    value(await run('address', String(companyId), '7', 'sms', '+7 (916) 000-00-07', '--json'));
+    const { rows } = await house.pool.query('SELECT address FROM addresses WHERE company_id = $1', [
+      companyId,
+    ]);
+    assert.deepEqual(rows, [{ address: '+79160000007' }]);
+    const refused = await run('address', String(companyId), '7', 'telegram', '@somebody');
+    assert.match(refused.stderr, /^otklik: an address on telegram is the number of a chat/);
+    const path = `/companies/${companyId}/clients/7/addresses/email`;
+    assert.equal((await house.service.api('PUT', path, { address: 'nowhere' })).status, 409);
+  });
+
   test('send-test posts a test event by a URL and sees it processed, or sends a test message, and neither tells a client', async () => {
     const own = await house.company();
     value(await run('send-test', own.url, '--json'));
