@@ -481,8 +481,8 @@ test('doctor names what an operator of texts lacks, and the statuses that were n
   assert.deepEqual(await says(able), [`ok: company ${shop.companyId}: 0 texts of its own in 24 hours`]);
   const lacks = await says({ PUBLIC_URL: 'http://otklik.example' });
   assert.deepEqual(
-    lacks.map(lack => /YCLIENTS_PARTNER_TOKEN|https|none of sms/.exec(lack)?.[0]),
-    ['YCLIENTS_PARTNER_TOKEN', 'https', 'none of sms'],
+    lacks.map(lack => /YCLIENTS_PARTNER_TOKEN|https|settings of sms/.exec(lack)?.[0]),
+    ['YCLIENTS_PARTNER_TOKEN', 'https', 'settings of sms'],
   );
   pipeline.now = Date.now();
   platform.setFault({ operations: ['text_status'], kind: 'error' });
