@@ -86,7 +86,7 @@ export async function setPolicy(
   });
 }
 
-/** Writes an old version once more, as the newest. Refused like any other document when it is not sound any more. */
+/** Writes an old version once more, as the newest. One that is not sound by the rules of today is refused with its faults. */
 export async function restorePolicy(
   deps: PolicyDeps,
   companyId: number,
@@ -94,6 +94,13 @@ export async function restorePolicy(
   options: { readonly ifVersion?: number | undefined } = {},
 ): Promise<ShownPolicy> {
   const { document } = await showPolicy(deps.pool, companyId, version);
+  const checked = checkPolicy(document);
+  if ('faults' in checked) {
+    throw new PolicyError(
+      checked.faults,
+      `version ${version} is not valid any more, set a corrected copy of it`,
+    );
+  }
   return setPolicy(deps, companyId, document, options);
 }
 
@@ -101,8 +108,8 @@ export async function restorePolicy(
 export class PolicyError extends PlainError {
   override readonly name = 'PolicyError';
   readonly faults: readonly PolicyFault[];
-  constructor(faults: readonly PolicyFault[]) {
-    super(`the policy is refused:\n${faults.map(({ path, says }) => `  ${path} ${says}`).join('\n')}`);
+  constructor(faults: readonly PolicyFault[], refusal = 'the policy is refused') {
+    super(`${refusal}:\n${faults.map(({ path, says }) => `  ${path} ${says}`).join('\n')}`);
     this.faults = faults;
   }
 }

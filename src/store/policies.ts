@@ -20,14 +20,14 @@ export async function listPolicies(db: Db, companyId: number, limit: number): Pr
   return rows;
 }
 
-/** One version's document; undefined: there is no such version. */
+/** One version's document; undefined: there is no such version, not even where the number is larger than any can be. */
 export async function findPolicy(
   db: Db,
   companyId: number,
   version: number,
 ): Promise<PolicyDocument | undefined> {
   const { rows } = await db.query<{ document: PolicyDocument }>(
-    'SELECT document FROM policies WHERE company_id = $1 AND version = $2',
+    'SELECT document FROM policies WHERE company_id = $1 AND version = $2::bigint',
     [companyId, version],
   );
   return rows[0]?.document;

@@ -114,6 +114,7 @@ describe('a salon’s settings', { concurrency: true }, () => {
     assert.deepEqual(shownPolicy.parse(JSON.parse(first.stdout)).document, {});
 
     assertProblem(await house.service.api('GET', `${path}?version=9`), 404);
+    assertProblem(await house.service.api('GET', `${path}?version=9999999999`), 404);
     for (const args of [
       ['policy', 'show', id, '--of-version', '9'],
       ['policy', 'set', id, '--from-version', '9'],
@@ -128,6 +129,28 @@ describe('a salon’s settings', { concurrency: true }, () => {
     ]) {
       assert.match((await run(args, '{}')).stderr, /name a file .* or --from-version; one of them/);
     }
+  });
+
+  test('policy: a version that the rules of today refuse is shown, and not written once more', async () => {
+    const own = await house.company();
+    const id = String(own.companyId);
+    // As one before ours may have written it.
+    await house.pool.query(
+      `INSERT INTO policies (company_id, version, document, actor)
+       VALUES ($1, 2, '{"settle":{"any":"soon"},"remindres":1}', 'api'), ($1, 3, '{}', 'api')`,
+      [id],
+    );
+    const [shown, back] = await Promise.all([
+      run(['policy', 'show', id, '--of-version', '2']),
+      run(['policy', 'set', id, '--from-version', '2']),
+    ]);
+    assert.match(shown.stdout, /"remindres": 1/);
+    assert.equal(back.code, 1);
+    for (const says of [/version 2 is not valid any more/, /remindres/, /settle\.any/]) {
+      assert.match(back.stderr, says);
+    }
+    const now = shownPolicy.parse(json(await house.service.api('GET', `/companies/${id}/policy`)));
+    assert.equal(now.version, 3, 'nothing is written');
   });
 
   test('policy: a misspelt field, a wrong value and no JSON are refused by name, everywhere alike', async () => {

@@ -155,5 +155,8 @@ test('СТОП ends SMS to this number and is shown with its proof; an operator�
 test('what SMSC refuses is an error that says so, and nothing is lost', async () => {
   const wrong = createSmscEar({ token: 'wrong', apiUrl: smsc.url, channel, everyMs: 0 });
   await assert.rejects(wrong.listen(0, new AbortController().signal), /SMSC could not be asked: error 2/);
+  assert.deepEqual(wrong.readAgain({ id: 1, phone: '79001112233', message: 'да' }), [
+    { chat: '+79001112233', kind: 'text', text: 'да' },
+  ]);
   await wrong.close();
 });

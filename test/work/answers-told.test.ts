@@ -14,6 +14,7 @@ import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { inviteMember, removeMember, showTeam, type Who } from '../../src/salon/team.ts';
 import { settleInvite } from '../../src/store/chats.ts';
+import { listAside, putBackAside } from '../../src/store/heard.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { personalInvite } from '../../src/work/personal.ts';
@@ -344,6 +345,38 @@ test('VK: what was brought and cannot be understood is kept aside, and what came
     'SELECT update_id AS id, said IS NULL AS gone FROM heard WHERE error IS NOT NULL',
   );
   assert.deepEqual(rows, [{ id: 'poison', gone: false }]);
+});
+
+test('what was of no known form is read anew by the messenger it came from', async () => {
+  const { pool } = inVk.pipeline;
+  const mila = vk.person(391);
+  await mila.opens(INVITE);
+  await inVk.hears();
+  vk.reads(mila.chat);
+  const raw = {
+    type: 'message_new',
+    object: { message: { from_id: 391, peer_id: 391, text: 'стоп' } },
+  };
+  await pool.query(
+    `INSERT INTO heard (channel, update_id, said, error) VALUES ('vk', 'odd', $1, 'unread: TypeError')`,
+    [JSON.stringify({ chat: '', kind: 'unread', raw, error: 'TypeError' })],
+  );
+  await inVk.hears();
+  assert.deepEqual(vk.reads(mila.chat), [], 'what is aside stays there');
+  const [odd] = await listAside(pool, 1);
+  assert.equal(await putBackAside(pool, odd?.id ?? 0), 1);
+  await inVk.hears();
+  assert.deepEqual(
+    vk.reads(mila.chat).map(({ text }) => text.slice(0, 15)),
+    ['Больше не пишем'],
+  );
+
+  const ears = createMaxEar(maxConfig);
+  const inDialog = { recipient: { chat_id: 5, chat_type: 'dialog' }, body: { text: 'да' } };
+  assert.deepEqual(ears.readAgain({ update_type: 'message_created', message: inDialog }), [
+    { chat: '5', kind: 'text', text: 'да' },
+  ]);
+  await ears.close();
 });
 
 const WEEK_MS = 7 * 86_400_000;

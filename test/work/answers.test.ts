@@ -541,5 +541,10 @@ test('an update of a form that Telegram never had is not the end of what it brin
     ],
   );
   assert.equal(position, 9);
+  assert.deepEqual(
+    updates.map(update => odd.readAgain(update).map(({ kind }) => kind)),
+    [['unread'], ['text']],
+    'anew, as it was kept',
+  );
   await odd.close();
 });
