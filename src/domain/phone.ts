@@ -1,11 +1,16 @@
-/** Phone numbers: the platform sends them with and without a plus. */
+/** Phone numbers: the platform sends them with and without a plus, and people write 8 for Russia and Kazakhstan. */
 import { parsePhoneNumberFromString } from 'libphonenumber-js/min';
 import { memo } from './memo.ts';
+
+/** A mobile number as people in Russia write it. No country's code is 89; 84… may be Vietnam, so no other is guessed. */
+const DOMESTIC = /^89\d{9}$/;
 
 /** E.164 where the text can be read as an international number, else the text as it came. */
 export const normalisePhone = memo((text: string): string => {
   const digits = text.replace(/[^\d+]/g, '');
-  const number = parsePhoneNumberFromString(digits.startsWith('+') ? digits : `+${digits}`);
+  const number = DOMESTIC.test(digits)
+    ? parsePhoneNumberFromString(digits, 'RU')
+    : parsePhoneNumberFromString(digits.startsWith('+') ? digits : `+${digits}`);
   return number?.isPossible() ? number.number : text;
 });
 
@@ -24,7 +29,7 @@ export function maskPhone(phone: string): string {
  * without the country, with spaces, brackets and hyphens. Undefined where there are too few digits to be a number.
  */
 export function phonePattern(text: string): string | undefined {
-  const digits = text.replace(/\D/g, '');
+  const digits = normalisePhone(text).replace(/\D/g, '');
   const number = parsePhoneNumberFromString(`+${digits}`);
   const national = number?.isPossible() ? number.nationalNumber : digits;
   return national.length < 7 ? undefined : [...national].join('[^0-9]{0,3}');

@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { normalisePhone, phonePattern } from '../../src/domain/phone.ts';
+
+test('a number is one however it is written, the Russian 8 included; what could be another country’s is left', () => {
+  for (const text of ['+79160000012', '79160000012', '8 (916) 000-00-12', '89160000012']) {
+    assert.equal(normalisePhone(text), '+79160000012', text);
+  }
+  assert.equal(normalisePhone('81312345678'), '+81312345678', 'Tokyo');
+  for (const text of ['8916000001', '+89160000012', 'Olga', '']) assert.equal(normalisePhone(text), text);
+});
+
+test('a number is found in a text however either is written', () => {
+  for (const asked of ['+79160000012', '89160000012']) {
+    const pattern = new RegExp(phonePattern(asked) ?? '$^');
+    for (const text of ['тел. 8 916 000-00-12', '"+79160000012"']) assert.match(text, pattern, asked);
+    assert.doesNotMatch('+79160000013', pattern);
+  }
+});
