@@ -119,7 +119,13 @@ company
   .action(run(() => import('./commands/company.ts').then(module => module.companyAdd)));
 company
   .command('set <id>')
-  .description('change how a company is read')
+  .description('change a company: how its clients are reached and spoken to, and how it is read')
+  .option('--title <title>', 'its name, until the platform tells another')
+  .option('--zone <zone>', 'its IANA zone, until the platform tells another')
+  .addOption(new Option('--locale <locale>', 'language of the messages').choices(['ru', 'en']))
+  .option('--route <list>', `channels in order of preference: ${CHANNEL_NAMES.join(', ')}`)
+  .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
+  .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
   .addOption(source())
   .addOption(verify())
   .addOption(sweep())

@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
 import type { Config } from '../config.ts';
 import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
-import { companyBody, given, newCompany, readingBody } from '../http/api.ts';
+import { companyBody, companyChange, given, newCompany } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import { setClientAddress } from '../salon/addresses.ts';
 import { addCompany, dropCompany, resume, rotateKey, rotateSecret, setCompany } from '../salon/companies.ts';
@@ -41,7 +41,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
     brand: options.brand,
     locale: options.locale,
     ...given({ settleMs: options.settle }),
-    route: options.route.split(',').map(name => name.trim()),
+    route: channelsOf(options.route),
     webhookUrl: options.webhookUrl ?? null,
     botApiPrefix: options.botApiPrefix ?? null,
     signatureRequired: options.requireSignature ?? false,
@@ -69,6 +69,10 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
       ].join('\n'),
     );
   });
+}
+
+function channelsOf(route: string): string[] {
+  return route.split(',').map(name => name.trim());
 }
 
 /** What would only fail later, said now. */
@@ -123,30 +127,43 @@ function faultsOf(issues: readonly Issue[]): string {
     .join('\n');
 }
 
-export async function companySet(
-  context: Context,
-  id: string,
-  options: Json & ReadingOptions & { readonly removeUserToken?: boolean },
-): Promise<void> {
+type SetOptions = Json &
+  ReadingOptions &
+  Partial<Pick<AddOptions, 'title' | 'zone' | 'locale' | 'route' | 'webhookUrl' | 'botApiPrefix'>> & {
+    readonly removeUserToken?: boolean;
+  };
+
+export async function companySet(context: Context, id: string, options: SetOptions): Promise<void> {
   const companyId = parseId(id, 'company');
   if (options.userTokenStdin && options.removeUserToken) {
     throw new PlainError('--user-token-stdin and --remove-user-token: name one of them');
   }
-  const parsed = readingBody.safeParse(await readingOf(options));
+  const { title, zone, locale, route, webhookUrl, botApiPrefix } = options;
+  const parsed = companyChange.safeParse({
+    ...given({ title, zone, locale, route: route && channelsOf(route), webhookUrl, botApiPrefix }),
+    ...(await readingOf(options)),
+  });
   if (!parsed.success)
     throw new PlainError(`the company cannot be changed:\n${faultsOf(parsed.error.issues)}`);
   const change = { ...given(parsed.data), ...(options.removeUserToken ? { userToken: null } : {}) };
   if (Object.keys(change).length === 0) {
-    throw new PlainError(
-      'nothing to change: name --source, --verify, --sweep, --poll, --user-token-stdin or --remove-user-token',
-    );
+    throw new PlainError('nothing to change: name at least one option; `company set --help` lists them');
   }
+  noteUnset(context.config, change.route ?? []);
   await withStore(context, async ({ pool, vault }) => {
     const company = await setCompany({ pool, vault, actor: 'command' }, companyId, change);
-    const { source, verify, sweepMs, pollMs } = company;
+    const { source, verify, sweepMs, pollMs, outboundSecret } = company;
     const every =
       source === 'webhook' ? `compared every ${sweepMs / 1000} s` : `asked every ${pollMs / 1000} s`;
-    print(options, company, `Company ${companyId}: source ${source}, ${every}, verify ${verify}.`);
+    const { policy: _policy, team: _team, ...shown } = company;
+    print(
+      options,
+      shown,
+      [
+        `Company ${companyId}, ${company.title}, ${company.zone}, ${company.locale}: route ${company.route.join(' → ')}; source ${source}, ${every}, verify ${verify}.`,
+        ...(outboundSecret === undefined ? [] : [`Our webhook channel signs with ${outboundSecret}`]),
+      ].join('\n'),
+    );
   });
 }
 

@@ -65,7 +65,7 @@ const between = (least: number, most: number, message: string) =>
   z.number().int().min(least, message).max(most, message);
 
 /** How a company's changes are read; each may be left out. */
-export const readingBody = z.object({
+const readingBody = z.object({
   source: z.enum(['webhook', 'poll', 'both']).optional(),
   verify: z.enum(['always', 'doubt', 'never']).optional(),
   sweepMs: between(60_000, 86_400_000, 'must be from a minute to a day').optional(),
@@ -96,9 +96,8 @@ const policyField = z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
-/** A company as it is added; the command `company add` reads its options through the same schema. */
-export const companyBody = z.object({
-  companyId,
+/** What an operator says of a company. */
+const settingFields = {
   title: z.string().min(1).max(200),
   zone: z
     .string()
@@ -106,17 +105,31 @@ export const companyBody = z.object({
       isZone,
       'must be an IANA zone like Europe/Moscow; an offset like +03:00 knows nothing of summer time',
     ),
+  locale: z.enum(['ru', 'en']),
+  route: z.array(z.enum(CHANNEL_NAMES)).min(1),
+  webhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
+  botApiPrefix: z.string().min(1).max(50).nullable(),
+};
+
+/** What may be changed of a company; each may be left out. */
+export const companyChange = z.object({
+  ...z.object(settingFields).partial().shape,
+  ...readingBody.shape,
+});
+
+/** A company as it is added; the command `company add` reads its options through the same schema. */
+export const companyBody = z.object({
+  companyId,
+  title: settingFields.title,
+  zone: settingFields.zone,
   brand: z.enum(['yclients', 'altegio']).default('yclients'),
-  locale: z.enum(['ru', 'en']).default('ru'),
+  locale: settingFields.locale.default('ru'),
   /** Short for `settle.any` of the policy. */
   settleMs: z.number().int().min(0).max(600_000).optional(),
   policy: policyField.optional(),
-  route: z.array(z.enum(CHANNEL_NAMES)).min(1).default(['console']),
-  webhookUrl: z
-    .url({ protocol: /^https?$/ })
-    .nullable()
-    .default(null),
-  botApiPrefix: z.string().min(1).max(50).nullable().default(null),
+  route: settingFields.route.default(['console']),
+  webhookUrl: settingFields.webhookUrl.default(null),
+  botApiPrefix: settingFields.botApiPrefix.default(null),
   signatureRequired: z.boolean().default(false),
   ...readingBody.shape,
 });
@@ -260,17 +273,18 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'PATCH',
     path: '/companies/{company}',
-    summary: 'Change how a company is read: source, verify, intervals, user token',
+    summary:
+      'Change a company: title, zone, language, route, webhook URL; how it is read: source, verify, intervals, user token',
     params: companyParams,
-    body: readingBody,
-    answer: 'The company',
+    body: companyChange,
+    answer: 'The company; outboundSecret, shown once, where it had no webhook URL before',
     handle: async ({ pool, vault }, input) => {
       const { company } = companyParams.parse(input.params);
       const {
         policy: _policy,
         team: _team,
         ...set
-      } = await setCompany({ pool, vault, actor: 'api' }, company, given(readingBody.parse(input.body)));
+      } = await setCompany({ pool, vault, actor: 'api' }, company, given(companyChange.parse(input.body)));
       return set;
     },
   },

@@ -1,6 +1,7 @@
 /** What an operator does with a company, by command or API: one transaction each, with its line in the audit log. */
 import { newId } from '../ids.ts';
 import { MissingError, PlainError } from '../log.ts';
+import { rezoneBookings } from '../store/bookings.ts';
 import {
   addKey,
   addSecret,
@@ -11,12 +12,15 @@ import {
   dropSecrets,
   findCompanies,
   insertCompany,
+  lockStanding,
   type NewCompany,
   putKey,
   type Reading,
   removeCompany,
   resumeCompany,
+  type Settings,
   setReading,
+  setSettings,
   settleKey,
 } from '../store/companies.ts';
 import { requestReplan } from '../store/plans.ts';
@@ -97,25 +101,45 @@ async function keepUserToken(db: Db, vault: Vault, companyId: number, userToken:
   await addSecret(db, { companyId, id: newId(), purpose: 'user', sealed, graceMs: 0 });
 }
 
+export type CompanyChange = Partial<Reading & Settings> & {
+  /** Stands in place of the one for all; null takes it away. */
+  readonly userToken?: string | null;
+};
+
+/** The company as it is now; with the secret that our webhook channel signs with, where it had none. */
+export type ChangedCompany = Company & { readonly outboundSecret?: string };
+
 /**
- * Changes how a company's changes are read, and tries at once with what is new. Its user token stands in place of the
- * one for all; null takes it away.
+ * Changes a company: how its changes are read, which is tried at once, and how its clients are reached and spoken to, for
+ * which they are planned anew.
  */
 export async function setCompany(
   { pool, vault, actor }: OperatorDeps,
   companyId: number,
-  { userToken, ...reading }: Partial<Reading> & { readonly userToken?: string | null },
-): Promise<Company> {
+  { userToken, ...change }: CompanyChange,
+): Promise<ChangedCompany> {
   return transaction(pool, async db => {
-    await requireCompany(db, companyId);
-    await setReading(db, companyId, reading);
+    await lockStanding(db, companyId);
+    const before = await requireCompany(db, companyId);
+    await setReading(db, companyId, change);
+    await setSettings(db, companyId, change);
+    const company = await requireCompany(db, companyId);
+    if (company.route.includes('webhook') && company.webhookUrl === null) {
+      throw new PlainError(`the route of company ${companyId} names webhook, and it has no webhook URL`);
+    }
+    const isFirstUrl = before.webhookUrl === null && company.webhookUrl !== null;
+    const outboundSecret = isFirstUrl ? await newSecret(db, vault, companyId, 'outbound') : undefined;
+    if (company.zone !== before.zone) await rezoneBookings(db, companyId, company.zone);
+    if (company.zone !== before.zone || company.route.join() !== before.route.join()) {
+      await requestReplan(db, companyId);
+    }
     if (userToken === null) await dropSecrets(db, companyId, 'user');
     else if (userToken !== undefined) await keepUserToken(db, vault, companyId, userToken);
     await hastenSweeps(db, companyId, Date.now());
     const token = userToken === undefined ? [] : [userToken === null ? 'userToken removed' : 'userToken'];
-    const names = [...Object.keys(reading), ...token];
+    const names = [...Object.keys(change), ...token];
     await audit(db, { actor, action: 'company.set', companyId, subject: names.join(',') });
-    return requireCompany(db, companyId);
+    return { ...company, ...(outboundSecret === undefined ? {} : { outboundSecret }) };
   });
 }
 

@@ -150,6 +150,29 @@ export async function setReading(db: Db, companyId: number, reading: Partial<Rea
   );
 }
 
+/** What an operator says of a company; the platform's webhooks may say title and zone anew. */
+export type Settings = Pick<Company, 'title' | 'zone' | 'locale' | 'route' | 'webhookUrl' | 'botApiPrefix'>;
+
+export async function setSettings(db: Db, companyId: number, settings: Partial<Settings>): Promise<void> {
+  const { webhookUrl, botApiPrefix } = settings;
+  await db.query(
+    `UPDATE companies SET title = coalesce($2, title), zone = coalesce($3, zone), locale = coalesce($4, locale),
+       route = coalesce($5, route), webhook_url = CASE WHEN $6 THEN $7 ELSE webhook_url END,
+       bot_api_prefix = CASE WHEN $8 THEN $9 ELSE bot_api_prefix END
+     WHERE company_id = $1`,
+    [
+      companyId,
+      settings.title ?? null,
+      settings.zone ?? null,
+      settings.locale ?? null,
+      settings.route ?? null,
+      // Null is a value of these two.
+      ...[webhookUrl !== undefined, webhookUrl ?? null],
+      ...[botApiPrefix !== undefined, botApiPrefix ?? null],
+    ],
+  );
+}
+
 /** A company that was polled gets webhooks now. Returns those that moved over by this. */
 export async function moveToWebhooks(db: Db, companyIds: readonly number[]): Promise<number[]> {
   const { rows } = await db.query<{ companyId: number }>({

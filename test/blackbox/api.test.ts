@@ -99,6 +99,7 @@ async function operations(values: Readonly<Record<string, string>>): Promise<Ope
 const bodies: Record<string, unknown> = {
   'POST /companies': { companyId: 70_001, title: 'Василёк', zone: 'Europe/Moscow' },
   'PATCH /companies/{company}': {
+    title: 'Василёк и мята',
     source: 'poll',
     verify: 'always',
     pollMs: 30_000,

@@ -23,7 +23,7 @@ import {
   wallClock,
 } from './salon.ts';
 
-const SETTLE_MS = 1500;
+const SETTLE_MS = 3_000;
 const SAMPLES = new URL('../../../shared/samples/', import.meta.url).pathname;
 const ONCE_AGAIN = 3;
 

@@ -87,6 +87,33 @@ describe('a salon’s settings', { concurrency: true }, () => {
     );
   });
 
+  test('a company: its route is changed while it works, and the next message goes that way', async () => {
+    const own = await house.company({ route: ['console'], webhookUrl: null });
+    const id = String(own.companyId);
+    const bare = await run(['company', 'set', id]);
+    assert.match(bare.stderr, /nothing to change: name at least one option/);
+    const homeless = await run(['company', 'set', id, '--route', 'webhook']);
+    assert.equal(homeless.code, 1);
+    assert.match(homeless.stderr, /names webhook, and it has no webhook URL/);
+    const unknown = await house.service.api('PATCH', `/companies/${id}`, { route: ['pigeon'] });
+    assertProblem(unknown, 400);
+    const wrongZone = await run(['company', 'set', id, '--zone', '+03:00']);
+    assert.match(wrongZone.stderr, /must be an IANA zone/);
+
+    const set = await run([
+      ...['company', 'set', id, '--route', 'webhook', '--webhook-url', `${house.sink.url}/${id}`],
+      ...['--title', 'Студия Мята', '--json'],
+    ]);
+    assert.equal(set.code, 0, set.stderr);
+    const shown = z
+      .object({ title: z.string(), route: z.array(z.string()), outboundSecret: z.string() })
+      .parse(JSON.parse(set.stdout));
+    assert.deepEqual([shown.title, shown.route], ['Студия Мята', ['webhook']]);
+    await house.accept(own, record(own.companyId, 1, 'create'));
+    const [said] = await house.heardInTheEnd(own);
+    assert.match(said?.text ?? '', /Студия Мята/);
+  });
+
   test('policy: an older version is listed, shown and written once more; one that is not there is named', async () => {
     const own = await house.company();
     const id = String(own.companyId);

@@ -55,6 +55,44 @@ test('a company is read as it is set, with a token that is kept sealed and writt
   assert.ok(!JSON.stringify(rows).includes('canary'));
 });
 
+test('a company is reached and spoken to as it is set, and its clients are planned for anew', async () => {
+  const { companyId } = await addCompany(deps(), salon(30));
+  await pool.query(
+    `INSERT INTO bookings (company_id, record_id, starts_local, starts_at, state, version)
+     VALUES (30, 1, '2031-05-20T14:30', '2031-05-20T11:30Z', 'waiting', now())`,
+  );
+  const waiting = async () => (await pool.query('DELETE FROM replans WHERE company_id = 30')).rowCount === 1;
+  const named = await setCompany(deps(), companyId, { title: 'Василёк', locale: 'en' });
+  assert.deepEqual([named.title, named.locale, named.route], ['Василёк', 'en', ['console']]);
+  assert.equal(await waiting(), false, 'nothing is planned otherwise');
+
+  await setCompany(deps(), companyId, { zone: 'Asia/Almaty' });
+  const { rows } = await pool.query<{ startsAt: number }>(
+    'SELECT starts_at AS "startsAt" FROM bookings WHERE company_id = 30',
+  );
+  assert.deepEqual(rows, [{ startsAt: Date.parse('2031-05-20T09:30Z') }], 'the hour on the wall stays');
+  assert.equal(await waiting(), true);
+
+  await assert.rejects(
+    setCompany(deps(), companyId, { route: ['console', 'webhook'] }),
+    /route of company 30 names webhook, and it has no webhook URL/,
+  );
+  const url = 'https://bot.example/hook';
+  const reached = await setCompany(deps(), companyId, { route: ['webhook'], webhookUrl: url });
+  assert.deepEqual([reached.route, reached.webhookUrl], [['webhook'], url]);
+  assert.match(reached.outboundSecret ?? '', /^whsec_/);
+  assert.equal(await waiting(), true);
+  const moved = await setCompany(deps(), companyId, { webhookUrl: `${url}/2` });
+  assert.deepEqual(
+    [moved.webhookUrl, moved.outboundSecret],
+    [`${url}/2`, undefined],
+    'one secret, told once',
+  );
+  await assert.rejects(setCompany(deps(), companyId, { webhookUrl: null }), /has no webhook URL/);
+  const kept = (await findCompanies(pool, [companyId])).get(companyId);
+  assert.equal(kept?.webhookUrl, `${url}/2`, 'what is refused changes nothing');
+});
+
 test('a key that was looked up just now is none from the moment it ends', async () => {
   const { key } = await addCompany(deps(), salon(20));
   const [now, hourMs] = [Date.now(), 3_600_000];
