@@ -89,21 +89,47 @@ async function answer(
   if (Object.values(request.params ?? {}).includes('')) return sendProblem(reply, NOT_FOUND);
   const input: Input = { params: request.params, query: request.query, body: request.body };
   try {
-    const result = await route.handle(deps, input);
+    const result = await inTime(route.handle(deps, input));
     noteChange(deps.log, route, request, result);
     return reply.send(result);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) return sendProblem(reply, refusal);
-    if (troubleOf(error) !== 'unavailable') throw error;
+    const isLate = error instanceof LateError;
+    if (!isLate && troubleOf(error) !== 'unavailable') throw error;
     deps.log.error({ role: 'web', request_id: request.id, err: error }, 'the database does not answer');
-    const detail = 'The database does not answer; try again later.';
+    const detail = isLate
+      ? 'The database does not answer in time. What was asked for may be done all the same: look before you repeat it.'
+      : 'The database does not answer; try again later.';
     return sendProblem(reply, {
       status: 503,
       title: 'Temporarily unavailable',
       detail,
       retryAfterSeconds: 2,
     });
+  }
+}
+
+/** A database that hangs is told of before whoever asks gives up; a statement of ours may take 30 s. */
+const ANSWER_LIMIT_MS = 10_000;
+
+class LateError extends Error {
+  override readonly name = 'LateError';
+}
+
+/** Not Fastify's `handlerTimeout` (5.12): that ends with the body, so a request that has one would have no limit. */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new LateError(`no answer within ${ANSWER_LIMIT_MS} ms`)),
+      ANSWER_LIMIT_MS,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

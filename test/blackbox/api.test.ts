@@ -125,6 +125,24 @@ const bodies: Record<string, unknown> = {
 };
 
 describe('the API', { concurrency: true }, () => {
+  test('is answered in time where the database is not, and what was asked for may be done all the same', async () => {
+    const { companyId } = await house.company();
+    const holder = await house.pool.connect();
+    try {
+      await holder.query('BEGIN');
+      await holder.query('SELECT FROM companies WHERE company_id = $1 FOR UPDATE', [companyId]);
+      const late = await house.service.api('PATCH', `/companies/${companyId}`, { title: 'Поздно' });
+      assertProblem(late, 503);
+      assert.match(late.body.toString(), /may be done all the same: look before you repeat it/);
+    } finally {
+      await holder.query('ROLLBACK');
+      holder.release();
+    }
+    const titled = () =>
+      house.pool.query("SELECT FROM companies WHERE company_id = $1 AND title = 'Поздно'", [companyId]);
+    await until(async () => (await titled()).rowCount === 1, { what: 'the change is made' });
+  });
+
   test('describes what the contract names', async () => {
     const { paths } = await described();
     const named: [path: string, method: 'get' | 'post'][] = [
