@@ -140,7 +140,10 @@ test('a company is added, set, compared and looked at; what goes wrong says what
   assert.deepEqual(fine, ['ok: 1 compared with the platform']);
 
   const said = await run(['company', 'set', company, '--source', 'webhook', '--remove-user-token']);
-  assert.equal(said.stdout, 'Company 7001: source webhook, compared every 1200 s, verify always.\n');
+  assert.equal(
+    said.stdout,
+    'Company 7001, Ромашка, Asia/Yekaterinburg, ru: route console; source webhook, compared every 1200 s, verify always.\n',
+  );
   await assert.rejects(
     reconcileCommand(context(), company, {}),
     /no access to the API: set YCLIENTS_PARTNER_TOKEN, and the user token by `company set/,
@@ -166,7 +169,7 @@ test('wrong values are refused in the words that were typed, and change nothing'
     assert.match(stderr, says[index] ?? /./);
   }
   for (const [options, message] of [
-    [{}, /nothing to change: name --source/],
+    [{}, /nothing to change: name at least one option/],
     [{ sweep: 5_000 }, /--sweep: must be from a minute to a day/],
     [{ sweep: 2 * DAY_MS }, /--sweep: must be from a minute to a day/],
     [{ poll: 9_999 }, /--poll: must be from 10 seconds to a day/],
