@@ -1,6 +1,6 @@
 /** What an operator sees of a client and keeps for them, by command or API. */
 
-import { normalisePhone } from '../domain/phone.ts';
+import { typedPhone } from '../domain/phone.ts';
 import { MissingError, PlainError } from '../log.ts';
 import {
   findClientIds,
@@ -24,7 +24,7 @@ export async function showClients(db: Db, companyId: number, who: Who): Promise<
 /** The same by phone, where it may be nobody's. */
 export async function findClients(db: Db, companyId: number, phone: string): Promise<ShownClient[]> {
   await requireCompany(db, companyId);
-  const clientIds = await findClientIds(db, companyId, { phone: phoneOf(phone), clientId: null });
+  const clientIds = await findClientIds(db, companyId, { phone: typedPhone(phone.trim()), clientId: null });
   return findShownClients(db, companyId, clientIds);
 }
 
@@ -53,13 +53,7 @@ async function clientsOf(db: Db, companyId: number, who: Who): Promise<number[]>
 /** Digits alone may be either. No card has an empty phone that were looked for. */
 function readWho(who: Who): { readonly phone: string | null; readonly clientId: number | null } {
   if (typeof who !== 'string') return { phone: null, clientId: who.clientId };
-  return { phone: phoneOf(who), clientId: /^[1-9]\d{0,14}$/.test(who) ? Number(who) : null };
-}
-
-/** As a card has it: eight before a Russian number is seven. */
-function phoneOf(text: string): string {
-  const digits = text.replace(/\D/g, '');
-  return normalisePhone(/^8\d{10}$/.test(digits) ? `7${digits.slice(1)}` : text.trim());
+  return { phone: typedPhone(who.trim()), clientId: /^[1-9]\d{0,14}$/.test(who) ? Number(who) : null };
 }
 
 export type ConsentOrder = Pick<OperatorConsent, 'channel' | 'granted'> & {

@@ -7,7 +7,7 @@
  * nothing, and with it only whether an id one already has was erased.
  */
 
-import { normalisePhone, phonePattern } from '../domain/phone.ts';
+import { normalisePhone, phonePattern, typedPhone } from '../domain/phone.ts';
 import { MissingError } from '../log.ts';
 import { audit } from '../store/companies.ts';
 import {
@@ -137,15 +137,9 @@ export async function readmitPerson(
 async function tracesOf(db: Db, whom: Whom): Promise<Traces> {
   const { companyId } = whom;
   if ('clientId' in whom) return findTraces(db, companyId, [whom.clientId]);
-  const spellings = [whom.phone, normalisePhone(whom.phone), normalisePhone(russian(whom.phone))];
+  const spellings = [whom.phone, normalisePhone(whom.phone), typedPhone(whom.phone)];
   const clientIds = await findClientsByPhone(db, companyId, spellings);
-  return findTraces(db, companyId, clientIds, [normalisePhone(russian(whom.phone))]);
-}
-
-/** 8 916 … is how a number is dialled within Russia, where the country would be +7. */
-function russian(phone: string): string {
-  const digits = phone.replace(/\D/g, '');
-  return /^8\d{10}$/.test(digits) ? `+7${digits.slice(1)}` : phone;
+  return findTraces(db, companyId, clientIds, [typedPhone(whom.phone)]);
 }
 
 /** Events come first: reading them takes long, and a booking is locked from its change to the end. */
