@@ -124,7 +124,8 @@ export async function setCompany(
     await setReading(db, companyId, change);
     await setSettings(db, companyId, change);
     const company = await requireCompany(db, companyId);
-    if (company.route.includes('webhook') && company.webhookUrl === null) {
+    const isRerouted = change.route !== undefined || change.webhookUrl !== undefined;
+    if (isRerouted && company.route.includes('webhook') && company.webhookUrl === null) {
       throw new PlainError(`the route of company ${companyId} names webhook, and it has no webhook URL`);
     }
     const isFirstUrl = before.webhookUrl === null && company.webhookUrl !== null;
