@@ -250,6 +250,9 @@ CREATE TABLE drift (
   last_at timestamp with time zone NOT NULL,
   sample text DEFAULT ''::text NOT NULL,
   told_at timestamp with time zone,
+  latest_day date DEFAULT '-infinity'::date NOT NULL,
+  latest_count bigint DEFAULT 0 NOT NULL,
+  before_count bigint DEFAULT 0 NOT NULL,
   CONSTRAINT drift_pkey PRIMARY KEY (kind, path),
   CONSTRAINT drift_kind_check CHECK ((kind = ANY (ARRAY['missing'::text, 'type'::text, 'enum'::text, 'resource'::text, 'status'::text])))
 );

@@ -441,7 +441,7 @@ messages
 
 const drift = program.command('drift').description('what the platform sends that we do not know');
 drift
-  .command('list')
+  .command('list', { isDefault: true })
   .description('each place with its count and a redacted sample, latest first')
   .addOption(json())
   .action(run(() => import('./commands/drift.ts').then(module => module.driftList)));

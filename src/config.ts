@@ -287,7 +287,9 @@ const schema = z.object({
   ALERT_PROVIDER_PERCENT: limit
     .default(50)
     .describe('Share of tries in 15 minutes that failed at a channel’s provider.'),
-  ALERT_DRIFT: limit.default(1).describe('Places of one kind where the format drifted within a day.'),
+  ALERT_DRIFT: limit
+    .default(10)
+    .describe('Bodies of two days that are odd in one place: fewer are no change of the format.'),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

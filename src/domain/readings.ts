@@ -117,8 +117,8 @@ export function rejectReadings(rejects: readonly Rejects[]): Reading[] {
   }));
 }
 
-export type DriftNumbers = { readonly kind: DriftKind; readonly places: number };
+export type DriftNumbers = { readonly kind: DriftKind; readonly bodies: number };
 
 export function driftReadings(numbers: readonly DriftNumbers[]): Reading[] {
-  return numbers.map(({ kind, places }) => ({ kind: 'drift', subject: kind, value: places }));
+  return numbers.map(({ kind, bodies }) => ({ kind: 'drift', subject: kind, value: bodies }));
 }

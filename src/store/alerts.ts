@@ -193,10 +193,14 @@ export async function forgetRejects(db: Db, before: EpochMs): Promise<void> {
   await db.query('DELETE FROM rejects WHERE minute < $1', [at(before)]);
 }
 
-/** Places where the format drifted within a day, by kind. */
+/**
+ * By kind, the place where most was odd on this day and the one before, if it was within a day: two days, so that the
+ * number does not begin at nothing each midnight.
+ */
 export async function readDriftNumbers(db: Db, now: EpochMs): Promise<DriftNumbers[]> {
   const { rows } = await db.query<DriftNumbers>(
-    `SELECT kind, count(*)::int AS places FROM drift WHERE last_at > $1::timestamptz - interval '1 day' GROUP BY kind`,
+    `SELECT kind, max(latest_count + before_count)::float8 AS bodies FROM drift
+     WHERE last_at > $1::timestamptz - interval '1 day' GROUP BY kind`,
     [at(now)],
   );
   return rows;

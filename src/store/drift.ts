@@ -37,12 +37,16 @@ export async function addDrift(db: Db, findings: readonly CountedFinding[]): Pro
         SELECT r.kind, CASE WHEN known OR place + coalesce(rows, 0) <= $7 THEN path ELSE $8 END AS path,
           r.count, first_at, last_at, sample
         FROM ranked r LEFT JOIN held h ON h.kind = r.kind)
-      INSERT INTO drift AS d (kind, path, count, first_at, last_at, sample)
-      SELECT kind, path, sum(count), min(first_at), max(last_at), max(sample)
+      INSERT INTO drift AS d (kind, path, count, first_at, last_at, sample, latest_day, latest_count)
+      SELECT kind, path, sum(count), min(first_at), max(last_at), max(sample),
+        (max(last_at) AT TIME ZONE 'UTC')::date, sum(count)
       FROM bounded GROUP BY kind, path ORDER BY kind, path
       ON CONFLICT (kind, path) DO UPDATE SET count = d.count + EXCLUDED.count,
         first_at = least(d.first_at, EXCLUDED.first_at), last_at = greatest(d.last_at, EXCLUDED.last_at),
-        sample = EXCLUDED.sample`,
+        sample = EXCLUDED.sample, latest_day = greatest(d.latest_day, EXCLUDED.latest_day),
+        latest_count = EXCLUDED.latest_count + CASE WHEN EXCLUDED.latest_day <= d.latest_day THEN d.latest_count ELSE 0 END,
+        before_count = CASE WHEN EXCLUDED.latest_day <= d.latest_day THEN d.before_count
+          WHEN EXCLUDED.latest_day = d.latest_day + 1 THEN d.latest_count ELSE 0 END`,
     values: [
       findings.map(one => one.kind),
       findings.map(one => one.path),

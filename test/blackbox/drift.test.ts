@@ -61,7 +61,7 @@ test('drift is shown wherever an operator looks, without a word of the salon in 
   assert.equal(drift.length, 3);
   assert.ok(drift.every(({ state, says }) => state === 'note' && /Otklik/.test(says)));
   assert.deepEqual(list.parse(JSON.parse(await run('drift', 'list', '--json'))).items, items);
-  const text = await run('drift', 'list');
+  const text = await run('drift');
   assert.match(text, /record\.attendance +1 /);
   assert.match(await run('stats'), /^drift +.*resource 1/m);
   const metrics = (await fetch(`${house.service.adminUrl}/metrics`)).text();
