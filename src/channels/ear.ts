@@ -1,8 +1,13 @@
 /** What people send back through a messenger, as the rest of the project sees it; one file a messenger speaks it. */
+import type { EpochMs } from '../domain/time.ts';
 import type { Button, ChannelName } from './channel.ts';
 
 /** One thing that happened in a chat. */
-export type Heard = { readonly chat: string } & (
+export type Heard = {
+  readonly chat: string;
+  /** When, by the messenger's clock; absent where it does not tell. */
+  readonly saidAt?: EpochMs;
+} & (
   | {
       /** Somebody opened the bot, by a link with an invite or without (`''`). */
       readonly kind: 'start';
@@ -27,11 +32,17 @@ export type Heard = { readonly chat: string } & (
   | { readonly kind: 'unread'; readonly raw: unknown; readonly error: string }
 );
 
-/** Reads one update with the messenger's own reader. One that cannot be read keeps none of the others from being heard. */
-export function heardOf<T>(update: T, read: (update: T) => Heard | undefined): Heard[] {
+/** Reads one update with the messenger's own readers. One that cannot be read keeps none of the others from being heard. */
+export function heardOf<T>(
+  update: T,
+  read: (update: T) => Heard | undefined,
+  when: (update: T) => EpochMs | undefined = () => undefined,
+): Heard[] {
   try {
     const heard = read(update);
-    return heard === undefined ? [] : [heard];
+    if (heard === undefined) return [];
+    const saidAt = when(update);
+    return [saidAt !== undefined && saidAt > 0 ? { ...heard, saidAt } : heard];
   } catch (error) {
     const name = error instanceof Error ? error.name : typeof error;
     return [{ chat: '', kind: 'unread', raw: update, error: name }];

@@ -58,7 +58,7 @@ export function createMaxEar({ token, apiUrl, ...config }: MaxConfig): ToldEar {
         throw new Error(`MAX could not be asked: ${faultOf(answer) ?? 'the bot has no name'}`);
       return `https://max.ru/${name}?start=${invite}`;
     },
-    readAgain: raw => heardOf(raw, one => heardIn(one, token)),
+    readAgain: raw => heardOf(raw, one => heardIn(one, token), saidAtOf),
     close,
   };
 }
@@ -81,7 +81,7 @@ export function maxUpdates(token: string): ReceiptReader {
     read: (_body, headers) => (same(String(headers['x-max-bot-api-secret']), secret) ? [] : undefined),
     hear(body) {
       const update = parse(body);
-      return heardOf(update, one => heardIn(one, token)).map(said => ({
+      return heardOf(update, one => heardIn(one, token), saidAtOf).map(said => ({
         updateId: idOf(update, said),
         said,
       }));
@@ -96,6 +96,10 @@ function idOf(update: unknown, { chat, kind }: Heard): string {
     textAt(update, 'message', 'body', 'mid') ??
     `${kind} ${chat} ${textAt(update, 'timestamp')}`
   );
+}
+
+function saidAtOf(update: unknown): number | undefined {
+  return numberAt(update, 'timestamp');
 }
 
 /** Undefined: nothing that concerns us. In a group a contact or a press is anyone's. */

@@ -36,7 +36,7 @@ export function createTelegramEar({
       const updates = resultOf(await bot.call(api => api.getUpdates(asked), limits));
       const last = updates.at(-1);
       return {
-        heard: updates.flatMap(update => heardOf(update, heardIn)),
+        heard: updates.flatMap(update => heardOf(update, heardIn, saidAtOf)),
         position: last === undefined ? position : last.update_id + 1,
       };
     },
@@ -67,7 +67,7 @@ export function createTelegramEar({
       return `https://t.me/${username}?start=${invite}`;
     },
     // What `getUpdates` gave, as it was kept.
-    readAgain: raw => heardOf(raw as Update, heardIn),
+    readAgain: raw => heardOf(raw as Update, heardIn, saidAtOf),
     close: (): ReturnType<BotApi['close']> => bot.close(),
   };
 }
@@ -96,6 +96,12 @@ function heardIn(update: Update): Heard | undefined {
   const [, invite] = /^\/start(?:\s+(\S{1,64}))?\s*$/.exec(text) ?? [];
   if (text.startsWith('/start')) return { chat, kind: 'start', invite: invite ?? '' };
   return { chat, kind: 'text', text };
+}
+
+/** When a button was pressed is not told: the date there is that of the message above it. */
+function saidAtOf({ message, my_chat_member: membership }: Update): number | undefined {
+  const seconds = message?.date ?? membership?.date;
+  return seconds === undefined ? undefined : seconds * 1000;
 }
 
 function resultOf<T>(called: Called<T>): T {

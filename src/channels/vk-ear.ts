@@ -12,7 +12,7 @@
 import { randomInt } from 'node:crypto';
 import { readWord } from '../domain/answer.ts';
 import { type Heard, heardOf, type ToldEar } from './ear.ts';
-import { at, clip, createCaller, textAt } from './provider.ts';
+import { at, clip, createCaller, numberAt, textAt } from './provider.ts';
 import { parse, type ReceiptReader, same } from './receipts.ts';
 import { keyboardOf, readVkSent, VK_VERSION, type VkConfig, vkRoot } from './vk.ts';
 
@@ -54,7 +54,7 @@ export function createVkEar({ token, apiUrl, ...config }: VkConfig): ToldEar {
         throw new Error(`VK could not be asked: ${faultOf(answer) ?? 'the community has no name'}`);
       return `https://vk.me/${name}?ref=${invite}`;
     },
-    readAgain: raw => heardOf(raw, heardIn),
+    readAgain: raw => heardOf(raw, heardIn, saidAtOf),
     close,
   };
 }
@@ -68,7 +68,9 @@ export function vkUpdates({ confirmation, secret }: { confirmation: string; secr
     hear(body) {
       const update = parse(body);
       const updateId = textAt(update, 'event_id');
-      return updateId === undefined ? [] : heardOf(update, heardIn).map(said => ({ updateId, said }));
+      return updateId === undefined
+        ? []
+        : heardOf(update, heardIn, saidAtOf).map(said => ({ updateId, said }));
     },
   };
 }
@@ -88,6 +90,11 @@ function heardIn(update: unknown): Heard | undefined {
     default:
       return undefined;
   }
+}
+
+function saidAtOf(update: unknown): number | undefined {
+  const seconds = numberAt(update, 'object', 'message', 'date');
+  return seconds === undefined ? undefined : seconds * 1000;
 }
 
 function leftOf(chat: string | undefined): Heard | undefined {

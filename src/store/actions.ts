@@ -32,12 +32,17 @@ export async function findAnswered(
 }
 
 /**
- * The last message of a visit that stands that one of these clients was sent on this channel: what a word answers. Messages
- * of the last month only, as their clients may have been told elsewhere of what came after.
+ * The last message of a visit that stands that one of these clients was sent on this channel: what a word of `saidAt` answers.
+ * Messages of the last month only, as their clients may have been told elsewhere of what came after.
  */
 export async function findLastAnswerable(
   db: Db,
-  { channel, clients, now }: { channel: string; clients: readonly ClientKey[]; now: EpochMs },
+  {
+    channel,
+    clients,
+    saidAt,
+    now,
+  }: { channel: string; clients: readonly ClientKey[]; saidAt: EpochMs; now: EpochMs },
 ): Promise<Answered | undefined> {
   const { rows } = await db.query<Answered>({
     name: 'find_last_answerable',
@@ -53,12 +58,14 @@ export async function findLastAnswerable(
         AND EXISTS (SELECT FROM bookings b WHERE b.company_id = messages.company_id
           AND b.record_id = messages.record_id AND b.state <> 'cancelled'
           AND b.told -> messages.recipient -> 'facts' ->> 'status' IS DISTINCT FROM 'cancelled')
+        AND coalesce(sent_at, created_at) <= $5
       ORDER BY sent_at DESC NULLS LAST, id DESC LIMIT 1`,
     values: [
       channel,
       clients.map(({ companyId }) => companyId),
       clients.map(({ clientId }) => clientId),
       new Date(now).toISOString(),
+      new Date(saidAt).toISOString(),
     ],
   });
   return rows[0];
@@ -160,7 +167,10 @@ export type Action = {
   readonly attempts: number;
 };
 
-/** Claims actions that are due, or whose process is gone, the oldest first. */
+/**
+ * Claims actions that are due, or whose process is gone, the oldest first; of one record one at a time, in the order in
+ * which they were asked for: who confirms and then cancels is not told that they are expected. Index: actions_once.
+ */
 export async function claimActions(
   db: Db,
   claim: { readonly owner: string; readonly leaseMs: number; readonly now: EpochMs; readonly limit: number },
@@ -169,8 +179,10 @@ export async function claimActions(
     name: 'claim_actions',
     text: `
       WITH free AS (
-        SELECT company_id, id FROM actions
+        SELECT company_id, id FROM actions a
         WHERE state IN ('due', 'doing') AND due_at <= $1 AND (leased_until IS NULL OR leased_until < now())
+          AND NOT EXISTS (SELECT FROM actions o WHERE o.company_id = a.company_id AND o.record_id = a.record_id
+            AND o.state IN ('due', 'doing') AND o.id < a.id)
         ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
       UPDATE actions a SET state = 'doing', attempts = attempts + 1, leased_by = $2,
         leased_until = now() + $3 * interval '1 millisecond', updated_at = $1

@@ -113,6 +113,8 @@ export type Consent = ChatKey & {
   /** What the person wrote or pressed; never more than that. */
   readonly words: string;
   readonly at: EpochMs;
+  /** It was heard some time after that: a word that they have said since stands. */
+  readonly late?: boolean;
 };
 
 /** Keeps a person's word with its proof. */
@@ -121,8 +123,10 @@ export async function recordConsent(db: Db, consent: Consent): Promise<void> {
     name: 'record_consent',
     text: `
       INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
-      SELECT company_id, $2, $3, category, $5, $6, $7
-      FROM unnest($1::int4[]) AS company_id CROSS JOIN unnest($4::text[]) AS category`,
+      SELECT s.company_id, $2, $3, r.category, $5, $6, $7
+      FROM unnest($1::int4[]) AS s (company_id) CROSS JOIN unnest($4::text[]) AS r (category)
+      WHERE NOT ($8 AND EXISTS (SELECT FROM consents c WHERE c.company_id = s.company_id AND c.channel = $2
+        AND c.address = $3 AND c.category = r.category AND c.given_at > $7))`,
     values: [
       consent.companyIds,
       consent.channel,
@@ -131,6 +135,7 @@ export async function recordConsent(db: Db, consent: Consent): Promise<void> {
       consent.granted,
       consent.words,
       new Date(consent.at).toISOString(),
+      consent.late ?? false,
     ],
   });
 }

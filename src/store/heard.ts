@@ -42,16 +42,16 @@ export async function takeHeard<T>(
   db: Db,
   channel: string,
   limit: number,
-): Promise<{ readonly updateId: string; readonly said: T }[]> {
-  const { rows } = await db.query<{ updateId: string; said: T }>({
+): Promise<{ readonly updateId: string; readonly said: T; readonly heardAt: EpochMs }[]> {
+  const { rows } = await db.query<{ updateId: string; said: T; heardAt: EpochMs }>({
     name: 'take_heard',
     text: `
       WITH oldest AS (
-        SELECT update_id, id, said FROM heard WHERE channel = $1 AND said IS NOT NULL AND error IS NULL
+        SELECT update_id, id, said, heard_at FROM heard WHERE channel = $1 AND said IS NOT NULL AND error IS NULL
         ORDER BY id LIMIT $2 FOR UPDATE),
       taken AS (
         UPDATE heard h SET said = NULL FROM oldest WHERE h.channel = $1 AND h.update_id = oldest.update_id)
-      SELECT update_id AS "updateId", said FROM oldest ORDER BY id`,
+      SELECT update_id AS "updateId", said, heard_at AS "heardAt" FROM oldest ORDER BY id`,
     values: [channel, limit],
   });
   return rows;

@@ -79,6 +79,8 @@ const SUBSCRIBE_EVERY_MS = 10 * 60_000;
 const MAX_TRIES = 3;
 /** How long a question waits for its answer. */
 const ASKED_MS = 60 * 60_000;
+/** What is heard sooner was said now: the clocks of messengers and ours differ, and theirs has whole seconds. */
+const LATE_MS = 60_000;
 
 export function createListener(deps: ListenDeps): Listener {
   const { pool, log, metrics, ear } = deps;
@@ -131,7 +133,7 @@ export function createListener(deps: ListenDeps): Listener {
       if (!(await moveEar(db, asking, { owner, position: news.position }))) return [];
       return understandAll(
         db,
-        news.heard.map(said => ({ updateId: newId(), said })),
+        news.heard.map(said => ({ updateId: newId(), said, heardAt: deps.now() })),
       );
     });
   }
@@ -148,8 +150,8 @@ export function createListener(deps: ListenDeps): Listener {
       const heard = await takeHeard<Heard>(db, mouth.channel, BATCH);
       return understandAll(
         db,
-        heard.flatMap(({ updateId, said }) =>
-          readAgain(mouth, said).map(again => ({ updateId, said: again })),
+        heard.flatMap(({ updateId, said, heardAt }) =>
+          readAgain(mouth, said).map(again => ({ updateId, said: again, heardAt })),
         ),
       );
     });
@@ -157,10 +159,11 @@ export function createListener(deps: ListenDeps): Listener {
 
   async function understandAll(db: Db, news: readonly News[]): Promise<Understood[]> {
     const understood: Understood[] = [];
-    for (const { updateId, said } of news) {
+    for (const { updateId, said, heardAt } of news) {
       try {
         if (said.kind === 'unread') throw new UnreadError(said.error);
-        understood.push({ heard: said, answer: await savepoint(db, () => understand(deps, db, said)) });
+        const at = momentOf(said, heardAt, deps.now());
+        understood.push({ heard: said, answer: await savepoint(db, () => understand(deps, db, said, at)) });
       } catch (error) {
         if (!isHopeless(said, error)) throw error;
         const fault = faultOf(error);
@@ -228,13 +231,22 @@ type Understood = {
   /** Why it could not be understood. */
   readonly fault?: string;
 };
-type News = { readonly updateId: string; readonly said: Heard };
+type News = { readonly updateId: string; readonly said: Heard; readonly heardAt: EpochMs };
 
 const SILENCE: Answer = { reply: undefined, acts: false };
 
 /** Of no form that is known, as its reader said. */
 class UnreadError extends Error {
   override readonly name = 'UnreadError';
+}
+
+/**
+ * When it was said: what a messenger held back, or an operator put back, is not of today. By then they may have been
+ * told of other visits, and have said something else.
+ */
+function momentOf({ saidAt }: Heard, heardAt: EpochMs, now: EpochMs): EpochMs {
+  const at = saidAt ?? heardAt;
+  return now - at < LATE_MS ? now : at;
 }
 
 function readAgain(mouth: Mouth, said: Heard): readonly Heard[] {
@@ -273,6 +285,7 @@ async function understand(
   deps: ListenDeps,
   db: Db,
   heard: Exclude<Heard, { kind: 'unread' }>,
+  saidAt: EpochMs,
 ): Promise<Answer> {
   const { ear, now, vault } = deps;
   const key = { channel: ear.channel, chat: heard.chat };
@@ -301,7 +314,8 @@ async function understand(
       categories: granted ? ['service'] : ['service', 'advertising'],
       granted,
       words: words.replaceAll('\0', '').slice(0, MAX_WORDS),
-      at: now(),
+      at: saidAt,
+      late: saidAt < now(),
     });
   const welcome = () => welcomeTo(ear, company, phrases, say);
   switch (heard.kind) {
@@ -327,11 +341,11 @@ async function understand(
         return ear.costly ? SILENCE : say(word === 'stop' ? phrases.stopped : phrases.resumed);
       }
       if (!company.linked) return welcome();
-      if (word !== undefined) return answerWord(deps, db, { ...key, companies }, word);
+      if (word !== undefined) return answerWord(deps, db, { ...key, companies }, { word, saidAt });
       return ear.costly ? SILENCE : say(phrases.notRead(company.phone));
     }
     case 'press':
-      return answerPress(deps, db, { ...key, companies }, heard.press);
+      return answerPress(deps, db, { ...key, companies }, { data: heard.press, saidAt });
   }
 }
 
@@ -351,9 +365,10 @@ async function answerWord(
   deps: ListenDeps,
   db: Db,
   { companies, ...key }: Chat,
-  word: 'confirm' | 'cancel' | 'really' | 'move',
+  { word, saidAt }: { word: 'confirm' | 'cancel' | 'really' | 'move'; saidAt: EpochMs },
 ): Promise<Answer> {
-  const asked = word === 'really' ? await takeAsked(db, { ...key, since: deps.now() - ASKED_MS }) : undefined;
+  const since = deps.now() - ASKED_MS;
+  const asked = word === 'really' && saidAt > since ? await takeAsked(db, { ...key, since }) : undefined;
   const clients = await findChatClients(
     db,
     key,
@@ -361,7 +376,7 @@ async function answerWord(
   );
   const answered =
     asked === undefined
-      ? await findLastAnswerable(db, { channel: key.channel, clients, now: deps.now() })
+      ? await findLastAnswerable(db, { channel: key.channel, clients, saidAt, now: deps.now() })
       : await findAnswered(db, asked);
   const company = companies.find(({ companyId }) => companyId === answered?.companyId);
   if (answered === undefined || company === undefined) {
@@ -376,12 +391,16 @@ async function answerWord(
   return sayIn(key.chat)(PHRASES[company.locale].askCancelByWord(whenOf(answered, company)));
 }
 
-/** A press proves nothing by itself: it counts where the chat is an address of the client the message went to. */
+/**
+ * A press proves nothing by itself: it counts where the chat is an address of the client the message went to. A yes to
+ * the question whether to cancel that was held up for as long as a question waits is asked again: they may have come to
+ * another mind.
+ */
 async function answerPress(
   deps: ListenDeps,
   db: Db,
   { companies, ...key }: Chat,
-  data: string,
+  { data, saidAt }: { data: string; saidAt: EpochMs },
 ): Promise<Answer> {
   const press = readPress(data);
   const answered = press === undefined ? undefined : await findAnswered(db, press);
@@ -392,11 +411,12 @@ async function answerPress(
   if (company === undefined || !(await isChatOf(db, key, { companyId, clientId }))) return SILENCE;
   const phrases = PHRASES[company.locale];
   const say = sayIn(key.chat);
-  switch (press.act) {
+  const wish = press.act === 'cancel' && saidAt <= deps.now() - ASKED_MS ? 'ask_cancel' : press.act;
+  switch (wish) {
     case 'confirm':
     case 'cancel':
     case 'move':
-      return act(deps, db, key, answered, press.act);
+      return act(deps, db, key, answered, wish);
     case 'keep':
       return say(phrases.kept);
     case 'ask_cancel':

@@ -105,7 +105,8 @@ const PEOPLE: Record<string, (phone: string) => Person> = {
   telegram() {
     const user = telegram.getClient(TOKEN, { userId: 401, chatId: 401, firstName: 'Мила' });
     let read = 0;
-    const says = (text: string) => user.sendMessage(user.makeMessage(text));
+    const says = (text: string) =>
+      user.sendMessage(user.makeMessage(text, { date: Math.floor(pipeline.now / 1000) }));
     return {
       says,
       opens: invite => says(`/start ${invite}`),
@@ -144,7 +145,7 @@ before(async () => {
     ['max', max],
     ['vk', vk],
   ] as const)
-    calls.address = addressOf(name);
+    Object.assign(calls, { address: addressOf(name), now: () => pipeline.now });
   for (const listener of listeners) await listener.runOnce();
   max.calls.headers = { 'x-max-bot-api-secret': String(max.subscriptions[0]?.secret ?? '') };
   await pipeline.setPolicy(COMPANY, { team: { administrator: { quietHours: { notices: 'send' } } } });

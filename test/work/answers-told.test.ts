@@ -40,6 +40,8 @@ const inVk = await setUp(
   vkUpdates({ confirmation: '1a2b3c4d', secret: VK_SECRET }),
 );
 vk.calls.address = inVk.address;
+vk.calls.now = () => inVk.pipeline.now;
+max.calls.now = () => inMax.pipeline.now;
 
 async function setUp(channel: ReturnType<typeof createMax>, ear: ToldEar, reader: ReceiptReader) {
   const salon = await createAnswering(channel, { answers: true });

@@ -16,7 +16,7 @@ type Body = Readonly<Record<string, unknown>>;
 export type Messenger = {
   readonly url: string;
   /** Where it brings updates, and how often each is brought: MAX and VK repeat what was not answered. */
-  readonly calls: { address: string; times: number; headers: Record<string, string> };
+  readonly calls: { address: string; times: number; headers: Record<string, string>; now: () => number };
   /** What was said in a chat since the last look. */
   reads(chat: string): Said[];
 };
@@ -93,7 +93,7 @@ export async function startMax(t: Ending, token: string) {
   });
   const messenger: Messenger = {
     url: `http://127.0.0.1:${server.port}`,
-    calls: { address: '', times: 1, headers: {} },
+    calls: { address: '', times: 1, headers: {}, now: Date.now },
     reads: talk.reads,
   };
   let ids = 0;
@@ -103,7 +103,7 @@ export async function startMax(t: Ending, token: string) {
     const user = { user_id: userId, first_name: 'Мила', is_bot: false };
     const tells = (update: Body) => {
       ids += 1;
-      return bring(messenger, { timestamp: 1_700_000_000_000 + ids, ...update });
+      return bring(messenger, { timestamp: messenger.calls.now() + ids, ...update });
     };
     const message = (body: Body) => ({
       sender: user,
@@ -159,7 +159,7 @@ export async function startVk(t: Ending, token: string, secret: string) {
   });
   const messenger: Messenger = {
     url: `http://127.0.0.1:${server.port}`,
-    calls: { address: '', times: 1, headers: {} },
+    calls: { address: '', times: 1, headers: {}, now: Date.now },
     reads: talk.reads,
   };
   let ids = 0;
@@ -170,7 +170,15 @@ export async function startVk(t: Ending, token: string, secret: string) {
   };
   const person = (userId: number) => {
     const message = (more: Body) => ({
-      message: { id: ids, date: 1, from_id: userId, peer_id: userId, text: '', attachments: [], ...more },
+      message: {
+        id: ids,
+        date: Math.floor(messenger.calls.now() / 1000),
+        from_id: userId,
+        peer_id: userId,
+        text: '',
+        attachments: [],
+        ...more,
+      },
       client_info: { keyboard: true, inline_keyboard: true },
     });
     return {
