@@ -5,6 +5,7 @@ import { createMaxEar } from './channels/max-ear.ts';
 import { createSmscEar } from './channels/smsc-ear.ts';
 import { createTelegramEar } from './channels/telegram-ear.ts';
 import { createVkEar } from './channels/vk-ear.ts';
+import { createWhatsappEar } from './channels/whatsapp-ear.ts';
 import { type Config, isReachable } from './config.ts';
 import { maxOf, telegramOf, vkOf } from './configured-channels.ts';
 
@@ -36,5 +37,6 @@ export function createEars(
     const { SMS_TOKEN: token = '', SMS_API_URL: apiUrl } = config;
     ears.push(createSmscEar({ token, apiUrl, channel: sms }));
   }
+  if (config.WHATSAPP_PROVIDER !== undefined) ears.push(createWhatsappEar(config.WHATSAPP_PROVIDER));
   return ears;
 }

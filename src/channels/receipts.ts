@@ -187,7 +187,7 @@ function secondsOf(written: string | undefined): number | undefined {
   return seconds > 1e11 ? seconds / 1000 : seconds;
 }
 
-function listAt(json: unknown, name: string): readonly unknown[] {
+export function listAt(json: unknown, name: string): readonly unknown[] {
   const list = at(json, name);
   return Array.isArray(list) ? list : [];
 }
