@@ -1,9 +1,13 @@
 /** Receipts on their way in: who may bring them, and what they make of a message. */
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { fastify } from 'fastify';
-import { cloudReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
+import { maxUpdates } from '../../src/channels/max-ear.ts';
+import { cloudReceipts, smsRuReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
+import { vkUpdates } from '../../src/channels/vk-ear.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { meetReceipts } from '../../src/store/receipts.ts';
@@ -21,6 +25,9 @@ before(async () => {
   const readers = new Map([
     ['wazzup', WAZZUP_RECEIPTS],
     ['cloud', cloudReceipts('app-secret')],
+    ['sms.ru', smsRuReceipts('api-id')],
+    ['max', maxUpdates('token')],
+    ['vk', vkUpdates({ confirmation: '1a2b3c4d', secret: 'word' })],
   ]);
   addReceiptRoutes(app, { metrics: createMetrics() }, { pool: pipeline.pool, secret: SECRET, readers });
   await app.ready();
@@ -113,4 +120,40 @@ test('who does not know the address, or cannot sign, meets the same 404 as anybo
   assert.equal((await challenge(SECRET)).body, '42');
   assert.equal((await challenge('x')).statusCode, 404);
   assert.equal((await app.inject(`/receipts/wazzup/${SECRET}`)).statusCode, 404);
+});
+
+test('a body that is huge, packed, of another encoding or another kind is refused or says nothing, and the next is heard', async () => {
+  const genuine = Buffer.from(JSON.stringify({ statuses: [{ messageId: 'hostile', status: 'read' }] }));
+  const id = await sentAs('hostile');
+  const send = (provider: string, body: Buffer, headers: Record<string, string> = {}) =>
+    app.inject({
+      ...{ method: 'POST', url: `/receipts/${provider}/${SECRET}`, payload: body },
+      headers: { 'content-type': 'application/json', ...headers },
+    });
+  const huge = Buffer.alloc(10 * 1024 * 1024, ' ');
+  for (const provider of ['wazzup', 'cloud', 'sms.ru', 'max', 'vk', 'unknown'])
+    assert.equal((await send(provider, huge)).statusCode, 413, provider);
+  const odd: readonly (readonly [Buffer, Record<string, string>?])[] = [
+    [gzipSync(genuine), { 'content-encoding': 'gzip' }],
+    [Buffer.from(genuine.toString(), 'utf16le'), { 'content-type': 'application/json; charset=utf-16le' }],
+    [Buffer.concat([Buffer.from([0xff, 0xfe, 0]), genuine])],
+    [Buffer.from(`${'['.repeat(100_000)}`)],
+    [Buffer.alloc(0)],
+    [genuine.subarray(0, -3)],
+  ];
+  for (const [body, headers] of odd)
+    for (const provider of ['wazzup', 'cloud', 'sms.ru', 'max', 'vk'])
+      assert.equal(
+        (await send(provider, body, headers)).statusCode,
+        404,
+        `${provider} ${body.subarray(0, 20)}`,
+      );
+  // Signed by whoever knows the secret, and no receipts all the same.
+  for (const [body] of odd.slice(1)) {
+    const mac = createHmac('sha256', 'app-secret').update(body).digest('hex');
+    assert.equal((await send('cloud', body, { 'x-hub-signature-256': `sha256=${mac}` })).statusCode, 404);
+  }
+  assert.deepEqual(await stateOf(id), { state: 'sent', receipts: [] });
+  assert.equal((await send('wazzup', genuine, { 'content-type': 'text/weird' })).statusCode, 200);
+  assert.equal((await stateOf(id)).state, 'delivered');
 });
