@@ -104,6 +104,7 @@ test('СТОП ends SMS to this number and is shown with its proof; an operator�
   const phone = '+79001115544';
   await books({ phone });
   smsc.reads(phone);
+  const stoppedAt = pipeline.now;
   smsc.texts(phone, 'СТОП');
   await hears();
   assert.deepEqual(texts(phone), []);
@@ -117,12 +118,12 @@ test('СТОП ends SMS to this number and is shown with its proof; an operator�
   const [shown] = await showClients(pipeline.pool, COMPANY, '8 900 111-55-44');
   assert.equal(shown?.phone, phone);
   assert.deepEqual(
-    shown?.consents.map(({ channel: on, address, category, granted, words }) => [
-      ...[on, address, category, granted, words],
+    shown?.consents.map(({ at, channel: on, address, category, granted, words }) => [
+      ...[Date.parse(at), on, address, category, granted, words],
     ]),
     [
-      ['sms', phone, 'advertising', false, 'СТОП'],
-      ['sms', phone, 'service', false, 'СТОП'],
+      [stoppedAt, 'sms', phone, 'advertising', false, 'СТОП'],
+      [stoppedAt, 'sms', phone, 'service', false, 'СТОП'],
     ],
   );
   assert.deepEqual(shown?.messages.map(({ state, channel: on }) => [state, on]).sort(), [

@@ -303,6 +303,37 @@ test('one of the team follows a link of their own, once: is told there, and no m
   await pipeline.setPolicy(COMPANY, {});
 });
 
+test('what a client does by a button is news to the salon’s own people, once, whether its webhook comes or not', async () => {
+  const who = { companyId: COMPANY, role: 'administrator', staffId: null, name: '' } as const;
+  const ahead = 86_400_000;
+  pipeline.now -= ahead;
+  const deps = { pool: pipeline.pool, actor: 'command', now: pipeline.now } as const;
+  const { memberId, invite } = await inviteMember(deps, who);
+  const olga = person(122);
+  await olga.writes(`/start ${invite}`);
+  pipeline.now += ahead;
+  await pipeline.setPolicy(COMPANY, {
+    tell: { confirmed: { any: ['administrator'] } },
+    team: { administrator: { quietHours: { notices: 'send' } } },
+  });
+  const mila = await linked(123, '79001112290');
+  const recordId = await books({ phone: '+79001112290' });
+  const [notice] = mila.reads();
+  olga.reads();
+  const told = async (webhook: string) => {
+    await settles();
+    const first = olga.reads();
+    await tellsOf(recordId, webhook);
+    return [first.map(({ text }) => text.split('\n')[0]), olga.reads()];
+  };
+  await mila.presses(button(notice, 'Подтверждаю'));
+  assert.deepEqual(await told('update'), [['Клиент подтвердил запись.'], []]);
+  await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
+  assert.deepEqual(await told('delete'), [['Запись отменена, время свободно.'], []]);
+  await removeMember(deps, COMPANY, memberId);
+  await pipeline.setPolicy(COMPANY, {});
+});
+
 test('«стоп» is kept with its proof and ends messages there; «возобновить» brings those of visits back', async () => {
   const mila = await linked(107, '79001112277');
   await mila.writes('Стоп!');
