@@ -308,6 +308,31 @@ test('an invitation to book again is for those who agreed, and for none who has 
   assert.match(pipeline.sent.at(-1)?.text ?? '', /Реклама/);
 });
 
+test('who refuses advertising alone is told of their visits and invited no more; who refuses the rest gets neither', async () => {
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: ['24h'] }, afterVisit: { rebook: '20d' } });
+  const client = (id: number) =>
+    ({ client: { id, name: 'Анна', phone: `7916000000${id}`, is_newsletter_allowed: 1 } }) as const;
+  const refused = { 1: ['advertising'], 2: ['service'], 3: [] };
+  for (const [id, categories] of Object.entries(refused)) {
+    await pipeline.pool.query(
+      `WITH place AS (INSERT INTO addresses (company_id, client_id, channel, address) VALUES (1, $1, 'console', $2))
+       INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
+       SELECT 1, 'console', $2, unnest($3::text[]), false, 'at the desk', now()`,
+      [id, `place of ${id}`, categories],
+    );
+  }
+  await receive(...[1, 2, 3].map(id => created(id, client(id))));
+  await pass(VISIT + HOUR);
+  await receive(...[1, 2, 3].map(id => update({ attendance: 1, ...client(id) }, id)));
+  await pass(VISIT + 25 * DAY);
+  const told = (id: number) =>
+    pipeline.sent
+      .filter(({ recipient }) => recipient.clientId === id)
+      .map(({ purpose }) => purpose)
+      .sort();
+  assert.deepEqual([1, 2, 3].map(told), [['notice', 'reminder'], [], ['notice', 'rebook', 'reminder']]);
+});
+
 test('a change that the policy tells nobody of counts as heard', async () => {
   await pipeline.setPolicy(1, { settle: { any: '0ms' }, tell: { booked: { admin: [] } } });
   await receive(created());
