@@ -264,7 +264,9 @@ policy
   .action(run(() => import('./commands/policy.ts').then(module => module.policyShow)));
 policy
   .command('versions <company>')
-  .description('the last twenty versions: when each was written, and by what')
+  .description('versions, newest first: when each was written, and by what')
+  .option('--limit <number>', 'at most this many', whole, 20)
+  .option('--cursor <version>', 'the page after this version', whole)
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyVersions)));
 policy

@@ -48,7 +48,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
     ...(await readingOf(options)),
   });
   if (!parsed.success) throw new PlainError(`the company cannot be added:\n${faultsOf(parsed.error.issues)}`);
-  checkRoute(context.config, parsed.data.route, options);
+  noteUnset(context.config, parsed.data.route);
   await withStore(context, async ({ pool, vault }) => {
     const { userToken, ...company } = parsed.data;
     const deps = { pool, vault, actor: 'command' } as const;
@@ -73,14 +73,6 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
 
 function channelsOf(route: string): string[] {
   return route.split(',').map(name => name.trim());
-}
-
-/** What would only fail later, said now. */
-function checkRoute(config: Config, route: readonly string[], options: AddOptions): void {
-  if (route.includes('webhook') && options.webhookUrl === undefined) {
-    throw new PlainError('the route names webhook: say where to with --webhook-url');
-  }
-  noteUnset(config, route);
 }
 
 /** Of these channels the ones that nothing turns on here; they may be on where `serve` runs. */

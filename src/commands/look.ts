@@ -5,7 +5,7 @@ import { type Coverage, readCoverage, sumCoverage } from '../store/coverage.ts';
 import { replayEvent } from '../store/inbox.ts';
 import { transaction } from '../store/pool.ts';
 import { listEvents, listMessages, readStats, showEvent, showMessage } from '../store/views.ts';
-import { type Context, parseUuid, print, table, withStore } from './run.ts';
+import { type Context, more, parseUuid, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
 type ListOptions = Json & {
@@ -33,10 +33,6 @@ export async function eventsList(context: Context, options: ListOptions): Promis
     const header = ['id', 'received', 'company', 'type', 'resource', 'state', 'error'];
     print(options, page, table(header, rows, 'No events.') + more(page.next));
   });
-}
-
-function more(next: string | null): string {
-  return next === null ? '' : `\nMore: --cursor ${next}`;
 }
 
 export async function eventsShow(context: Context, id: string, options: Json): Promise<void> {

@@ -7,12 +7,19 @@ import { passedOver, spanOf } from '../domain/route-trail.ts';
 import { createTexts } from '../domain/text.ts';
 import { given, policyQuery, previewBody, previewOf } from '../http/api.ts';
 import { PlainError } from '../log.ts';
-import { PolicyError, restorePolicy, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
+import {
+  listVersions,
+  PolicyError,
+  restorePolicy,
+  setPolicy,
+  showPolicy,
+  soundPolicy,
+} from '../salon/policies.ts';
 import { previewPolicy } from '../salon/preview.ts';
 import { type PreviewRoute, previewRoutes } from '../salon/preview-routes.ts';
 import { type PreviewText, previewTexts } from '../salon/preview-texts.ts';
 import { loadTemplates } from '../templates.ts';
-import { type Context, parseId, print, table, withStore } from './run.ts';
+import { type Context, more, parseId, print, table, withStore } from './run.ts';
 import { smsCosts } from './sms-cost.ts';
 
 type Json = { readonly json?: boolean };
@@ -42,16 +49,22 @@ export async function policyShow(
   });
 }
 
-export async function policyVersions(context: Context, id: string, options: Json): Promise<void> {
+export async function policyVersions(
+  context: Context,
+  id: string,
+  { limit, cursor, ...options }: Json & { readonly limit: number; readonly cursor?: number },
+): Promise<void> {
   const companyId = parseId(id, 'company');
   await withStore(context, async ({ pool }) => {
-    const { version: newest, versions } = await showPolicy(pool, companyId);
-    const rows = versions.map(({ version, at, actor }) => [
+    const { items, next } = await listVersions(pool, companyId, { limit, cursor });
+    const rows = items.map(({ version, at, actor }, place) => [
       ...[String(version), at, actor],
-      version === newest ? 'in force' : '',
+      cursor === undefined && place === 0 ? 'in force' : '',
     ]);
-    const none = 'Nothing was written: all is as by default.';
-    print(options, { companyId, items: versions }, table(['version', 'written', 'by', ''], rows, none));
+    const none =
+      cursor === undefined ? 'Nothing was written: all is as by default.' : 'No versions before it.';
+    const text = table(['version', 'written', 'by', ''], rows, none) + more(next);
+    print(options, { companyId, items, next }, text);
   });
 }
 

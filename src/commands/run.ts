@@ -68,6 +68,11 @@ export function table(
   return [line(header), ...rows.map(line)].join('\n');
 }
 
+/** The line under a page that has another after it. */
+export function more(next: string | number | null): string {
+  return next === null ? '' : `\nMore: --cursor ${next}`;
+}
+
 /** An id given on the command line. */
 export function parseId(text: string, what: string): number {
   if (!/^[1-9]\d{0,14}$/.test(text))

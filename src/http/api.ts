@@ -11,7 +11,7 @@ import { TOKEN } from '../domain/token.ts';
 import { MissingError, PlainError } from '../log.ts';
 import { setClientAddress } from '../salon/addresses.ts';
 import { addCompany, closeTexts, dropCompany, openTexts, rotateKey, setCompany } from '../salon/companies.ts';
-import { PolicyError, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
+import { listVersions, PolicyError, setPolicy, showPolicy, soundPolicy } from '../salon/policies.ts';
 import { type PreviewOf, previewPolicy } from '../salon/preview.ts';
 import { previewRoutes } from '../salon/preview-routes.ts';
 import { previewTexts } from '../salon/preview-texts.ts';
@@ -76,6 +76,7 @@ const readingBody = z.object({
 /** The version that whoever writes has read; somebody else's change in between is not overwritten. */
 export const policyQuery = z.object({ ifVersion: z.coerce.number().int().min(0).optional() });
 const policyVersionQuery = z.object({ version: z.coerce.number().int().min(0).optional() });
+const policyVersionsQuery = z.object({ ...page, cursor: z.coerce.number().int().min(0).optional() });
 const coverageQuery = z.object({ company: companyId.optional() });
 
 /** Without the keys whose value is undefined. */
@@ -299,6 +300,16 @@ export const ROUTES: readonly Route[] = [
       const { version } = policyVersionQuery.parse(input.query);
       return showPolicy(pool, companyParams.parse(input.params).company, version);
     },
+  },
+  {
+    method: 'GET',
+    path: '/companies/{company}/policy/versions',
+    summary: 'When each version of the policy was written, and by what, newest first',
+    params: companyParams,
+    query: policyVersionsQuery,
+    answer: 'A page: items and next, the cursor of the page after it (null: none)',
+    handle: ({ pool }, input) =>
+      listVersions(pool, companyParams.parse(input.params).company, policyVersionsQuery.parse(input.query)),
   },
   {
     method: 'PUT',

@@ -52,6 +52,7 @@ export async function addCompany(
   company: NewCompany,
   userToken?: string,
 ): Promise<AddedCompany> {
+  requireWebhookUrl(company);
   const key = newUrlKey();
   return transaction(pool, async db => {
     if (!(await insertCompany(db, company))) {
@@ -125,9 +126,7 @@ export async function setCompany(
     await setSettings(db, companyId, change);
     const company = await requireCompany(db, companyId);
     const isRerouted = change.route !== undefined || change.webhookUrl !== undefined;
-    if (isRerouted && company.route.includes('webhook') && company.webhookUrl === null) {
-      throw new PlainError(`the route of company ${companyId} names webhook, and it has no webhook URL`);
-    }
+    if (isRerouted) requireWebhookUrl(company);
     const isFirstUrl = before.webhookUrl === null && company.webhookUrl !== null;
     const outboundSecret = isFirstUrl ? await newSecret(db, vault, companyId, 'outbound') : undefined;
     if (company.zone !== before.zone) await rezoneBookings(db, companyId, company.zone);
@@ -241,6 +240,18 @@ export async function resume({ pool, actor }: OperatorDeps, companyId: number): 
     await audit(db, { actor, action: 'company.resume', companyId });
     return true;
   });
+}
+
+/** A route by which nothing would ever leave is refused while somebody looks. */
+function requireWebhookUrl({
+  companyId,
+  route,
+  webhookUrl,
+}: Pick<Company, 'companyId' | 'route' | 'webhookUrl'>): void {
+  if (!route.includes('webhook') || webhookUrl !== null) return;
+  throw new PlainError(
+    `the route of company ${companyId} names webhook, and it has no webhook URL: name one as well`,
+  );
 }
 
 export async function requireCompany(db: Db, companyId: number): Promise<Company> {

@@ -6,7 +6,7 @@ import type { EpochMs } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
 import { audit, lockStanding } from '../store/companies.ts';
 import { requestReplan } from '../store/plans.ts';
-import { appendPolicy, findPolicy, listPolicies } from '../store/policies.ts';
+import { appendPolicy, findPolicy, listPolicies, type PolicyVersion } from '../store/policies.ts';
 import { type Db, type Pool, transaction } from '../store/pool.ts';
 import { requireCompany } from './companies.ts';
 
@@ -20,15 +20,18 @@ export type ShownPolicy = {
   readonly document: PolicyDocument;
   /** The same with everything it left out. */
   readonly effective: PolicyDocument;
-  readonly versions: readonly { readonly version: number; readonly actor: string; readonly at: string }[];
+  /** The last twenty; `listVersions` has all. */
+  readonly versions: readonly ShownVersion[];
 };
+
+export type ShownVersion = { readonly version: number; readonly actor: string; readonly at: string };
 
 const VERSIONS_SHOWN = 20;
 
 /** The newest version, which is the one in force; with `number` that one, as it was written. */
 export async function showPolicy(db: Db, companyId: number, number?: number): Promise<ShownPolicy> {
   await requireCompany(db, companyId);
-  const versions = await listPolicies(db, companyId, VERSIONS_SHOWN);
+  const versions = await listPolicies(db, companyId, { limit: VERSIONS_SHOWN });
   const newest = versions[0]?.version ?? 0;
   const document =
     number === undefined ? (versions[0]?.document ?? {}) : await findVersion(db, companyId, number, newest);
@@ -37,8 +40,24 @@ export async function showPolicy(db: Db, companyId: number, number?: number): Pr
     version: number ?? newest,
     document,
     effective: completePolicy(document),
-    versions: versions.map(({ version, actor, createdAt }) => ({ version, actor, at: isoOf(createdAt) })),
+    versions: versions.map(shownVersion),
   };
+}
+
+/** A page of versions, newest first: those before `cursor`, which is the `next` of the page before it. */
+export async function listVersions(
+  db: Db,
+  companyId: number,
+  { limit, cursor }: { readonly limit: number; readonly cursor?: number | undefined },
+): Promise<{ readonly items: readonly ShownVersion[]; readonly next: number | null }> {
+  await requireCompany(db, companyId);
+  const rows = await listPolicies(db, companyId, { limit: limit + 1, before: cursor });
+  const items = rows.slice(0, limit).map(shownVersion);
+  return { items, next: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
+}
+
+function shownVersion({ version, actor, createdAt }: PolicyVersion): ShownVersion {
+  return { version, actor, at: isoOf(createdAt) };
 }
 
 /** Version 0 is the default, before anything was written. */
@@ -73,7 +92,7 @@ export async function setPolicy(
   return transaction(pool, async db => {
     await lockStanding(db, companyId);
     await requireCompany(db, companyId);
-    const [latest] = ifVersion === undefined ? [] : await listPolicies(db, companyId, 1);
+    const [latest] = ifVersion === undefined ? [] : await listPolicies(db, companyId, { limit: 1 });
     if (ifVersion !== undefined && (latest?.version ?? 0) !== ifVersion) {
       throw new PlainError(
         `the policy of company ${companyId} is version ${latest?.version ?? 0} by now, not ${ifVersion}: read it again and repeat your change`,

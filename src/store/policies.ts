@@ -10,12 +10,16 @@ export type PolicyVersion = {
   readonly createdAt: EpochMs;
 };
 
-/** Newest first. */
-export async function listPolicies(db: Db, companyId: number, limit: number): Promise<PolicyVersion[]> {
+/** Newest first; those before the version `before` where it is given, however large a number that is. */
+export async function listPolicies(
+  db: Db,
+  companyId: number,
+  { limit, before }: { readonly limit: number; readonly before?: number | undefined },
+): Promise<PolicyVersion[]> {
   const { rows } = await db.query<PolicyVersion>(
-    `SELECT version, document, actor, created_at AS "createdAt" FROM policies WHERE company_id = $1
-     ORDER BY version DESC LIMIT $2`,
-    [companyId, limit],
+    `SELECT version, document, actor, created_at AS "createdAt" FROM policies
+     WHERE company_id = $1 AND ($3::bigint IS NULL OR version < $3) ORDER BY version DESC LIMIT $2`,
+    [companyId, limit, before ?? null],
   );
   return rows;
 }

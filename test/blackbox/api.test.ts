@@ -486,6 +486,7 @@ describe('the API', { concurrency: true }, () => {
       'a zone without summer time': { ...good, zone: '+03:00' },
       'a channel that is not there': { ...good, route: ['pigeon'] },
       'no channel': { ...good, route: [] },
+      'a route whose URL is missing': { ...good, webhookUrl: null },
       'a URL that is none': { ...good, webhookUrl: 'not a url' },
       'a URL of a file': { ...good, webhookUrl: 'file:///etc/passwd' },
       'a URL of a script': { ...good, webhookUrl: 'javascript:alert(1)' },

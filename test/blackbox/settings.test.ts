@@ -31,6 +31,10 @@ after(async () => {
 });
 
 const run = (args: readonly string[], input = '') => command(house.databaseUrl, args, {}, input);
+const versionsPage = z.object({
+  items: z.array(z.object({ version: z.number() })),
+  next: z.number().nullable(),
+});
 const shownPolicy = z.object({
   version: z.number(),
   document: z.looseObject({}),
@@ -125,6 +129,14 @@ describe('a salon’s settings', { concurrency: true }, () => {
     const listed = await run(['policy', 'versions', id]);
     assert.match(listed.stdout, /^3 .* api +in force$/m);
     assert.match(listed.stdout, /^2 .* api *$/m);
+    const newest = await run(['policy', 'versions', id, '--limit', '2']);
+    assert.match(newest.stdout, /^3 .*\n2 .*\nMore: --cursor 2$/m);
+    const older = await run(['policy', 'versions', id, '--cursor', '2']);
+    assert.match(older.stdout, /^version .*\n1 +\S+ +\S+$/m, 'the first, which is not in force');
+    assert.deepEqual(
+      versionsPage.parse(json(await house.service.api('GET', `${path}/versions?limit=1&cursor=3`))),
+      { items: [{ version: 2 }], next: 2 },
+    );
     const old = await run(['policy', 'show', id, '--of-version', '2', '--json']);
     const { version, document } = shownPolicy.parse(JSON.parse(old.stdout));
     assert.deepEqual([version, document], [2, { reminders: { at: ['3h'] } }]);

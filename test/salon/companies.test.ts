@@ -89,8 +89,10 @@ test('a company is reached and spoken to as it is set, and its clients are plann
     'one secret, told once',
   );
   await assert.rejects(setCompany(deps(), companyId, { webhookUrl: null }), /has no webhook URL/);
-  // Added so by the API: what has nothing to do with it can be changed all the same.
-  await addCompany(deps(), { ...salon(31), route: ['webhook'] });
+  await assert.rejects(addCompany(deps(), { ...salon(31), route: ['webhook'] }), /31 names webhook/);
+  // As it could once be added: what has nothing to do with it can be changed all the same.
+  await addCompany(deps(), salon(31));
+  await pool.query("UPDATE companies SET route = '{webhook}' WHERE company_id = 31");
   assert.equal((await setCompany(deps(), 31, { verify: 'always' })).verify, 'always');
   const kept = (await findCompanies(pool, [companyId])).get(companyId);
   assert.equal(kept?.webhookUrl, `${url}/2`, 'what is refused changes nothing');
