@@ -6,7 +6,14 @@ import { Liquid, type Template as Parsed } from 'liquidjs';
 import { inclineFirstname } from 'lvovich';
 import type { Locale } from './locale.ts';
 
-export type Template = { render(scope: object): { readonly subject: string; readonly body: string } };
+export type Template = {
+  render(scope: object): { readonly subject: string; readonly body: string };
+  /**
+   * Variables that it names and such a scope has not, also where no rendering has come by; not those of what a loop
+   * goes through. As `undefined variable: after.whem, line:3`, which are Liquid's own words.
+   */
+  unknown(scope: object): readonly string[];
+};
 
 export type Engine = {
   /** Throws an error that says what is wrong and in which line. */
@@ -38,22 +45,45 @@ export function createEngine(locale: Locale, parts: Readonly<Record<string, stri
   );
   liquid.registerFilter('in_case', (name: unknown, wanted: unknown) => inCase(locale, String(name), wanted));
   const write = (template: Parsed[], scope: object) => String(liquid.renderSync(template, scope));
+  const named = (template: Parsed[]) =>
+    Object.values(liquid.analyzeSync(template, { partials: false }).globals).flat();
   return {
     compile(source) {
       const [subject, body] = split(source).map(part => liquid.parse(part));
       if (subject === undefined || body === undefined) throw new Error(SHAPE);
-      return { render: scope => ({ subject: write(subject, scope), body: write(body, scope) }) };
+      return {
+        render: scope => ({ subject: write(subject, scope), body: write(body, scope) }),
+        unknown: scope =>
+          [...named(subject), ...named(body)]
+            .filter(({ segments }) => !isKnown(scope, segments))
+            .map(variable => `undefined variable: ${variable}, line:${variable.location.row}`),
+      };
     },
   };
 }
 
+/** Whether there is such a path. What is computed, as in `after[name]`, may be anything. */
+function isKnown(value: unknown, [name, ...rest]: readonly unknown[]): boolean {
+  if (name === undefined || typeof name === 'object') return true;
+  if (Array.isArray(value)) {
+    if (name === 'size') return rest.length === 0;
+    return typeof name === 'number' || name === 'first' || name === 'last' ? isKnown(value[0], rest) : false;
+  }
+  if (typeof value === 'string') return name === 'size' && rest.length === 0;
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, String(name))) return false;
+  return isKnown(Reflect.get(value, String(name)), rest);
+}
+
 const SHAPE = 'it needs a subject line, a line of --- and a text';
 
-/** The first line is the subject, the second is `---`, the rest is the text. */
+/**
+ * The first line is the subject, the second is `---`, the rest is the text; which keeps its place by two empty lines, so
+ * that a fault is told by its line in the file.
+ */
 function split(source: string): readonly string[] {
   const [, subject, body] = /^([^\r\n]+)\r?\n---\r?\n([\s\S]+)$/.exec(source) ?? [];
   if (subject === undefined || body === undefined) throw new Error(SHAPE);
-  return [subject, body];
+  return [subject, `\n\n${body}`];
 }
 
 /** `{{ 2 | plural: 'услуга', 'услуги', 'услуг' }}`, in English `plural: 'service', 'services'`: the categories of CLDR. */

@@ -135,10 +135,16 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
     samples(kind, locale, theirs) {
       const template = theirs === undefined ? shippedTemplate(kind, locale) : ownTemplate(locale, theirs);
       return samplesOf(kind).map(sample => {
+        const scope = scopeOf(kind, sample, locale);
         try {
-          return write(template, kind, locale, sample);
+          const text = write(template, kind, locale, sample);
+          // Of a branch that no sample takes somebody's visit would be the first.
+          const [unknown] = template.unknown(scope);
+          if (unknown !== undefined) throw new Error(unknown);
+          if (text.subject === '' || text.text === '') throw new Error(EMPTY);
+          return text;
         } catch (error) {
-          throw new Error(explained(error, scopeOf(kind, sample, locale)), { cause: error });
+          throw new Error(explained(error, scope), { cause: error });
         }
       });
     },
@@ -164,6 +170,9 @@ export function partsOf(locale: Locale, templates: Readonly<Record<string, strin
     .map(([name, source]) => [name.slice(locale.length + 1), source.trimEnd()]);
   return Object.fromEntries(parts);
 }
+
+const EMPTY =
+  'of a visit of which little is known nothing is left: the subject and the text need words of their own';
 
 /** Liquid's own words, and what there is where it looked for something that is not. */
 function explained(error: unknown, scope: object): string {

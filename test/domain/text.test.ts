@@ -467,7 +467,7 @@ test('a client’s phone stands in a text to the team where it is given, and no 
   const client = { name: 'Анна', phone: '+79160000001' };
   const { text } = texts.render('administrator', 'ru', input(NOTICES.booked, { client }));
   assert.match(text, /Клиент: Анна, \+79160000001\n/);
-  const own = 'x\n---\n{{ client.phone }}';
+  const own = 'x\n---\nТел. {{ client.phone }}';
   assert.throws(() => texts.samples('booked', 'ru', own), /undefined variable/);
   assert.equal(texts.samples('staff', 'ru', own).length, 18);
 });
