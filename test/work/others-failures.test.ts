@@ -21,6 +21,9 @@ type Salon = {
   readonly companyId: number;
   /** A change of the booking now. */
   change(status: 'create' | 'update', data?: Record<string, unknown>): Promise<void>;
+  /** The same, in the inbox only. */
+  receive(status: 'create' | 'update', data?: Record<string, unknown>): Promise<void>;
+  settle(): Promise<void>;
   policy(document: PolicyDocument): Promise<void>;
   /** Time passes, everything due on the way is sent. */
   pass(until: number): Promise<void>;
@@ -68,6 +71,18 @@ const CASES: readonly Case[] = [
       await salon.pass(VISIT + DAY);
     },
     expect: [],
+  },
+  {
+    name: 'Cal.com: reminders whose time is over are sent at once when a rule is added, or a booking is heard of late',
+    play: async salon => {
+      await salon.pass(VISIT - 30 * HOUR);
+      await salon.change('create', { create_date: new Date(BOOKED).toISOString() });
+      await salon.policy({ reminders: { at: ['3d', '24h', '2h'] } });
+      await salon.pass(VISIT - 20 * HOUR);
+      await salon.policy({ reminders: { at: ['3d', '22h', '21h', '2h'] } });
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
   },
   {
     name: 'Cal.com: switching reminders off does not reach bookings that exist',
@@ -136,20 +151,34 @@ const CASES: readonly Case[] = [
     name: 'Novu: two events of one visit make two digests',
     play: async salon => {
       await salon.change('create');
-      await Promise.all([
-        salon.change('update', { comment: 'раз' }),
-        salon.change('update', { comment: 'два', seance_length: 5400 }),
-      ]);
+      await salon.receive('update', { comment: 'раз' });
+      await salon.receive('update', { comment: 'два', seance_length: 5400, staff_id: 6 });
+      // Two processes at once, at each stage.
+      const other = pipeline.another();
+      await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
+      await other.processor.stop();
+      await Promise.all([pipeline.planner.drain(), other.planner.drain()]);
+      await salon.settle();
+      pipeline.now = VISIT - DAY;
+      await Promise.all([pipeline.dispatcher.drain(), other.dispatcher.drain()]);
       await salon.pass(VISIT + DAY);
     },
     expect: ['24h at 05-19 14:30', '2h at 05-20 12:30'],
+    also: async ({ companyId }) => {
+      const ours = pipeline.sent.filter(one => one.companyId === companyId);
+      const notices = ours.filter(one => one.purpose === 'notice').map(one => one.notice?.kind);
+      assert.deepEqual(notices, ['booked', 'staff_changed']);
+    },
   },
   {
     name: 'Novu: a cancellation at the moment of sending misses the message',
     play: async salon => {
       await salon.change('create');
       pipeline.now = VISIT - DAY;
-      await salon.change('update', { deleted: true });
+      await salon.receive('update', { deleted: true });
+      // Known, and no plan made of it yet: the reminder still lies there, due.
+      await pipeline.processor.drain();
+      await pipeline.dispatcher.drain();
       await salon.pass(VISIT + DAY);
     },
     expect: [],
@@ -226,15 +255,19 @@ async function openSalon(companyId: number, zone: string): Promise<Salon> {
   await pipeline.addCompany({ companyId, zone, policy: POLICY });
   let version = BOOKED;
   let known: Record<string, unknown> = {};
-  return {
+  const salon: Salon = {
     companyId,
-    async change(status, data = {}) {
+    async receive(status, data = {}) {
       version += 1_000;
       known = { create_date: new Date(pipeline.now).toISOString(), ...known, ...data };
       const body = recordBody({ companyId, status, at: Math.max(version, pipeline.now), data: known });
       await pipeline.receive(companyId, [{ body, receivedAt: pipeline.now }]);
-      await pipeline.settle();
     },
+    async change(status, data) {
+      await salon.receive(status, data);
+      await salon.settle();
+    },
+    settle: () => pipeline.settle(),
     policy: document => pipeline.setPolicy(companyId, { ...POLICY, ...document }),
     async pass(until) {
       while (pipeline.now < until) {
@@ -244,6 +277,7 @@ async function openSalon(companyId: number, zone: string): Promise<Salon> {
       await pipeline.settle();
     },
   };
+  return salon;
 }
 
 async function nextDue(): Promise<number> {
