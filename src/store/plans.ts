@@ -53,6 +53,8 @@ export type PlannedRow = {
   readonly open: boolean;
   readonly plannedFor: EpochMs;
   readonly sentAt: EpochMs | null;
+  /** The same, or since when it is being sent, or may have been. */
+  readonly leftAt: EpochMs | null;
   readonly purpose: PlannedPurpose;
   readonly covers: readonly Covered[];
 };
@@ -68,6 +70,7 @@ export async function findPlanned(
     name: 'find_planned',
     text: `SELECT m.company_id AS "companyId", m.id, m.recipient, m.rule, m.record_id AS "recordId",
         m.state = 'due' AS open, m.planned_for AS "plannedFor", m.sent_at AS "sentAt", m.purpose,
+        coalesce(m.sent_at, CASE WHEN m.state <> 'due' THEN m.tried_since END) AS "leftAt",
         coalesce(m.visit, '[]') AS covers
       FROM (SELECT DISTINCT * FROM unnest($1::int4[], $2::text[])) AS r (company_id, recipient)
       CROSS JOIN LATERAL (

@@ -90,7 +90,7 @@ function overLimit({ id }: OpenMessage, purpose: PlannedPurpose, scene: PlannedS
   const sent = plannedOf(known, { companyId: company.companyId, clientId })
     // By another channel it is the same message.
     .filter(row => row.id !== id)
-    .filter(({ sentAt }) => sentAt !== null && wallOf(sentAt, company.zone).startsWith(today))
+    .filter(({ leftAt }) => leftAt !== null && wallOf(leftAt, company.zone).startsWith(today))
     .map(row => row.purpose);
   const all = [...sent, ...leaving];
   if (perDay !== null && all.length >= perDay) return 'the limit of messages a day is reached';

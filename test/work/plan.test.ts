@@ -281,6 +281,65 @@ test('a client gets no more a day than the policy allows', async () => {
   assert.ok((await endings()).includes('superseded: the limit of messages a day is reached'));
 });
 
+test('one that is being sent counts, so does one that may have left; the next day is another', async () => {
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: ['26h', '3h', '2h'] }, limits: { perDay: 1 } });
+  await receive(created());
+  const held: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 9 },
+    send: async () => {
+      if (pipeline.now === VISIT - 3 * HOUR) {
+        // The next one falls due meanwhile.
+        pipeline.now = VISIT - 2 * HOUR;
+        await pipeline.dispatcher.drain();
+      }
+      return { outcome: 'unknown', reason: 'nobody answered' };
+    },
+  };
+  const { dispatcher } = pipeline.another({ channel: held });
+  for (const hours of [26, 3]) {
+    pipeline.now = VISIT - hours * HOUR;
+    await dispatcher.drain();
+  }
+  assert.deepEqual(await endings(), [
+    'unknown: nobody answered',
+    'unknown: nobody answered',
+    'superseded: the limit of messages a day is reached',
+  ]);
+});
+
+test('a client gets no more advertising a day than the policy allows, and reviews all the same', async () => {
+  const at = (hour: number, minute = 0) =>
+    Date.parse('2031-05-20T00:00:00+03:00') + hour * HOUR + minute * MINUTE;
+  const clients = [0, 1, 2].map(id => ({
+    client: { id: 20 + id, name: 'Анна', phone: '79160000001', is_newsletter_allowed: 1 },
+  }));
+  const document = { ...REMINDED, reminders: { at: [] }, afterVisit: { review: '10m', rebook: '20m' } };
+  const day = async (advertisingPerDay: number | null, first: number, whose: object | undefined) => {
+    await pipeline.setPolicy(1, { ...document, limits: { advertisingPerDay } });
+    pipeline.now = at(9);
+    await receive(created(first, { ...whose, date: '2031-05-20 10:00:00' }));
+    await pass(at(11));
+    await receive(update({ ...whose, date: '2031-05-20 10:00:00', attendance: 1 }, first));
+    await pass(at(12));
+    // They come once more on the same day.
+    const again = {
+      ...whose,
+      date: '2031-05-20 15:00:00',
+      create_date: new Date(pipeline.now).toISOString(),
+    };
+    await receive(created(first + 1, again));
+    await pass(at(16));
+    await receive(update({ ...again, attendance: 1 }, first + 1));
+    await pass(at(17));
+    return (await planned())
+      .map(one => one.replace(/ 05-20T.* of/, ''))
+      .filter(one => one.match(`${first}|${first + 1}`));
+  };
+  assert.deepEqual(await day(1, 1, clients[0]), ['review 1', 'rebook 1', 'review 2']);
+  assert.deepEqual(await day(null, 3, clients[1]), ['review 3', 'rebook 3', 'review 4', 'rebook 4']);
+  assert.deepEqual(await day(0, 5, clients[2]), ['review 5', 'review 6']);
+});
+
 test('after the visit: a review where the client came, by the policy', async () => {
   await pipeline.setPolicy(1, {
     ...REMINDED,
