@@ -337,6 +337,13 @@ test('a refusal is remembered of the person where it is theirs, and not where it
     `INSERT INTO reached (company_id, recipient, channel, delivered_at) VALUES ($1, 'client:9', 'sms', now())`,
     [companyId],
   );
+  // That it was busy for all its tries is no word of theirs either.
+  await policy({ routes: { within: { whatsapp: '1d' } } });
+  answers.whatsapp = Array.from({ length: 8 }, () => ({ outcome: 'retry' as const, reason: 'busy' }));
+  await book(99, { client });
+  while (by().at(-1) === 'whatsapp') await dispatch(40 * MINUTE);
+  assert.equal(by().length, 9);
+  sent = [];
   for (const scope of ['message', 'channel', 'person'] as const) {
     answers.whatsapp = [{ outcome: 'rejected', scope, reason: 'no' }];
     await book(100 + sent.length, { client });
@@ -572,6 +579,40 @@ test('a reminder of a visit that was called off since is said by no other channe
   pipeline.now = before;
   assert.deepEqual(told.slice(0, 2).sort(), ['whatsapp 100', 'whatsapp 101']);
   assert.deepEqual(told.slice(2), ['sms 101']);
+});
+
+test('a visit that was off and is on again between two steps is reminded of by the next; off at the step, it is not', async () => {
+  await policy({
+    reminders: { at: ['2h'] },
+    tell: { booked: { any: [] }, cancelled: { any: [] } },
+    quietHours: { from: '00:00', to: '00:00' },
+  });
+  const before = pipeline.now;
+  const made = { create_date: new Date(before).toISOString() };
+  for (const id of [100, 101]) await book(id, made);
+  pipeline.now = Date.parse('2031-05-20T09:30:00Z');
+  await dispatch();
+  const change = async (id: number, deleted: boolean) => {
+    pipeline.now += 1_000;
+    await book(id, { ...made, deleted }, 'update');
+  };
+  for (const id of [100, 101]) await change(id, true);
+  await change(100, false);
+  await dispatch(WITHIN.whatsapp);
+  await change(101, false);
+  await dispatch(WITHIN.whatsapp);
+  const told = ours()
+    .slice(2)
+    .map(({ channel: name, message: { recordId, purpose } }) => `${name} ${purpose} ${recordId}`);
+  pipeline.now = before;
+  assert.deepEqual(told, [
+    // Whatsapp is silent: the notice that it is back goes a route of its own.
+    'whatsapp notice 100',
+    'sms reminder 100',
+    'sms notice 100',
+    'whatsapp notice 101',
+    'sms notice 101',
+  ]);
 });
 
 test('one SMS a day as a second step, and no more channels than the policy lets it', async () => {
