@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The programs of Debian that `npm run deploy:check` and the fault runs need: nginx, slowhttptest, the checkers of the
-# files in deploy/. Installs those that are missing; says what to do where that cannot be.
+# The programs of Debian that `npm run deploy:check` and the fault runs need: nginx, slowhttptest, a browser, the
+# checkers of the files in deploy/. Installs those that are missing; says what to do where that cannot be.
 set -euo pipefail
 
 # program:package
@@ -16,6 +16,7 @@ wanted=(
   podman:podman
   runc:runc
   mmdebstrap:mmdebstrap
+  chromium:chromium
 )
 
 PATH=$PATH:/usr/sbin

@@ -184,8 +184,10 @@ function choices({ phrases, answered }: Opened, done?: ActionKind): readonly Htm
   ];
 }
 
+/** To come is what stands out, also where it is asked whether to cancel. */
 function form(act: string, label: string): Html {
-  return html`<form method="post"><p><button name="act" value="${act}">${label}</button></p></form>`;
+  const look = act === 'confirm' ? html` class="main"` : '';
+  return html`<form method="post"><button name="act" value="${act}"${look}>${label}</button></form>`;
 }
 
 function ask(reply: FastifyReply, opened: Opened, body: readonly Html[]): FastifyReply {

@@ -1,88 +1,17 @@
-/** A client with nothing but a mailbox: smtp-server takes the e-mails, our public port serves the page of their links. */
+/** What whoever has nothing but a mailbox can answer, and what becomes of the mail. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import Fastify from 'fastify';
-import { createEmail } from '../../src/channels/email.ts';
-import { writeLink } from '../../src/domain/answer.ts';
-import { addAnswerRoutes } from '../../src/http/answer.ts';
-import { createLog } from '../../src/log.ts';
-import { createMetrics } from '../../src/metrics.ts';
-import { createVault } from '../../src/vault.ts';
-import { createActor } from '../../src/work/act.ts';
-import { smtpServer } from '../channels/counterparts.ts';
-import { createAnswering } from './answering.ts';
+import { createAnsweringByMail } from './answering-by-mail.ts';
 
-type Mail = { readonly head: string; readonly text: string };
-
-const mails: Mail[] = [];
-/** What the mail server answers to the next bodies; takes them when there is nothing. */
-const refusals: number[] = [];
-const smtp = await smtpServer(
-  { after },
-  {
-    async onData(stream, _session, done) {
-      const source = Buffer.concat(await stream.toArray()).toString();
-      const refusal = refusals.shift();
-      if (refusal !== undefined) return done(Object.assign(new Error('not now'), { responseCode: refusal }));
-      const [head = '', ...body] = source.split('\r\n\r\n');
-      const base64 = /transfer-encoding: base64/i.test(head);
-      const text = base64
-        ? Buffer.from(body.join(''), 'base64').toString()
-        : readQuoted(body.join('\r\n\r\n'));
-      mails.push({ head: head.replaceAll(/\r\n[ \t]+/g, ' '), text });
-      return done();
-    },
-  },
-);
-
-function readQuoted(text: string): string {
-  const bytes = text
-    .replaceAll(/=\r\n/g, '')
-    .replaceAll(/=([0-9A-F]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
-  return Buffer.from(bytes, 'latin1').toString();
-}
-
-const vault = createVault(Buffer.alloc(32, 1));
-const channel = createEmail({ smtpUrl: `smtp://127.0.0.1:${smtp.port}`, from: 'Студия <robot@studio.test>' });
-let root = '';
-const { pipeline, api, books, tellsOf, settles, attendanceOf, isDeleted, stateOf, close } =
-  await createAnswering(channel, {
-    answerUrl: (companyId, messageId) =>
-      `${root}/answers/${writeLink({ companyId, messageId, proof: vault.proveLink(companyId, messageId) })}`,
-  });
-const metrics = createMetrics();
-const app = Fastify();
-addAnswerRoutes(app, { metrics }, { pool: pipeline.pool, vault, now: () => pipeline.now });
-root = await app.listen({ host: '127.0.0.1', port: 0 });
-const actor = createActor({
-  ...{ pool: pipeline.pool, log: createLog('silent'), metrics, mouths: new Map() },
-  now: () => pipeline.now,
-  random: () => 0.5,
-  apiOf: async () => api,
-  onFound: () => {},
-});
-after(async () => {
-  await app.close();
-  await close();
-});
-
-const linkIn = ({ text }: Mail) => /Подтвердить, перенести или отменить: (\S+)/.exec(text)?.[1] ?? '';
+const rig = await createAnsweringByMail({ after });
+const { pipeline, books, settles, tellsOf, attendanceOf, isDeleted, stateOf } = rig;
+const { mails, refusals, root, actor, somebody, booked } = rig;
 
 async function page(url: string, fields?: Record<string, string>) {
   const response = await fetch(url, {
     ...(fields === undefined ? {} : { method: 'POST', body: new URLSearchParams(fields) }),
   });
   return { status: response.status, text: await response.text(), headers: response.headers };
-}
-
-let person = 0;
-async function booked() {
-  person += 1;
-  mails.length = 0;
-  const recordId = await books({ phone: `+7900222${1000 + person}`, email: `mila${person}@mail.test` });
-  const [mail] = mails;
-  assert.ok(mail, 'a mail came');
-  return { recordId, mail, link: linkIn(mail), address: `mila${person}@mail.test` };
 }
 
 test('the link opens a page that changes nothing; its button confirms, and the page says what came of it', async () => {
@@ -161,9 +90,8 @@ test('a link that was altered, or made up, shows nothing of anybody', async () =
 });
 
 test('the mailer’s “unsubscribe” ends mails to that address with one POST, and is kept as proof', async () => {
-  const { mail, address } = await booked();
+  const { mail, stop, phone, address } = await booked();
   assert.match(mail.head, /^List-Unsubscribe-Post: List-Unsubscribe=One-Click$/m);
-  const stop = /^List-Unsubscribe: <([^>]+)>$/m.exec(mail.head)?.[1] ?? '';
   const asked = await page(stop);
   assert.match(asked.text, /Не присылать/, 'opened by a person it asks first');
   const { rows: before } = await pipeline.pool.query('SELECT 1 FROM consents WHERE address = $1', [address]);
@@ -178,15 +106,13 @@ test('the mailer’s “unsubscribe” ends mails to that address with one POST,
     { category: 'advertising', granted: false, words: 'unsubscribe link' },
   ]);
   mails.length = 0;
-  await books({ phone: `+7900222${1000 + person}` }, '2031-06-01T10:00:00');
+  await books({ phone }, '2031-06-01T10:00:00');
   assert.deepEqual(mails, []);
 });
 
 test('451 is tried again and then sent once; 550 fails the message for good', async () => {
   refusals.push(451);
-  person += 1;
-  mails.length = 0;
-  const recordId = await books({ phone: `+7900222${1000 + person}`, email: `mila${person}@mail.test` });
+  const recordId = await books(somebody());
   assert.deepEqual(mails, []);
   pipeline.now += 60_000;
   await settles();
@@ -204,8 +130,7 @@ test('451 is tried again and then sent once; 550 fails the message for good', as
     { outcome: 'sent', reason: '', state: 'sent' },
   ]);
   refusals.push(550);
-  person += 1;
-  const refused = await books({ phone: `+7900222${1000 + person}`, email: `mila${person}@mail.test` });
+  const refused = await books(somebody());
   pipeline.now += 3_600_000;
   await settles();
   assert.deepEqual(await outcomes(refused), [
