@@ -51,14 +51,15 @@ export type Month = {
   readonly agreed: ReadonlySet<number>;
 };
 
-export function salonMonth(seed: number): Month {
+/** The month, or the first `days` of it, of the salon or of one of fewer chairs. */
+export function salonMonth(seed: number, { chairs = CHAIRS, days = DAYS } = {}): Month {
   const random = createRandom(seed);
   const agreed = new Set(Array.from({ length: CLIENTS }, (_, id) => id + 1).filter(() => random.chance(0.4)));
   const busy = new Set<string>();
   const courses: Visit[] = [];
   let recordId = 0;
-  for (let day = 0; day < DAYS; day += 1) {
-    for (let number = 0; number < CHAIRS * VISITS_A_CHAIR; number += 1) {
+  for (let day = 0; day < days; day += 1) {
+    for (let number = 0; number < chairs * VISITS_A_CHAIR; number += 1) {
       const recordIds = random.chance(0.05) ? [recordId + 1, recordId + 2] : [recordId + 1];
       recordId += recordIds.length;
       courses.push(courseOf(random, day, recordIds, busy));

@@ -7,12 +7,11 @@
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { migrate } from '../src/store/migrate.ts';
-import { createPipeline, type Pipeline } from '../test/work/pipeline.ts';
-import { type Counts, countExpected, type Event, POLICY, salonMonth, ZONE } from './month-model.ts';
+import { createPipeline } from '../test/work/pipeline.ts';
+import { type Counts, countExpected, salonMonth } from './month-model.ts';
+import { countSent, playMonth } from './month-play.ts';
 import { startPostgres } from './postgres.ts';
 import { type Bench, progress, type Result, runBench, wholeNumber } from './run.ts';
-
-const COMPANY_ID = 1;
 
 async function measure(bench: Bench, seed: number): Promise<Result> {
   const postgres = await startPostgres(bench);
@@ -27,15 +26,14 @@ async function measure(bench: Bench, seed: number): Promise<Result> {
   pool.on('error', () => {});
   const pipeline = await createPipeline({ database: { url, pool, close: () => pool.end() } });
   bench.onEnd(() => pipeline.close());
-  await pipeline.addCompany({ companyId: COMPANY_ID, zone: ZONE, policy: POLICY });
 
   const startedAt = performance.now();
   const cpu = process.cpuUsage();
-  await play(pipeline, month.events);
+  await playMonth(pipeline, month, (today, sent) => progress(`${today}: ${sent} messages so far`));
   const seconds = (performance.now() - startedAt) / 1000;
   const { user, system } = process.cpuUsage(cpu);
 
-  const sent = await countSent(pool);
+  const sent = await countSent(pipeline);
   const same = JSON.stringify(sent) === JSON.stringify(expected);
   const figures = {
     ...{ visits: month.visits, records: month.records, events: month.events.length, equal: same },
@@ -51,44 +49,6 @@ async function withClient(url: string, statement: string): Promise<void> {
   await client.connect();
   await client.query(statement);
   await client.end();
-}
-
-/** From one moment at which something happens or is due to the next; all of them are half hours. */
-async function play(pipeline: Pipeline, events: readonly Event[]): Promise<void> {
-  const groups = [...Map.groupBy(events, event => event.at)].sort(([left], [right]) => left - right);
-  let day = '';
-  for (let next = groups.shift(); ; ) {
-    const due = await nextDue(pipeline);
-    const now = Math.min(due, next?.[0] ?? Number.POSITIVE_INFINITY);
-    if (now === Number.POSITIVE_INFINITY) return;
-    pipeline.now = now;
-    if (next?.[0] === now) {
-      await pipeline.receive(
-        COMPANY_ID,
-        next[1].map(({ body }) => ({ body, receivedAt: now })),
-      );
-      next = groups.shift();
-    }
-    await pipeline.settle();
-    const today = new Date(now).toISOString().slice(0, 10);
-    if (today !== day && today.endsWith('1')) progress(`${today}: ${pipeline.sent.length} messages so far`);
-    day = today;
-  }
-}
-
-async function nextDue({ pool }: Pipeline): Promise<number> {
-  const { rows } = await pool.query<{ at: number | null }>(
-    "SELECT min(due_at) AS at FROM messages WHERE state = 'due'",
-  );
-  return rows[0]?.at ?? Number.POSITIVE_INFINITY;
-}
-
-async function countSent(pool: pg.Pool): Promise<Counts> {
-  const { rows } = await pool.query<{ what: string; count: string }>(
-    `SELECT coalesce(kind, rule) AS what, count(*) FROM messages WHERE state = 'sent' GROUP BY 1`,
-  );
-  const sorted = rows.sort((left, right) => (left.what < right.what ? -1 : 1));
-  return Object.fromEntries(sorted.map(({ what, count }) => [what, Number(count)]));
 }
 
 function tableOf(figures: {

@@ -458,6 +458,7 @@ describe('the API', { concurrency: true }, () => {
       title: 'Мак',
       zone: 'Asia/Almaty',
       route: ['webhook'],
+      webhookUrl: 'https://bot.example/hook',
     });
     assert.equal(added.status, 200);
     const made = z
@@ -474,6 +475,9 @@ describe('the API', { concurrency: true }, () => {
       409,
     );
     const good = { companyId: 70_003, title: 'Мак', zone: 'Asia/Almaty' };
+    const homeless = await house.service.api('POST', '/companies', { ...good, route: ['webhook'] });
+    assertProblem(homeless, 409);
+    assert.match(homeless.body.toString(), /names webhook, and it has no webhook URL/);
     const wrong: Record<string, unknown> = {
       'no id': { ...good, companyId: undefined },
       'id 0': { ...good, companyId: 0 },
@@ -486,7 +490,6 @@ describe('the API', { concurrency: true }, () => {
       'a zone without summer time': { ...good, zone: '+03:00' },
       'a channel that is not there': { ...good, route: ['pigeon'] },
       'no channel': { ...good, route: [] },
-      'a route whose URL is missing': { ...good, webhookUrl: null },
       'a URL that is none': { ...good, webhookUrl: 'not a url' },
       'a URL of a file': { ...good, webhookUrl: 'file:///etc/passwd' },
       'a URL of a script': { ...good, webhookUrl: 'javascript:alert(1)' },
@@ -703,6 +706,8 @@ describe('a command', { concurrency: 3 }, () => {
     );
     assert.ok(items.some(({ id }) => id === messageId));
     assert.equal(identified.parse(value(await run('messages', 'show', messageId, '--json'))).id, messageId);
+    const { stdout } = await run('messages', 'show', messageId);
+    assert.match(stdout, /^webhook: sent \d\d:\d\d:\d\d\n\{/, 'the trail comes first');
   });
 
   test('stats, migrate and address print one value', async () => {
