@@ -227,7 +227,11 @@ describe('the receiver', { concurrency: 3 }, () => {
       const alone = await receiver(house.databaseUrl);
       try {
         for (const companyId of [901, 902, 903]) {
-          const company = await alone.addCompany({ companyId });
+          const company = await alone.addCompany({
+            companyId,
+            webhookUrl: house.sink.url,
+            route: ['webhook'],
+          });
           const answer = await postPatiently(company.url, record(companyId, 1, 'create'));
           assert.equal(answer.status, 200, `company ${companyId}: ${answer.body}`);
         }
@@ -1047,7 +1051,11 @@ describe('the receiver', { concurrency: 3 }, () => {
       assertProblem(refused, 429);
       assert.ok(Number(refused.headers['retry-after']) >= 1);
       assert.equal((await post(url, record(company.companyId, 1, 'create'))).status, 200, 'a key in use');
-      const fresh = await second.addCompany({ companyId: 911 });
+      const fresh = await second.addCompany({
+        companyId: 911,
+        webhookUrl: house.sink.url,
+        route: ['webhook'],
+      });
       assert.equal(
         (await post(fresh.url, record(911, 1, 'create'))).status,
         200,
