@@ -51,12 +51,15 @@ export function createEngine(locale: Locale, parts: Readonly<Record<string, stri
     compile(source) {
       const [subject, body] = split(source).map(part => liquid.parse(part));
       if (subject === undefined || body === undefined) throw new Error(SHAPE);
+      let names: ReturnType<typeof named> | undefined;
       return {
         render: scope => ({ subject: write(subject, scope), body: write(body, scope) }),
-        unknown: scope =>
-          [...named(subject), ...named(body)]
+        unknown: scope => {
+          names ??= [...named(subject), ...named(body)];
+          return names
             .filter(({ segments }) => !isKnown(scope, segments))
-            .map(variable => `undefined variable: ${variable}, line:${variable.location.row}`),
+            .map(variable => `undefined variable: ${variable}, line:${variable.location.row}`);
+        },
       };
     },
   };
@@ -86,12 +89,15 @@ function split(source: string): readonly string[] {
   return [subject, `\n\n${body}`];
 }
 
+/** Made once: the start of a process tries every text with every sample. */
+const PLURAL_RULES = { ru: new Intl.PluralRules('ru'), en: new Intl.PluralRules('en') };
+
 /** `{{ 2 | plural: 'услуга', 'услуги', 'услуг' }}`, in English `plural: 'service', 'services'`: the categories of CLDR. */
 function plural(locale: Locale, count: number, forms: readonly unknown[]): string {
   const expected = locale === 'ru' ? 3 : 2;
   if (forms.length !== expected) throw new Error(`plural takes ${expected} forms, not ${forms.length}`);
   const categories = locale === 'ru' ? ['one', 'few'] : ['one'];
-  const index = categories.indexOf(new Intl.PluralRules(locale).select(count));
+  const index = categories.indexOf(PLURAL_RULES[locale].select(count));
   return String(forms.at(index));
 }
 
