@@ -2,7 +2,7 @@
  * Runs the tests on one PostgreSQL that lives as long as the run.
  *
  *   npm test                                  everything but the long fault runs
- *   npm test -- test/store/embedded.test.ts   these files or patterns; flags of `node --test` pass through
+ *   npm test -- test/domain/text.test.ts      these files or patterns; flags of `node --test` pass through
  *   npm run test:faults                       the fault runs, one after another
  */
 import { spawn } from 'node:child_process';

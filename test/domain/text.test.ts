@@ -560,7 +560,7 @@ test('the server’s zone moves no wall clock', () => {
   // 2:30 on that night does not exist in Berlin.
   for (const TZ of ['UTC', 'Europe/Berlin', 'Asia/Kamchatka', 'America/Los_Angeles']) {
     const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-      env: { TZ },
+      env: { TZ, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
       encoding: 'utf8',
     });
     assert.equal(stdout, 'Вы записаны: 29 марта, воскресенье, 02:30\n', TZ);

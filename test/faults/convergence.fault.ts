@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { endAsTheCleanOnes } from '../work/histories.ts';
 import { createPipeline } from '../work/pipeline.ts';
 
-const FIRST = 101;
-const HISTORIES = 500;
+const FIRST = 41;
+const HISTORIES = 560;
 
 test(`${HISTORIES} histories under every fault end as the clean ones, each difference told once`, {
   timeout: 300_000,

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createPipeline } from '../work/pipeline.ts';
 import { apisOverHttp, checkDay, playDay, salonDay } from '../work/salon-day.ts';
 
-const SEEDS = 40;
+const SEEDS = 44;
 const CHANGES = 500;
 
 test(`${SEEDS} salon days of ${CHANGES} changes with webhooks lost, doubled and late: one reconciliation mends all`, {

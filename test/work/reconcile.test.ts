@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { createPipeline, type Pipeline } from './pipeline.ts';
 import { checkDay, playDay, salonDay } from './salon-day.ts';
 
-const SEEDS = 8;
+const SEEDS = 4;
 
 let pipeline: Pipeline;
 before(async () => {

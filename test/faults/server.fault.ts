@@ -1,3 +1,4 @@
+/** The embedded server's life, started as a process of its own, under every user: `embedded.fault.ts` kills one under load. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

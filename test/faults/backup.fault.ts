@@ -1,4 +1,4 @@
-/** The commands for looking after a database, as an operator types them. */
+/** The commands for looking after a database, as an operator types them: 25 processes, and two servers of their own. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
