@@ -80,6 +80,30 @@ test('two processes together keep the distance, and what waits has used no attem
   );
 });
 
+test('one chat is not written to twice within its distance, by whichever process; others are not held up', async () => {
+  const { traits, ...console } = paced({ everyMs: 1, chatEveryMs: 60_000 });
+  const channel = { ...console, traits: { ...traits, address: 'phone' } as const };
+  const both = [pipeline.another({ channel }).dispatcher, pipeline.another({ channel }).dispatcher];
+  const phones = ['79160000001', '79160000002', '79160000003'];
+  for (let id = 0; id < 9; id += 1) {
+    const client = { id: 50 + (id % 3), name: 'Анна', phone: phones[id % 3] };
+    const body = recordBody({ id: 1_000 + id, data: { client } });
+    await pipeline.receive(1, [{ body, receivedAt: pipeline.now }]);
+    await pipeline.processor.drain();
+    await both[id % 2]?.drain();
+  }
+  await Promise.all(both.map(dispatcher => dispatcher.drain()));
+  assert.deepEqual(
+    sent.map(({ message }) => message.address),
+    phones.map(phone => `+${phone}`),
+  );
+  const waiting = (await messages()).filter(({ state }) => state === 'due');
+  assert.deepEqual(
+    waiting.map(({ attempts, inMs }) => attempts === 0 && inMs > 30_000),
+    Array.from({ length: 6 }, () => true),
+  );
+});
+
 test('what waited for its turn is sent when it comes, once', async () => {
   const { dispatcher } = pipeline.another({ channel: paced({ everyMs: 700, chatEveryMs: 0 }) });
   await receive(3);
