@@ -10,6 +10,8 @@ const BOOKED = { companyId: 1, locale: 'ru', kind: 'booked' } as const;
 const OWN =
   "Ждём: {{ after.time }}\n---\n{{ client.name }}, мастер {{ after.staff | in_case: 'genitive' }} ждёт вас.\n";
 
+const LOOP = '{% for one in after.services %}';
+
 let pipeline: Pipeline;
 const deps = () => ({ pool: pipeline.pool, texts, actor: 'command' as const });
 before(async () => {
@@ -59,7 +61,10 @@ test('what is wrong with a text is said before it is kept: the line, and what th
     ['Тема без черты', /subject line, a line of ---/],
     ["Тема\n---\n{{ 'now' | date: '%H' }}", /undefined filter: date/],
     ["Тема\n---\n{{ after.staff | in_case: 'vocative' }}", /in_case takes one of genitive/],
-    ['Тема\n---\n{% for i in (1..1000000) %}{{ i }}{% endfor %}', /limit/],
+    ["Тема\n---\n{% assign name = 'constructor' %}{{ client[name] }}", /undefined variable/],
+    ['Тема\n---\n{% for i in (1..1000000) %}{{ i }}{% endfor %}', /memory alloc limit/],
+    // Without end for all practical purposes, and without any memory: five services, fourteen times over.
+    [`Тема\n---\n${LOOP.repeat(14)}${'{% endfor %}'.repeat(14)}`, /render limit/],
     ["Тема\n---\n{% render '/etc/passwd' %}", /.+/],
     [`Тема\n---\n${'я'.repeat(30_000)}`, /limit/],
   ];

@@ -122,6 +122,25 @@ test('two records of one visit, merged and planned by two processes at once, are
   assert.ok(said.every(one => /of \d+\+\d+$/.test(one)));
 });
 
+test('a visit of several records is one message before it and one after, of everything and everyone', async () => {
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: ['2h'] }, afterVisit: { review: '1h' } });
+  const nails = {
+    date: '2031-05-20 15:30:00',
+    services: [{ id: 9, title: 'Маникюр', amount: 1 }],
+    ...{ staff_id: 6, staff: { id: 6, name: 'Ирина' } },
+  };
+  await receive(created(101, nails), created(100));
+  await pass(VISIT);
+  await receive(update({ attendance: 1 }, 100), update({ ...nails, attendance: 1 }, 101));
+  await pass(VISIT + DAY);
+  assert.deepEqual(await planned(), ['2h 05-20T12:30 of 100+101', 'review 05-20T17:30 of 100+101']);
+  const reminder = pipeline.sent.find(({ purpose }) => purpose === 'reminder');
+  assert.match(
+    reminder?.text ?? '',
+    /Когда: 20 мая, вторник, 14:30\nУслуги: Стрижка, Укладка, Маникюр\nМастер: Ольга, Ирина/,
+  );
+});
+
 test('a client who changes twice before the planner comes is planned for once, as it is in the end', async () => {
   await inbox(created(), update({ date: '2031-05-22 14:30:00' }));
   await inbox(update({ date: '2031-05-23 14:30:00' }));
