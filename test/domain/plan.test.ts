@@ -214,6 +214,8 @@ test('quiet hours defer a reminder to the morning, and what falls together is sa
   const bookings = [{ recordId: 1, booking: booking({ startsLocal: '2026-03-20T10:30:00' }) }];
   const policy = policyOf({ reminders: { at: ['24h', '3h', '2h'] } });
   assert.deepEqual(moments({ bookings, policy }), ['24h 2026-03-19T10:30:00', '2h 2026-03-20T09:00:00']);
+  const [together] = ask({ bookings, policy }).unwanted;
+  assert.deepEqual([together?.rule, together?.why], ['3h', 'the quiet hours put it together with 2h']);
   const early = [{ recordId: 1, booking: booking({ startsLocal: '2026-03-20T09:15:00' }) }];
   assert.deepEqual(
     moments({ bookings: early }),
@@ -296,6 +298,9 @@ test('after a visit by the quiet hours of each kind, and not more than two days 
     after({ quietHours: { ...late, advertising: 'send' } }, now)[1],
     'rebook 2026-03-21T20:00:00',
   );
+  const noon = { startsLocal: '2026-03-11T12:00:00' };
+  const four = Date.UTC(2026, 2, 11, 15);
+  assert.equal(after({}, four, noon)[0], 'review 2026-03-11T18:00:00', 'from the mark, where that is later');
   // Marked as having come on the third day only.
   const third = Date.UTC(2026, 2, 14, 9);
   assert.deepEqual(after({}, third), ['rebook 2026-03-21T20:00:00']);
