@@ -273,7 +273,7 @@ policy
   .command('set <company> [file]')
   .description('a JSON document in the place of the policy; - reads standard input; {} is the default')
   .option('--from-version <n>', 'in place of a file: what that version said, written once more', whole)
-  .option('--if-version <n>', 'only if this is the version there is; else it was changed in between')
+  .option('--if-version <n>', 'only if this is the version there is; else it was changed in between', whole)
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policySet)));
 policy
@@ -293,7 +293,7 @@ policy
   .option('--sms-to <phone>', 'ask the SMS provider what each text would cost to this number')
   .option('--file <file>', 'by this policy instead of the company’s own; - reads standard input')
   .addOption(json())
-  .action(run(() => import('./commands/policy.ts').then(module => module.policyPreview)));
+  .action(run(() => import('./commands/policy-preview.ts').then(module => module.policyPreview)));
 
 const team = program.command('team').description('who of a salon is told of its bookings');
 const role = () =>

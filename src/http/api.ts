@@ -74,7 +74,7 @@ const readingBody = z.object({
   userToken: z.string().trim().regex(TOKEN, 'must be the token alone, without blanks').optional(),
 });
 /** The version that whoever writes has read; somebody else's change in between is not overwritten. */
-export const policyQuery = z.object({ ifVersion: z.coerce.number().int().min(0).optional() });
+const policyQuery = z.object({ ifVersion: z.coerce.number().int().min(0).optional() });
 const policyVersionQuery = z.object({ version: z.coerce.number().int().min(0).optional() });
 const policyVersionsQuery = z.object({ ...page, cursor: z.coerce.number().int().min(0).optional() });
 const coverageQuery = z.object({ company: companyId.optional() });
