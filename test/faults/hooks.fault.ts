@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
+import { assertProblem, type House, openHouse, postPatiently } from '../blackbox/harness.ts';
+import { record } from '../blackbox/salon.ts';
 import { type SalonHooks, startSalonHooks, threeForeign } from '../support/salon-hooks.ts';
 import { command, json, post, type Ran, send } from '../support/service.ts';
 import { until } from '../support/until.ts';
-import { assertProblem, type House, openHouse, postPatiently } from './harness.ts';
-import { record } from './salon.ts';
 
 const PARTNER = 'canary-partner-5566';
 const USER = 'canary-user-7788';
