@@ -126,12 +126,14 @@ describe('a salon’s settings', { concurrency: true }, () => {
       assert.equal((await house.service.api('PUT', path, { reminders: { at } })).status, 200);
     }
 
-    const listed = await run(['policy', 'versions', id]);
+    const [listed, newest, older] = await Promise.all([
+      run(['policy', 'versions', id]),
+      run(['policy', 'versions', id, '--limit', '2']),
+      run(['policy', 'versions', id, '--cursor', '2']),
+    ]);
     assert.match(listed.stdout, /^3 .* api +in force$/m);
     assert.match(listed.stdout, /^2 .* api *$/m);
-    const newest = await run(['policy', 'versions', id, '--limit', '2']);
     assert.match(newest.stdout, /^3 .*\n2 .*\nMore: --cursor 2$/m);
-    const older = await run(['policy', 'versions', id, '--cursor', '2']);
     assert.match(older.stdout, /^version .*\n1 +\S+ +\S+$/m, 'the first, which is not in force');
     assert.deepEqual(
       versionsPage.parse(json(await house.service.api('GET', `${path}/versions?limit=1&cursor=3`))),
@@ -154,19 +156,20 @@ describe('a salon’s settings', { concurrency: true }, () => {
 
     assertProblem(await house.service.api('GET', `${path}?version=9`), 404);
     assertProblem(await house.service.api('GET', `${path}?version=9999999999`), 404);
-    for (const args of [
-      ['policy', 'show', id, '--of-version', '9'],
-      ['policy', 'set', id, '--from-version', '9'],
-    ]) {
-      const { code, stderr } = await run(args);
+    const unknown = await Promise.all([
+      run(['policy', 'show', id, '--of-version', '9']),
+      run(['policy', 'set', id, '--from-version', '9']),
+    ]);
+    for (const { code, stderr } of unknown) {
       assert.equal(code, 1);
       assert.match(stderr, /has no version 9; the newest is 4, `policy versions` lists them/);
     }
-    for (const args of [
-      ['policy', 'set', id],
-      ['policy', 'set', id, '-', '--from-version', '2'],
-    ]) {
-      assert.match((await run(args, '{}')).stderr, /name a file .* or --from-version; one of them/);
+    const unclear = await Promise.all([
+      run(['policy', 'set', id], '{}'),
+      run(['policy', 'set', id, '-', '--from-version', '2'], '{}'),
+    ]);
+    for (const { stderr } of unclear) {
+      assert.match(stderr, /name a file .* or --from-version; one of them/);
     }
   });
 
