@@ -4,13 +4,14 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdtemp, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { PlainError } from '../log.ts';
 import { type CopyClient, inSnapshot, readCut, readTable, type TableShape } from '../store/copy.ts';
+import { makeDirectory } from '../store/directory.ts';
 import { VERSION } from '../version.ts';
 import { type BackupKeys, type BackupSecret, backupKeys, SALT_BYTES } from './key.ts';
 import { type BackupTable, FORMAT, MANIFEST, type Manifest, writeManifest } from './manifest.ts';
@@ -57,7 +58,7 @@ export async function writeBackup(request: BackupRequest): Promise<Manifest> {
 
 /** mkdtemp makes it 0700: bodies of people are in there, sealed or not. */
 async function makeDraft(place: string): Promise<string> {
-  await mkdir(dirname(place), { recursive: true });
+  await makeDirectory(dirname(place));
   return mkdtemp(join(dirname(place), `.${basename(place)}.partial-`));
 }
 

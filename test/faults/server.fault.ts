@@ -288,6 +288,22 @@ test('a directory that the user may not write is named', async t => {
   );
 });
 
+test('a place where no directory can be is refused, by a program that goes on: a file, below one, /proc', async t => {
+  const box = await sandbox(t);
+  await writeFile(box.dataDir, '');
+  const places = [
+    box.dataDir,
+    join(box.dataDir, 'below'),
+    ...(process.platform === 'linux' ? ['/proc/data'] : []),
+  ];
+  for (const dataDir of places) {
+    await assert.rejects(startEmbedded({ dataDir, log: () => {} }), {
+      name: 'EmbeddedError',
+      message: /^DATA_DIR cannot be a directory at \S+ \(ENO\w+\): name a place where one can be made$/,
+    });
+  }
+});
+
 test('an ordinary user runs the server as itself', async t => {
   const box = await sandbox(t);
   await mkdir(box.dataDir, { mode: 0o700 });
