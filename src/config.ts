@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { TOKEN } from './domain/token.ts';
 import { readHours } from './domain/working-time.ts';
 import { PlainError } from './log.ts';
+import './plain-words.ts';
 
 export const ROLES = ['receive', 'process', 'dispatch', 'reconcile', 'listen', 'upkeep', 'web'] as const;
 export type Role = (typeof ROLES)[number];
@@ -304,9 +305,8 @@ export function readConfig(environment: Environment): Config {
   const filled = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
   const parsed = schema.safeParse(filled);
   if (!parsed.success) {
-    const faults = parsed.error.issues.map(
-      ({ path, message }) => `  ${path.map(String).join('.')}: ${message}`,
-    );
+    // A list is one setting: which of its items is meant, the words say.
+    const faults = parsed.error.issues.map(({ path, message }) => `  ${String(path[0])}: ${message}`);
     throw new PlainError(`the configuration is not valid:\n${faults.join('\n')}`);
   }
   const lacks = lacking(parsed.data);

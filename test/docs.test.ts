@@ -1,6 +1,6 @@
 /** What the documents name exists, and the README says the same in both languages. */
 import assert from 'node:assert/strict';
-import { access, readFile } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
@@ -59,26 +59,22 @@ test('every test that the README names exists', async () => {
 });
 
 test('every relative link of the documents leads to a file', async () => {
-  const documents = [
-    'README.md',
-    'README.ru.md',
-    'SECURITY.md',
-    'CONTRIBUTING.md',
-    'docs/guarantees.md',
-    'docs/security.md',
-  ];
-  documents.push(
-    'docs/connect.md',
-    'docs/channels.md',
-    'docs/api.md',
-    'docs/wire.md',
-    'docs/sms-operator.md',
-  );
+  const documents = ['README.md', 'README.ru.md', 'SECURITY.md', 'CONTRIBUTING.md'];
+  for (const entry of await readdir(join(ROOT, 'docs'), { recursive: true }))
+    if (entry.endsWith('.md')) documents.push(join('docs', entry));
+  assert.ok(documents.length >= 30, `${documents.length} documents`);
   for (const document of documents) {
-    for (const target of linksOf(await read(document))) {
-      if (/^(https?:|#)/.test(target)) continue;
-      const path = join(ROOT, document, '..', target.replace(/#.*/, ''));
+    const text = await read(document);
+    for (const target of linksOf(text)) {
+      if (/^https?:/.test(target)) continue;
+      const [file = '', anchor] = target.split('#');
+      const path = join(ROOT, file === '' ? document : join(document, '..', file));
       await access(path).catch(() => assert.fail(`${document} links to ${target}, which is not there`));
+      if (anchor === undefined) continue;
+      assert.ok(
+        anchorsOf(await readFile(path, 'utf8')).has(anchor),
+        `${document} links to ${target}: no such place`,
+      );
     }
   }
 });
@@ -91,7 +87,7 @@ function outline(text: string): { headings: string[]; typed: string[]; cells: st
     headings: [...prose.matchAll(/^(#+) /gm)].map(([, level]) => level ?? ''),
     typed: blocks
       .flatMap(([, , block]) => (block ?? '').split('\n'))
-      .filter(line => line.startsWith('npm'))
+      .filter(line => /^(npm|git) /.test(line))
       .map(line => line.replace(/ +#.*/, '')),
     // The first cell of a row is a name, unless it is a promise or a heading, which have no code in them.
     cells: [...prose.matchAll(/^\| ([^|]*?) +\|/gm)]
@@ -123,6 +119,20 @@ function literal(text: string): string {
 
 function linksOf(text: string): string[] {
   return [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target ?? '');
+}
+
+/** Those that are set, and those that a heading makes. */
+function anchorsOf(text: string): Set<string> {
+  const set = [...text.matchAll(/<a id="([\w-]+)">/g)].map(([, id]) => id ?? '');
+  const made = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    (heading ?? '')
+      .replace(/<[^>]*>/g, '')
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replace(/ /g, '-'),
+  );
+  return new Set([...set, ...made]);
 }
 
 function oneLine(text: string): string {

@@ -110,11 +110,12 @@ function faultsOf(issues: readonly Issue[]): string {
     sweepMs: '--sweep',
     pollMs: '--poll',
     userToken: '--user-token-stdin',
+    companyId: 'company',
   };
   return issues
     .map(({ path, message }) => {
-      const name = path.map(String).join('.');
-      return `  ${typed[name] ?? name}: ${message}`;
+      const name = String(path[0]);
+      return `  ${typed[name] ?? `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`}: ${message}`;
     })
     .join('\n');
 }

@@ -63,7 +63,9 @@ function keyIn(url: string): string {
 async function companyOf(pool: Pool, keyHash: Buffer): Promise<number> {
   const key = await findKey(pool, keyHash);
   if (key !== undefined) return key.company.companyId;
-  throw new PlainError('the key in this URL is not known here; `company rotate-key` makes a new one');
+  throw new PlainError(
+    'this is no webhook URL of a company here: its last part must be a key that lives; `company rotate-key` prints a new URL',
+  );
 }
 
 async function post(url: string, body: unknown): Promise<{ id: string }> {
@@ -84,9 +86,16 @@ async function post(url: string, body: unknown): Promise<{ id: string }> {
   const answer: unknown = await response.json().catch(() => undefined);
   if (response.ok && typeof answer === 'object' && answer !== null && 'id' in answer)
     return { id: String(answer.id) };
+  const { origin } = new URL(url);
+  // We know the key, so whoever does not is somebody else.
+  if (response.ok || response.status === 404) {
+    throw new PlainError(
+      `${origin} answers ${response.status}, and is not this Otklik: the key is in use here. Check the address, the proxy's route, and that \`serve\` there has this database`,
+    );
+  }
   const detail =
     typeof answer === 'object' && answer !== null && 'detail' in answer ? `: ${String(answer.detail)}` : '';
-  throw new PlainError(`the receiver answered ${response.status}${detail}`);
+  throw new PlainError(`${origin} answered ${response.status}${detail}`);
 }
 
 async function testChannel(context: Context, companyId: number, options: Options): Promise<void> {

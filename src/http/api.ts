@@ -495,9 +495,7 @@ export function refusalOf(error: unknown): Problem | undefined {
   if (error instanceof PlainError) return { status: 409, title: 'Refused', detail: error.message };
   if (error instanceof z.ZodError) {
     const detail = error.issues
-      .map(({ path, message }) =>
-        [path.map(String).join('.'), message].filter(part => part !== '').join(': '),
-      )
+      .map(({ path, message }) => `${path.map(String).join('.') || 'the request'}: ${message}`)
       .join('; ');
     return { status: 400, title: 'Not valid', detail };
   }

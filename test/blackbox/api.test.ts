@@ -752,6 +752,17 @@ describe('a command', { concurrency: 3 }, () => {
     assert.equal(bookings.length, 0);
   });
 
+  test('send-test to a server that is not this one says that, and not that the key is unknown', async () => {
+    const own = await house.company();
+    const elsewhere = own.url.replace(house.service.publicUrl, house.service.adminUrl);
+    const { code, stderr } = await run('send-test', elsewhere);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^otklik: http:\S+ answers 404, and is not this Otklik: the key is in use here\. Check/,
+    );
+  });
+
   test('simulate sends a salon’s webhooks and prints its account of it', async () => {
     const own = await house.company({ settleMs: 100 });
     const ran = await run(
@@ -836,7 +847,10 @@ describe('a command', { concurrency: 3 }, () => {
       assert.ok(ran.code !== null && ran.code !== 0, `exit code ${ran.code}`);
       assert.notEqual(ran.stderr.trim(), '', 'it says something');
       assert.ok(ran.stderr.length < 1500, ran.stderr);
-      assert.doesNotMatch(ran.stderr + ran.stdout, /^\s+at .*[:(]\d+|node:internal|ZodError|\[object/m);
+      assert.doesNotMatch(
+        ran.stderr + ran.stdout,
+        /^\s+at .*[:(]\d+|node:internal|ZodError|\[object|Invalid |Too (?:big|small)|expected/m,
+      );
       if (args.includes('--json') && ran.stdout.trim() !== '') JSON.parse(ran.stdout);
     });
   }
