@@ -275,6 +275,9 @@ const schema = z.object({
   ALERT_MARKETPLACE_REJECTS: limit
     .default(5)
     .describe('The same at the marketplace’s routes, where each is a salon that wants in or out.'),
+  ALERT_UNKEPT: limit
+    .default(5)
+    .describe('The same of events that we could not keep: a full disk, a database away. Each was sent once.'),
   ALERT_CERTIFICATE_DAYS: limit.default(14).describe('Days before the certificate of PUBLIC_URL expires.'),
   ALERT_API_MINUTES: limit
     .default(15)

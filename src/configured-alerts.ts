@@ -44,6 +44,7 @@ function limitsOf(config: Config): Limits {
     missed: config.ALERT_MISSED_PERCENT,
     rejects: config.ALERT_REJECTS,
     marketplace: config.ALERT_MARKETPLACE_REJECTS,
+    unkept: config.ALERT_UNKEPT,
     certificate: config.ALERT_CERTIFICATE_DAYS,
     api: config.ALERT_API_MINUTES,
     disk: config.ALERT_DISK_PERCENT,

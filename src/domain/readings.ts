@@ -1,5 +1,5 @@
 /** Numbers as they are read, made into readings: what counts, and how little is too little to count. */
-import type { Reading } from './alert.ts';
+import type { AlertKind, Reading } from './alert.ts';
 import type { DriftKind } from './drift.ts';
 import type { EpochMs } from './time.ts';
 import { type Hours, weekdayOf, workingMsBetween } from './working-time.ts';
@@ -109,12 +109,16 @@ export type Rejects = { readonly cause: string; readonly count: number };
 /** Causes of the marketplace's routes; the others are those of the salons' events. */
 const MARKETPLACE = /^(connect_|lifecycle_)|^entity_event_here$/;
 
+/** Not the sender's fault. A salon may send ten events an hour, so that these have a limit of their own. */
+const UNKEPT = /^(store_down|overloaded|error)$/;
+
 export function rejectReadings(rejects: readonly Rejects[]): Reading[] {
-  return rejects.map(({ cause, count }) => ({
-    kind: MARKETPLACE.test(cause) ? 'marketplace' : 'rejects',
-    subject: cause,
-    value: count,
-  }));
+  return rejects.map(({ cause, count }) => ({ kind: kindOf(cause), subject: cause, value: count }));
+}
+
+function kindOf(cause: string): AlertKind {
+  if (MARKETPLACE.test(cause)) return 'marketplace';
+  return UNKEPT.test(cause) ? 'unkept' : 'rejects';
 }
 
 export type DriftNumbers = { readonly kind: DriftKind; readonly bodies: number };

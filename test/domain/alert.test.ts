@@ -20,7 +20,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const OFF: Limits = {
-  ...{ silent: 0, backlog: 0, dead_letters: 0, missed: 0, rejects: 0, marketplace: 0 },
+  ...{ silent: 0, backlog: 0, dead_letters: 0, missed: 0, rejects: 0, marketplace: 0, unkept: 0 },
   ...{ certificate: 0, api: 0, disk: 0, database: 0, provider: 0, drift: 0 },
 };
 
@@ -150,15 +150,27 @@ test('few tries accuse no provider, but may acquit one', () => {
   assert.deepEqual([of(0, 0), of(4, 4), of(4, 0), of(5, 4)], [null, null, 0, 80]);
 });
 
-test('refusals of the marketplace’s routes are told apart', () => {
+test('refusals of the marketplace’s routes, and events that were not kept, are told apart', () => {
   const kinds = [
     'connect_signature',
     'lifecycle_token',
     'entity_event_here',
     'unknown_key',
     'company_rate',
+    'store_down',
+    'overloaded',
+    'error',
   ].map(cause => rejectReadings([{ cause, count: 1 }])[0]?.kind);
-  assert.deepEqual(kinds, ['marketplace', 'marketplace', 'marketplace', 'rejects', 'rejects']);
+  assert.deepEqual(kinds, [
+    'marketplace',
+    'marketplace',
+    'marketplace',
+    'rejects',
+    'rejects',
+    'unkept',
+    'unkept',
+    'unkept',
+  ]);
 });
 
 test('every alert has words in both languages, and an entry in docs/operations.md that they lead to', () => {

@@ -23,7 +23,7 @@ const HOLDER = join(import.meta.dirname, '../support/holder.ts');
 const MINUTE = 60_000;
 const PATIENCE_MS = 60_000;
 const LIMITS: Limits = {
-  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5 },
+  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
   ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, drift: 10 },
 };
 

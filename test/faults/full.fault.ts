@@ -10,7 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { z } from 'zod';
+import { WEBHOOK_SECRET } from '../channels/counterparts.ts';
 import { command, freePorts, json, post, send, startService } from '../support/service.ts';
+import { startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
 
 /** A new database is 49 MB. */
@@ -98,11 +100,24 @@ test('a disk nearly full is told before it is full', async () => {
 });
 
 test('a disk that fills while it serves: nothing is acknowledged that is not kept, and it goes on by itself', {
-  timeout: 4 * PATIENCE_MS,
+  timeout: 6 * PATIENCE_MS,
 }, async t => {
   const ports = await freePorts();
-  const service = await startService('', { env: at('kept'), ports });
-  t.after(() => service.stop());
+  const sink = await startSink();
+  const env = {
+    ...{
+      ALERT_WEBHOOK_URL: `${sink.url}/operator`,
+      ALERT_WEBHOOK_SECRET: WEBHOOK_SECRET,
+      ALERT_LOCALE: 'en',
+    },
+    // That the disk of DATA_DIR is full is told apart: the database's may be another machine's.
+    ALERT_DISK_PERCENT: '0',
+  };
+  const service = await startService('', { env: { ...at('kept'), ...env }, ports });
+  t.after(async () => {
+    await service.stop();
+    await sink.close();
+  });
   const { url } = await service.addCompany({ companyId: COMPANY });
   const event = (id: number) => ({
     ...{ company_id: COMPANY, resource: 'record', resource_id: id, status: 'create' },
@@ -127,6 +142,18 @@ test('a disk that fills while it serves: nothing is acknowledged that is not kep
   await until(() => /"error_says":"disk full: free space where the database lies/.test(service.output()), {
     what: 'the log says what is full',
   });
+  const { status } = await send(`${service.adminUrl}/readyz`, { method: 'GET' });
+  const told = await until(
+    async () => {
+      if (status === 200) await sendNext();
+      return sink.deliveries.at(-1)?.bytes.toString();
+    },
+    { what: 'the operator is told', timeoutMs: 3 * PATIENCE_MS },
+  );
+  assert.match(told, /#alert-(unkept|database)/);
+  t.diagnostic(
+    `/readyz answered ${status}; told: ${z.object({ text: z.string() }).parse(JSON.parse(told)).text}`,
+  );
   await empty();
   await until(async () => (await sendNext()) === 200, {
     what: 'events are taken again',

@@ -33,7 +33,7 @@ const DAY = 24 * HOUR;
 const NOON = Date.parse('2026-11-24T07:00:00Z');
 const COMPANY = 1;
 const LIMITS: Limits = {
-  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5 },
+  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
   ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, drift: 10 },
 };
 /** One database for all of them, emptied: a clone each took a third of the time. */
@@ -288,6 +288,29 @@ test('rejects: refusals of the public port, counted by two receivers', async t =
       pipeline.now += HOUR;
     },
     says: /100 requests refused within an hour because of unknown_key/,
+  });
+});
+
+test('unkept: events that could not be stored, though the database answers', async t => {
+  const rig = await createRigOf(t);
+  const metrics = createMetrics();
+  const counter = createRejectCounter({
+    ...{ pool: pipeline.pool, log: createLog('silent'), metrics, now: () => pipeline.now },
+  });
+  const refuse = async (times: number) => {
+    metrics.rejected.inc({ cause: 'store_down' }, times);
+    await counter.runOnce();
+  };
+  await throughIts(rig, 'unkept', {
+    trouble: async () => {
+      await refuse(4);
+      assert.deepEqual(await rig.look(MINUTE), []);
+      await refuse(1);
+    },
+    relief: async () => {
+      pipeline.now += HOUR;
+    },
+    says: /5 requests within an hour could not be kept \(store_down, limit 5\)/,
   });
 });
 
