@@ -34,6 +34,7 @@ import { newId } from '../ids.ts';
 import { type Log, PlainError } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import {
+  addRejects,
   forgetRejects,
   insertAlertMessages,
   leaveWatch,
@@ -136,6 +137,8 @@ export function createWatch(deps: AlertDeps): Watch {
   async function lookAndTell(db: Db, outside: readonly Reading[]): Promise<Bulletin | undefined> {
     if (!(await takeWatch(db, owner, LEASE_MS))) return undefined;
     const at = now();
+    // A disk that takes no new page may take the lease and not the receivers' counts; nor this row then, and that is told.
+    await addRejects(db, [{ cause: 'store_down', count: 0 }], at);
     const [states, readings] = await Promise.all([listAlerts(db), readAll(db, deps, at)]);
     const { open, bulletin } = assess(rules, states, [...outside, ...readings], at);
     await saveAlerts(db, open);

@@ -53,7 +53,7 @@ async function fill(leftBytes = 0): Promise<() => Promise<void>> {
   const { size } = await file.stat();
   await file.truncate(size - leftBytes);
   await file.close();
-  return () => rm(path);
+  return () => rm(path, { force: true });
 }
 
 const at = (dataDir: string) => ({ DATA_DIR: join(disk, dataDir) });
@@ -114,7 +114,9 @@ test('a disk that fills while it serves: nothing is acknowledged that is not kep
     ALERT_DISK_PERCENT: '0',
   };
   const service = await startService('', { env: { ...at('kept'), ...env }, ports });
+  let empty = async () => {};
   t.after(async () => {
+    await empty();
     await service.stop();
     await sink.close();
   });
@@ -133,7 +135,7 @@ test('a disk that fills while it serves: nothing is acknowledged that is not kep
     return answer.status;
   };
 
-  const empty = await fill();
+  empty = await fill();
   await until(async () => (await sendNext()) === 503, {
     what: 'the disk is full',
     timeoutMs: PATIENCE_MS,
