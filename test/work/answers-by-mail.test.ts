@@ -89,6 +89,43 @@ test('a link that was altered, or made up, shows nothing of anybody', async () =
   assert.equal(await stateOf('confirm', recordId), undefined);
 });
 
+test('a form that is huge, of another kind or says something else does nothing; pressed at once it is done once', async () => {
+  const { recordId, link } = await booked();
+  const post = async (body: string | Buffer, type = 'application/x-www-form-urlencoded') =>
+    (
+      await fetch(link, {
+        method: 'POST',
+        body: new Uint8Array(Buffer.from(body)),
+        headers: { 'content-type': type },
+      })
+    ).status;
+  assert.equal(await post(Buffer.alloc(10 * 1024 * 1024, 'a')), 413);
+  assert.equal(await post('{"act":"cancel"}', 'application/json'), 415);
+  for (const form of ['', 'act=delete', 'act[]=cancel', 'act=%ff%fe', 'ACT=cancel', 'act=cancel%00'])
+    assert.equal(await post(form), 200, form);
+  const { rows: none } = await pipeline.pool.query('SELECT id FROM actions WHERE record_id = $1', [recordId]);
+  assert.deepEqual(none, []);
+
+  await Promise.all(Array.from({ length: 8 }, () => post('act=confirm')));
+  const { rows } = await pipeline.pool.query('SELECT kind FROM actions WHERE record_id = $1', [recordId]);
+  assert.deepEqual(rows, [{ kind: 'confirm' }]);
+  await actor.runOnce();
+  assert.equal(attendanceOf(recordId), 2);
+});
+
+test('a link that is opened after the visit confirms and cancels nothing', async () => {
+  const { recordId, link } = await booked();
+  const { now } = pipeline;
+  pipeline.now = Date.parse('2031-05-20T12:00:00Z');
+  for (const act of ['confirm', 'cancel']) {
+    await page(link, { act });
+    await actor.runOnce();
+    assert.deepEqual(await stateOf(act, recordId), { state: 'refused', reason: 'over' });
+  }
+  pipeline.now = now;
+  assert.deepEqual([attendanceOf(recordId), isDeleted(recordId)], [0, false]);
+});
+
 test('the mailer’s “unsubscribe” ends mails to that address with one POST, and is kept as proof', async () => {
   const { mail, stop, phone, address } = await booked();
   assert.match(mail.head, /^List-Unsubscribe-Post: List-Unsubscribe=One-Click$/m);
