@@ -515,6 +515,7 @@ CREATE TABLE team (
   since timestamp with time zone,
   invite_hash bytea,
   invited_until timestamp with time zone,
+  others jsonb DEFAULT '[]'::jsonb NOT NULL,
   CONSTRAINT team_pkey PRIMARY KEY (company_id, member_id),
   CONSTRAINT team_invite_hash_key UNIQUE (invite_hash),
   CONSTRAINT team_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
@@ -523,6 +524,7 @@ CREATE TABLE team (
   CONSTRAINT team_check2 CHECK (((invite_hash IS NULL) = (invited_until IS NULL))),
   CONSTRAINT team_check3 CHECK (((since IS NOT NULL) OR (invite_hash IS NOT NULL))),
   CONSTRAINT team_invite_hash_check CHECK ((octet_length(invite_hash) = 32)),
+  CONSTRAINT team_others_check CHECK (((jsonb_typeof(others) = 'array'::text) AND (jsonb_array_length(others) <= 3))),
   CONSTRAINT team_role_check CHECK ((role = ANY (ARRAY['staff'::text, 'administrator'::text]))),
   CONSTRAINT team_staff_id_check CHECK ((staff_id > 0))
 );
@@ -618,6 +620,7 @@ CREATE INDEX rereads_due ON public.rereads USING btree (due_at);
 CREATE INDEX sweeps_due ON public.sweeps USING btree (due_at);
 CREATE INDEX team_of_address ON public.team USING btree (channel, address);
 CREATE UNIQUE INDEX team_of_administrators ON public.team USING btree (company_id, channel, address) WHERE (role = 'administrator'::text);
+CREATE INDEX team_of_others ON public.team USING gin (others jsonb_path_ops);
 CREATE UNIQUE INDEX team_of_staff ON public.team USING btree (company_id, staff_id) WHERE (role = 'staff'::text);
 CREATE INDEX webhook_events_created_at ON public.webhook_events USING brin (created_at) WITH (autosummarize='true');
 CREATE INDEX webhook_events_of_company ON public.webhook_events USING btree (company_id, id);

@@ -323,6 +323,11 @@ team
   .addOption(json())
   .action(run(() => import('./commands/team.ts').then(module => module.teamInvite)));
 team
+  .command('else <company> <member> [places...]')
+  .description('where they are told when that fails, in order: `sms:+79160000000`; none: nowhere else')
+  .addOption(json())
+  .action(run(() => import('./commands/team.ts').then(module => module.teamElse)));
+team
   .command('remove <company> <member>')
   .description('tell somebody nothing any more')
   .addOption(json())

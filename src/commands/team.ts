@@ -1,8 +1,8 @@
 /** `team …`: who of a salon is told of its bookings. */
 import { renderUnicodeCompact } from 'uqr';
-import { inviteBody, memberBody } from '../http/api-team.ts';
+import { inviteBody, memberBody, othersBody } from '../http/api-team.ts';
 import { PlainError } from '../log.ts';
-import { addMember, inviteMember, newInvitation, removeMember, showTeam } from '../salon/team.ts';
+import { addMember, inviteMember, newInvitation, removeMember, setOthers, showTeam } from '../salon/team.ts';
 import type { ShownMember } from '../store/team.ts';
 import { noteUnset } from './company.ts';
 import { mouthOf, urlOf } from './invite.ts';
@@ -36,12 +36,13 @@ export async function teamList(
   print(options, { items }, table(['MEMBER', 'ROLE', 'STAFF', 'NAME', 'IS TOLD'], rows, empty));
 }
 
-function stateOf({ channel, since, invitedUntil, refuses, gather }: ShownMember): string {
+function stateOf({ channel, others, since, invitedUntil, refuses, gather }: ShownMember): string {
   if (channel === null || since === null)
     return invitedUntil === null ? 'no: the link is over' : 'not yet: invited';
-  if (refuses) return `no: wants none on ${channel}`;
+  const where = [channel, ...others].join(', else ');
+  if (refuses) return `no: wants none on ${where}`;
   const how = gather === null ? '' : `, ${spokenGather(gather)}`;
-  return `on ${channel} since ${new Date(since).toISOString().slice(0, 16)}Z${how}`;
+  return `on ${where} since ${new Date(since).toISOString().slice(0, 16)}Z${how}`;
 }
 
 export async function teamAdd(context: Context, id: string, options: Options): Promise<void> {
@@ -76,6 +77,32 @@ export async function teamInvite(context: Context, id: string, options: Options)
       renderUnicodeCompact(url),
     ].join('\n'),
   );
+}
+
+/** `sms:+79160000000`; `webhook` alone, which has one destination. */
+export async function teamElse(
+  context: Context,
+  id: string,
+  member: string,
+  written: readonly string[],
+  options: { readonly json?: boolean },
+): Promise<void> {
+  const [companyId, memberId] = [parseId(id, 'company'), parseId(member, 'member')];
+  const asked = written.map(place => {
+    const [channel, ...address] = place.split(':');
+    return { channel, address: address.join(':') };
+  });
+  const { others } = read(othersBody.safeParse({ others: asked }));
+  await withStore(context, ({ pool }) =>
+    setOthers({ pool, actor: 'command' }, { companyId, memberId }, others),
+  );
+  const channels = others.map(({ channel }) => channel);
+  noteUnset(context.config, channels);
+  const text =
+    channels.length === 0
+      ? `Member ${memberId} of company ${companyId} is told in one place.`
+      : `Where member ${memberId} of company ${companyId} is not reached there: ${channels.join(', else ')}.`;
+  print(options, { companyId, memberId, others: channels }, text);
 }
 
 export async function teamRemove(

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { CHANNEL_NAMES } from '../channels/channel.ts';
 import { ROLES } from '../domain/team.ts';
-import { addMember, inviteMember, removeMember, showTeam } from '../salon/team.ts';
+import { addMember, inviteMember, removeMember, setOthers, showTeam } from '../salon/team.ts';
 import { bigId, companyId, companyParams, type Route } from './route.ts';
 
 const memberParams = z.object({ company: companyId, member: bigId });
@@ -22,13 +22,21 @@ export const memberBody = z.strictObject({
   address: z.string().trim().max(320).default(''),
 });
 
+export const othersBody = z.strictObject({
+  others: z
+    .array(
+      z.strictObject({ channel: z.enum(CHANNEL_NAMES), address: z.string().trim().max(320).default('') }),
+    )
+    .max(3),
+});
+
 export const TEAM_ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/companies/{company}/team',
     summary: 'Who of the salon is told of its bookings; never where',
     params: companyParams,
-    answer: 'items: memberId, role, staffId, name, channel, since, invitedUntil, refuses, gather',
+    answer: 'items: memberId, role, staffId, name, channel, others, since, invitedUntil, refuses, gather',
     handle: async ({ pool }, input) => ({
       items: await showTeam(pool, companyParams.parse(input.params).company),
     }),
@@ -65,6 +73,21 @@ export const TEAM_ROUTES: readonly Route[] = [
         { pool, actor: 'api', now: Date.now() },
         { companyId: company, ...inviteBody.parse(input.body) },
       );
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/companies/{company}/team/{member}/others',
+    summary:
+      'Where one of the team is told when the place they have fails, in this order; [] for nowhere else',
+    params: memberParams,
+    body: othersBody,
+    answer: 'companyId, memberId, others: channels',
+    handle: async ({ pool }, input) => {
+      const { company, member } = memberParams.parse(input.params);
+      const { others } = othersBody.parse(input.body);
+      await setOthers({ pool, actor: 'api' }, { companyId: company, memberId: member }, others);
+      return { companyId: company, memberId: member, others: others.map(({ channel }) => channel) };
     },
   },
   {

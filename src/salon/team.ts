@@ -12,6 +12,7 @@ import {
   type ShownMember,
   saveInvitation,
   saveMember,
+  saveOthers,
 } from '../store/team.ts';
 import { type Place, soundAddress } from './addresses.ts';
 import { requireCompany } from './companies.ts';
@@ -81,6 +82,22 @@ export async function inviteMember(
   });
 }
 
+/** Where a member is told when the place they have fails, in this order; nothing: nowhere else. */
+export async function setOthers(
+  { pool, actor }: Pick<TeamDeps, 'pool' | 'actor'>,
+  { companyId, memberId }: { readonly companyId: number; readonly memberId: number },
+  places: readonly Place[],
+): Promise<void> {
+  const others = places.map(place => ({ channel: place.channel, address: soundAddress(place) }));
+  if (new Set(others.map(({ channel }) => channel)).size < others.length) {
+    throw new PlainError('each channel once: it has one place for each member');
+  }
+  await transaction(pool, async db => {
+    if (!(await saveOthers(db, companyId, memberId, others))) throw missing(companyId, memberId);
+    await audit(db, { actor, action: 'team.others', companyId, subject: `member ${memberId}` });
+  });
+}
+
 /** Nothing is said to them any more, what is under way included. */
 export async function removeMember(
   { pool, actor }: TeamDeps,
@@ -88,13 +105,15 @@ export async function removeMember(
   memberId: number,
 ): Promise<void> {
   await transaction(pool, async db => {
-    if (!(await dropMember(db, companyId, memberId))) {
-      throw new MissingError(
-        `company ${companyId} has no member ${memberId}; \`team list\` shows those there are`,
-      );
-    }
+    if (!(await dropMember(db, companyId, memberId))) throw missing(companyId, memberId);
     await audit(db, { actor, action: 'team.remove', companyId, subject: `member ${memberId}` });
   });
+}
+
+function missing(companyId: number, memberId: number): MissingError {
+  return new MissingError(
+    `company ${companyId} has no member ${memberId}; \`team list\` shows those there are`,
+  );
 }
 
 function subjectOf(role: Role, memberId: number): string {

@@ -53,7 +53,10 @@ export async function findChatCompanies(db: Db, { channel, chat }: ChatKey): Pro
       FROM (
         SELECT company_id, ${LINKED} AS linked, created_at FROM chats h WHERE channel = $1 AND chat = $2
         UNION ALL
-        SELECT company_id, true, since FROM team WHERE channel = $1 AND address = $2) h
+        SELECT company_id, true, since FROM team WHERE channel = $1 AND address = $2
+        UNION ALL
+        SELECT company_id, true, coalesce(since, '-infinity') FROM team
+        WHERE others @> jsonb_build_array(jsonb_build_object('channel', $1::text, 'address', $2::text))) h
       JOIN companies c USING (company_id)
       WHERE c.removed_at IS NULL GROUP BY c.company_id ORDER BY max(h.created_at) DESC, c.company_id`,
     values: [channel, chat],
@@ -70,7 +73,8 @@ export async function findNumberCompanies(db: Db, { channel, chat }: ChatKey): P
       FROM companies c WHERE c.removed_at IS NULL AND (
         EXISTS (SELECT FROM people p WHERE p.company_id = c.company_id AND p.phone = $2)
         OR EXISTS (SELECT FROM addresses a WHERE a.company_id = c.company_id AND a.channel = $1 AND a.address = $2)
-        OR EXISTS (SELECT FROM team t WHERE t.company_id = c.company_id AND t.channel = $1 AND t.address = $2))
+        OR EXISTS (SELECT FROM team t WHERE t.company_id = c.company_id AND (t.channel = $1 AND t.address = $2
+          OR t.others @> jsonb_build_array(jsonb_build_object('channel', $1::text, 'address', $2::text)))))
       ORDER BY c.company_id`,
     values: [channel, chat],
   });

@@ -348,10 +348,11 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
   {
     table: 'team',
     erase: (db, { companyId, pattern }) =>
-      touched(db, 'DELETE FROM team WHERE company_id = $1 AND (address ~* $2 OR name ~* $2)', [
-        companyId,
-        pattern,
-      ]),
+      touched(
+        db,
+        'DELETE FROM team WHERE company_id = $1 AND (address ~* $2 OR name ~* $2 OR others::text ~* $2)',
+        [companyId, pattern],
+      ),
   },
   {
     table: 'people',

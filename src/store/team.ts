@@ -3,6 +3,7 @@ import type { ChannelName } from '../channels/channel.ts';
 import type { Member, Role } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
+import { agrees } from './messages.ts';
 import type { Db } from './pool.ts';
 
 /** Of a company's row: those who can be reached. One probe of an index, and no row, where there is no team. */
@@ -19,27 +20,43 @@ export type ShownMember = {
   /** Null: they were invited and have not come yet. */
   readonly channel: ChannelName | null;
   readonly since: EpochMs | null;
+  /** Where else, in this order, when that fails. */
+  readonly others: readonly ChannelName[];
   /** An invitation that can still be followed. */
   readonly invitedUntil: EpochMs | null;
-  /** They said in their chat that they want no messages, or blocked the bot. */
+  /** They said that they want no messages, or blocked the bot, wherever they are reached. */
   readonly refuses: boolean;
   /** As the policy has it: `15m` of changes in one message, or in the `digest` alone; null: each by itself. */
   readonly gather: string | null;
 };
 
-const REFUSES = `coalesce((SELECT NOT granted FROM consents c WHERE c.company_id = team.company_id
-  AND c.channel = team.channel AND c.address = team.address AND c.category = 'service' ORDER BY c.id DESC LIMIT 1), false)`;
+/** Of a row of the team: all places where they are told, the first first. */
+const PLACES = `CROSS JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_object('channel', k.channel, 'address', k.address,
+      'refuses', NOT ${agrees('team.company_id', 'service')}) ORDER BY k.place) AS places
+  FROM (
+    SELECT 0 AS place, team.channel, team.address WHERE team.since IS NOT NULL
+    UNION ALL
+    SELECT place, other ->> 'channel', other ->> 'address'
+    FROM jsonb_array_elements(team.others) WITH ORDINALITY AS o (other, place)
+    WHERE other ->> 'channel' IS DISTINCT FROM team.channel) k) p`;
 
 const HASH = (parameter: string) => `sha256(convert_to(${parameter}, 'UTF8'))`;
 
 export async function listTeam(db: Db, companyId: number): Promise<Omit<ShownMember, 'gather'>[]> {
-  const { rows } = await db.query<Omit<ShownMember, 'gather'>>(
+  const { rows } = await db.query<
+    Omit<ShownMember, 'gather' | 'others' | 'refuses'> & { readonly places: MemberPlaces['places'] | null }
+  >(
     `SELECT member_id AS "memberId", role, staff_id AS "staffId", name, channel, since,
-       CASE WHEN invited_until > now() THEN invited_until END AS "invitedUntil", ${REFUSES} AS refuses
-     FROM team WHERE company_id = $1 ORDER BY role, staff_id, member_id`,
+       CASE WHEN invited_until > now() THEN invited_until END AS "invitedUntil", places
+     FROM team ${PLACES} WHERE company_id = $1 ORDER BY role, staff_id, member_id`,
     [companyId],
   );
-  return rows;
+  return rows.map(({ places, ...member }) => ({
+    ...member,
+    others: (places ?? []).map(place => place.channel).filter(channel => channel !== member.channel),
+    refuses: places?.every(({ refuses }) => refuses) ?? false,
+  }));
 }
 
 export type NewMember = {
@@ -53,7 +70,7 @@ export type Place = { readonly channel: ChannelName; readonly address: string };
 
 /**
  * Adds a member, or gives the one there is (a master by their id, an administrator by their place) a new name and place.
- * Whoever was told already goes on from there.
+ * Whoever was told already goes on from there, and is told there alone: it may be another person.
  */
 export async function saveMember(
   db: Db,
@@ -66,7 +83,8 @@ export async function saveMember(
   const { rows } = await db.query<{ memberId: number }>(
     `INSERT INTO team AS t (company_id, role, staff_id, name, channel, address, since) VALUES ($1, $2, $3, $4, $5, $6, $7)
      ON CONFLICT ${conflict} DO UPDATE SET name = EXCLUDED.name, channel = EXCLUDED.channel,
-       address = EXCLUDED.address, since = coalesce(t.since, EXCLUDED.since), invite_hash = NULL, invited_until = NULL
+       address = EXCLUDED.address, since = coalesce(t.since, EXCLUDED.since), invite_hash = NULL, invited_until = NULL,
+       others = '[]'
      RETURNING member_id AS "memberId"`,
     [companyId, role, staffId, name, channel, address, new Date(now).toISOString()],
   );
@@ -95,6 +113,20 @@ export async function saveInvitation(
   return rows[0]?.memberId ?? 0;
 }
 
+/** Sets where else a member is told. False when there is no such member. */
+export async function saveOthers(
+  db: Db,
+  companyId: number,
+  memberId: number,
+  others: readonly Place[],
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    'UPDATE team SET others = $3 WHERE company_id = $1 AND member_id = $2',
+    [companyId, memberId, JSON.stringify(others)],
+  );
+  return rowCount === 1;
+}
+
 /** False when there is no such member. */
 export async function dropMember(db: Db, companyId: number, memberId: number): Promise<boolean> {
   const { rowCount } = await db.query('DELETE FROM team WHERE company_id = $1 AND member_id = $2', [
@@ -113,7 +145,8 @@ export type Joined = {
 };
 
 /**
- * The chat is that of the member whose invitation this is, from now on; it works once. Undefined: there is none, it is
+ * The chat is that of the member whose invitation this is, from now on; it works once. Who takes over a place is told
+ * nowhere else. Undefined: there is none, it is
  * over, the company was removed, or this chat is an administrator's of the company already.
  */
 export async function joinTeam(
@@ -123,7 +156,8 @@ export async function joinTeam(
   const { rows } = await db.query<Joined>({
     name: 'join_team',
     text: `
-      UPDATE team SET channel = $1, address = $2, since = coalesce(since, $4), invite_hash = NULL, invited_until = NULL
+      UPDATE team SET channel = $1, address = $2, since = coalesce(since, $4), invite_hash = NULL, invited_until = NULL,
+        others = CASE WHEN since IS NULL THEN others ELSE '[]' END
       FROM companies c
       WHERE invite_hash = ${HASH('$3')} AND invited_until > $4 AND c.company_id = team.company_id AND c.removed_at IS NULL
         AND (role <> 'administrator' OR NOT EXISTS (SELECT FROM team o WHERE o.company_id = team.company_id
@@ -134,17 +168,19 @@ export async function joinTeam(
   return rows[0];
 }
 
-/** Where a member is reached. */
-export type MemberPlace = Pick<Member, 'memberId' | 'role' | 'staffId'> &
-  Place & { readonly companyId: number; readonly name: string; readonly refuses: boolean };
+/** Where a member is reached, in order. */
+export type MemberPlaces = Pick<Member, 'memberId' | 'role' | 'staffId'> & {
+  readonly companyId: number;
+  readonly name: string;
+  readonly places: readonly (Place & { readonly refuses: boolean })[];
+};
 
-export async function findPlaces(db: Db, companyIds: readonly number[]): Promise<MemberPlace[]> {
+export async function findPlaces(db: Db, companyIds: readonly number[]): Promise<MemberPlaces[]> {
   if (companyIds.length === 0) return [];
-  const { rows } = await db.query<MemberPlace>({
+  const { rows } = await db.query<MemberPlaces>({
     name: 'find_team_places',
-    text: `SELECT company_id AS "companyId", member_id AS "memberId", role, staff_id AS "staffId", name, channel, address,
-        ${REFUSES} AS refuses
-      FROM team WHERE company_id = ANY($1::int4[]) AND since IS NOT NULL`,
+    text: `SELECT company_id AS "companyId", member_id AS "memberId", role, staff_id AS "staffId", name, places
+      FROM team ${PLACES} WHERE company_id = ANY($1::int4[]) AND since IS NOT NULL`,
     values: [int4Array(companyIds)],
   });
   return rows;

@@ -228,9 +228,10 @@ export function createActor(deps: ActDeps): Actor {
     const wanted = concerned(stored.booking, team).filter(({ role }) =>
       tells(policy, 'move_asked', origin, role),
     );
-    const places = wanted.length === 0 ? [] : await findPlaces(db, [companyId]);
+    const members = wanted.length === 0 ? [] : await findPlaces(db, [companyId]);
+    const reached = members.filter(({ places }) => places.some(({ refuses }) => !refuses));
     const recipients = wanted
-      .filter(({ memberId }) => places.some(place => place.memberId === memberId && !place.refuses))
+      .filter(({ memberId }) => reached.some(member => member.memberId === memberId))
       .map(memberRecipient);
     if (recipients.length === 0) return false;
     const { recordId: _, ...asked } = facts;

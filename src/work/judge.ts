@@ -202,7 +202,7 @@ function judgeAgain(scene: Scene, company: Company, message: DueMessage, left: r
   if (message.purpose === 'relay') return judgeText(scene, company, message, left);
   if (isPlanned(message.purpose)) return judgeVisit(scene, company, message, left);
   if (message.purpose === 'digest' || message.purpose === 'batch') {
-    return { do: 'end', message, state: 'sent', error: 'it has one channel' };
+    return { do: 'end', message, state: 'sent', error: 'it is said once' };
   }
   return judgeNoticeAgain(scene, company, message, left);
 }

@@ -146,18 +146,18 @@ function keyedContacts(contacts: readonly Contact[]): Map<string, Contact> {
   );
 }
 
-/** Those of the team to whom something is due, as contacts with one address. No statement where there is none. */
+/** Those of the team to whom something is due, as contacts; their addresses are in order. No statement where there is none. */
 async function membersOf(db: Db, messages: readonly OpenMessage[]): Promise<[string, Contact][]> {
   const companyIds = messages.flatMap(({ companyId, recipient }) => (isTeam(recipient) ? [companyId] : []));
-  const places = await findPlaces(db, [...new Set(companyIds)]);
-  return places.map(place => {
-    const { companyId, name, channel, address, refuses } = place;
+  const members = await findPlaces(db, [...new Set(companyIds)]);
+  return members.map(member => {
+    const { companyId, name, places } = member;
     const contact: Contact = {
       ...{ companyId, name, refuses: false, wantsAdvertising: false, refusedAdvertisingOn: [] },
       ...{ clientId: 0, phone: '', email: '' },
-      addresses: { [channel]: address },
-      refusedOn: refuses ? [channel] : [],
+      addresses: Object.fromEntries(places.map(({ channel, address }) => [channel, address])),
+      refusedOn: places.flatMap(({ channel, refuses }) => (refuses ? [channel] : [])),
     };
-    return [`${companyId}:${memberRecipient(place)}`, contact];
+    return [`${companyId}:${memberRecipient(member)}`, contact];
   });
 }

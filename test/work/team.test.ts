@@ -1,8 +1,11 @@
 /** What masters and administrators are told, through the real inbox, processor and dispatcher. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import type { Channel, ChannelName, SendResult } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
-import { addMember, removeMember } from '../../src/salon/team.ts';
+import { addMember, removeMember, setOthers, showTeam } from '../../src/salon/team.ts';
+import { findNumberCompanies, recordConsent } from '../../src/store/chats.ts';
 import { statementsOf } from '../support/statements.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
@@ -30,11 +33,16 @@ const staff = (staffId: number) =>
   addMember(deps(), { companyId: 1, role: 'staff', staffId, name: '' }, console_);
 const administrator = () =>
   addMember(deps(), { companyId: 1, role: 'administrator', staffId: null, name: '' }, console_);
-async function receive(...bodies: string[]): Promise<void> {
+/** Merges, and sends nothing. */
+async function receiveOnly(...bodies: string[]): Promise<void> {
   await pipeline.receive(
     1,
     bodies.map(body => ({ body, receivedAt: pipeline.now })),
   );
+  await pipeline.processor.drain();
+}
+async function receive(...bodies: string[]): Promise<void> {
+  await receiveOnly(...bodies);
   await pipeline.settle();
 }
 let version = 0;
@@ -187,6 +195,79 @@ test('each audience has quiet hours of its own; a visit that begins before they 
   pipeline.now += 12 * HOUR + 31 * MINUTE;
   await pipeline.settle();
   assert.deepEqual(news(), ['staff 5: booked']);
+});
+
+test('whom the first place does not reach is told at the next, as clients are; who takes over is told there no more', async () => {
+  const sent: string[] = [];
+  let refusal: SendResult | undefined;
+  const channel = (name: ChannelName, address: Channel['traits']['address']): Channel => ({
+    ...{ name, traits: { ...CONSOLE_TRAITS, address }, idempotent: false, concurrency: 1 },
+    async send({ address: to, recipient, purpose }) {
+      const answer = name === 'telegram' ? refusal : undefined;
+      if (answer === undefined && recipient.role !== undefined) sent.push(`${name} ${to}: ${purpose}`);
+      return answer ?? { outcome: 'sent' };
+    },
+  });
+  const names = { telegram: 'chat', sms: 'phone', email: 'email', console: 'none' } as const;
+  const channels = new Map(
+    Object.entries(names).map(([name, address]) => [
+      name as ChannelName,
+      channel(name as ChannelName, address),
+    ]),
+  );
+  const { dispatcher } = pipeline.another({ channels });
+  const reads = async (...bodies: string[]) => {
+    await receiveOnly(...bodies);
+    await dispatcher.drain();
+    return sent.splice(0);
+  };
+  const chat = { channel: 'telegram', address: '77' } as const;
+  const who = { companyId: 1, role: 'staff', staffId: OLGA, name: '' } as const;
+  const { memberId } = await addMember(deps(), who, chat);
+  const sms = { channel: 'sms', address: '8 916 000-00-99' } as const;
+  const set = (...others: Parameters<typeof setOthers>[2]) =>
+    setOthers(deps(), { companyId: 1, memberId }, others);
+  await set(sms, { channel: 'email', address: 'olga@salon.test' });
+  pipeline.now += MINUTE;
+  assert.deepEqual(await reads(created(1)), ['telegram 77: notice']);
+  refusal = { outcome: 'rejected', scope: 'person', reason: 'blocked' };
+  assert.deepEqual(await reads(created(2)), ['sms +79160000099: notice']);
+  const { rows } = await pipeline.pool.query(
+    `SELECT falls -> 0 ->> 'channel' AS channel, falls -> 0 ->> 'why' AS why FROM messages
+     WHERE record_id = 2 AND recipient = 'staff:5'`,
+  );
+  assert.deepEqual(rows, [{ channel: 'telegram', why: 'rejected' }]);
+  refusal = undefined;
+
+  const stop = (on: string, address: string) =>
+    recordConsent(pipeline.pool, {
+      ...{ channel: on, chat: address, companyIds: [1], categories: ['service'], granted: false },
+      ...{ words: 'стоп', at: pipeline.now },
+    });
+  assert.deepEqual(
+    (await findNumberCompanies(pipeline.pool, { channel: 'sms', chat: '+79160000099' })).map(
+      one => one.companyId,
+    ),
+    [1],
+    'and a «стоп» by SMS is theirs',
+  );
+  await stop('telegram', '77');
+  assert.deepEqual(await reads(created(3)), ['sms +79160000099: notice']);
+  await stop('sms', '+79160000099');
+  assert.deepEqual(await reads(created(4)), ['email olga@salon.test: notice']);
+  const [shown] = await showTeam(pipeline.pool, 1);
+  assert.deepEqual([shown?.channel, shown?.others, shown?.refuses], ['telegram', ['sms', 'email'], false]);
+  await stop('email', 'olga@salon.test');
+  assert.deepEqual(await reads(created(5)), []);
+  assert.equal((await showTeam(pipeline.pool, 1))[0]?.refuses, true);
+
+  await addMember(deps(), who, { channel: 'telegram', address: '78' });
+  assert.deepEqual((await showTeam(pipeline.pool, 1))[0]?.others, []);
+  assert.deepEqual(await reads(created(6)), ['telegram 78: notice']);
+  await assert.rejects(set(sms, sms), /each channel once/);
+  await assert.rejects(set({ channel: 'sms', address: 'Ольга' }), /a phone like/);
+  await assert.rejects(setOthers(deps(), { companyId: 1, memberId: 999_999 }, []), /no member 999999/);
+  await dispatcher.stop();
 });
 
 test('the client’s phone is read by those whom the policy lets, and neither it nor the name is kept', async () => {
