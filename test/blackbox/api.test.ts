@@ -121,6 +121,7 @@ const bodies: Record<string, unknown> = {
   'POST /companies/{company}/clients/search': { phone: '8 (900) 000-00-01' },
   'POST /companies/{company}/clients/{client}/consents': { granted: false, reason: 'said so at the desk' },
   'POST /companies/{company}/team': { role: 'staff', staffId: 78, channel: 'console' },
+  'PUT /companies/{company}/team/{member}/others': { others: [{ channel: 'webhook' }] },
   'POST /companies/{company}/team/invite': { role: 'staff', staffId: 2_835_418 },
 };
 
@@ -683,7 +684,15 @@ describe('a command', { concurrency: 3 }, () => {
       listed.items.filter(({ staffId }) => staffId === 79 || staffId === 80),
       [{ memberId, staffId: 79 }],
     );
-    value(await run('team', 'remove', of, String(memberId), '--json'));
+    const member = String(memberId);
+    const others = await run('team', 'else', of, member, 'sms:8 916 000-00-99', 'webhook', '--json');
+    assert.deepEqual(value(others), { companyId: company.companyId, memberId, others: ['sms', 'webhook'] });
+    assert.match(others.stderr, /sms needs SMS_PROVIDER/);
+    assert.match((await run('team', 'list', of)).stdout, /on max, else sms, else webhook since/);
+    const misspelt = await run('team', 'else', of, member, 'smss:+79160000099');
+    assert.equal(misspelt.code, 1);
+    assert.match(misspelt.stderr, /others.*channel/);
+    value(await run('team', 'remove', of, member, '--json'));
     assert.notEqual((await run('team', 'remove', of, String(memberId))).code, 0);
   });
 

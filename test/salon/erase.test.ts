@@ -11,7 +11,7 @@ import {
   readmitPerson,
   type Whom,
 } from '../../src/salon/erase.ts';
-import { addMember } from '../../src/salon/team.ts';
+import { addMember, setOthers } from '../../src/salon/team.ts';
 import { insertActions } from '../../src/store/actions.ts';
 import { linkChat, openChat, recordConsent, settleInvite } from '../../src/store/chats.ts';
 import { audit, saveAddress } from '../../src/store/companies.ts';
@@ -272,7 +272,10 @@ async function around(): Promise<void> {
     ...{ ...key, companyIds: [1], granted: true, words: 'да', at: pipeline.now },
     categories: ['service'],
   });
-  await joins({ ...desk, name: NAME }, { channel: 'max', address: EARLIER });
+  const themselves = await joins({ ...desk, name: NAME }, { channel: 'max', address: EARLIER });
+  await setOthers({ pool, actor: 'command' }, { companyId: 1, memberId: themselves.memberId }, [
+    { channel: 'sms', address: `+7${PHONES[0]}` },
+  ]);
   await saveHeard(pool, [
     { channel: 'max', updateId: '1', said: { kind: 'text', chat: EARLIER, text: `это ${NAME}` } },
     { channel: 'vk', updateId: '2', said: { kind: 'contact', chat: '1', phone: '8 (916) 000-00-01' } },
