@@ -100,7 +100,12 @@ export async function startService(
   const channels = createChannels(channelsConfig(config));
   const roads = roadsOf(config);
   const templates = loadTemplates();
-  const texts = createTexts(templates);
+  const texts = createTexts(templates, {
+    gaveWay(kind) {
+      metrics.textsGaveWay.inc({ kind });
+      log.warn({ purpose: kind }, 'a company’s own text failed, ours was sent: doctor says whose');
+    },
+  });
   if (console !== undefined) channels.set('console', console);
 
   const work = createPool(opened.url, {

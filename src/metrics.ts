@@ -63,6 +63,11 @@ export function createMetrics() {
       'resource',
       'effect',
     ]),
+    textsGaveWay: counter(
+      'texts_gave_way_total',
+      'Companies’ own texts that failed, ours sent in their place',
+      ['kind'],
+    ),
     retriedEvents: counter('events_retried_total', 'Events put aside after a failure'),
     deadEvents: counter('events_dead_total', 'Events given up'),
     oddValues: counter('odd_values_total', 'Format drift: what came that we do not know, by place', [

@@ -49,6 +49,11 @@ export type Texts = {
   source(kind: TextKind, locale: Locale): string;
 };
 
+export type TextOptions = {
+  /** Told when a company's own text failed and ours was sent in its place. */
+  readonly gaveWay?: (kind: TextKind) => void;
+};
+
 export const TEXT_KINDS: readonly TextKind[] = [
   'booked',
   'rescheduled',
@@ -84,6 +89,10 @@ const CHANGES_NAMED = 12;
 /** What messengers make a link of: an address, a mention, `word.com`, `слово.рф`; but not the dot of «А.Белова». */
 const LINKABLE = /[/\\@:]|www\.|\.(?:[a-z]{2,}|рф|рус|бел|ком|орг|онлайн|сайт|москва|дети)(?!\p{L})/iu;
 
+/** What a company's own text may take of each sample; one of a few tries, for the machine may have been busy. */
+const TRIAL_MS = 50;
+const TRIES = 3;
+
 /** Templates of companies that are kept parsed; beyond it all are parsed anew, at some 0.5 ms each. */
 const OWN_KEPT = 1_000;
 
@@ -91,7 +100,10 @@ const OWN_KEPT = 1_000;
  * Texts from templates named `<locale>/<kind>`; `<locale>/_name` are parts for `{% render '_name' %}`. Throws when one
  * of them is missing or broken.
  */
-export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
+export function createTexts(
+  shipped: Readonly<Record<string, string>>,
+  { gaveWay = () => {} }: TextOptions = {},
+): Texts {
   const engines = {
     ru: createEngine('ru', partsOf('ru', shipped)),
     en: createEngine('en', partsOf('en', shipped)),
@@ -116,8 +128,14 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
     own.set(key, found);
     return found;
   };
-  const write = (template: Template, kind: TextKind, locale: Locale, input: TextInput): Text => {
-    const { subject, body } = template.render(scopeOf(kind, input, locale));
+  const write = (
+    template: Template,
+    kind: TextKind,
+    locale: Locale,
+    input: TextInput,
+    withinMs?: number,
+  ): Text => {
+    const { subject, body } = template.render(scopeOf(kind, input, locale), withinMs);
     return { subject: plainLine(subject, MAX_SUBJECT), text: plainText(body, MAX_TEXT) };
   };
 
@@ -128,6 +146,7 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
           return write(ownTemplate(locale, theirs), kind, locale, input);
         } catch {
           // It was tried when it was saved; a newer version may lack a variable. The client is told all the same.
+          gaveWay(kind);
         }
       }
       return write(shippedTemplate(kind, locale), kind, locale, input);
@@ -137,7 +156,10 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
       return samplesOf(kind).map(sample => {
         const scope = scopeOf(kind, sample, locale);
         try {
-          const text = write(template, kind, locale, sample);
+          const text =
+            theirs === undefined
+              ? write(template, kind, locale, sample)
+              : oneOf(TRIES, () => write(template, kind, locale, sample, TRIAL_MS));
           // Of a branch that no sample takes somebody's visit would be the first.
           const [unknown] = template.unknown(scope);
           if (unknown !== undefined) throw new Error(unknown);
@@ -163,6 +185,16 @@ export function createTexts(shipped: Readonly<Record<string, string>>): Texts {
   return texts;
 }
 
+/** What does not throw on one of so many tries. */
+function oneOf<T>(tries: number, attempt: () => T): T {
+  try {
+    return attempt();
+  } catch (error) {
+    if (tries <= 1) throw error;
+    return oneOf(tries - 1, attempt);
+  }
+}
+
 /** The parts of a locale, as an engine takes them. */
 export function partsOf(locale: Locale, templates: Readonly<Record<string, string>>): Record<string, string> {
   const parts = Object.entries(templates)
@@ -184,6 +216,8 @@ function explained(error: unknown, scope: object): string {
 function pathsOf(scope: object): string[] {
   return Object.entries(scope).flatMap(([name, value]) => {
     const nested = typeof value === 'object' && value !== null && !Array.isArray(value);
+    // What is null here is there for other texts.
+    if (value === null) return [];
     return nested ? pathsOf(value).map(path => `${name}.${path}`) : [name];
   });
 }

@@ -63,6 +63,21 @@ test('what is wrong with a text is said before it is kept: the line, and what th
     ["Тема\n---\n{{ after.staff | in_case: 'vocative' }}", /in_case takes one of genitive/],
     ["Тема\n---\n{% assign name = 'constructor' %}{{ client[name] }}", /undefined variable/],
     ['Тема\n---\n{% for i in (1..1000000) %}{{ i }}{% endfor %}', /memory alloc limit/],
+    // 0.7 s of nothing else, where it was allowed.
+    [
+      'Тема\n---\nРаз{% for i in (1..300) %}{% for j in (1..300) %}{% endfor %}{% endfor %}',
+      /(memory alloc|render) limit/,
+    ],
+    // In branches that no sample takes.
+    ["Тема\n---\nРаз{% if after.more > 90 %}{% render '_nope' %}{% endif %}", /_nope/],
+    [
+      "Тема\n---\nРаз\n{% if after.more > 90 %}{{ after.more | plural: 'a' }}{% endif %}",
+      /plural takes 3 forms, not 1, line:4/,
+    ],
+    [
+      "Тема\n---\nРаз{% if after.more > 90 %}{{ after.staff | in_case: 'vocative' }}{% endif %}",
+      /one of genitive/,
+    ],
     // Without end for all practical purposes, and without any memory: five services, fourteen times over.
     [`Тема\n---\n${LOOP.repeat(14)}${'{% endfor %}'.repeat(14)}`, /render limit/],
     ["Тема\n---\n{% render '/etc/passwd' %}", /.+/],
