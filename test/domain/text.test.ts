@@ -176,10 +176,10 @@ const EXPECTED: Readonly<Record<'ru' | 'en', Readonly<Record<TextKind, readonly 
 Телефон: +7 495 000-00-00`,
     ],
     review: [
-      'Как всё прошло?',
-      `Анна, спасибо, что были у нас 24 ноября, вторник. Как всё прошло?
+      'Спасибо, что были у нас',
+      `Анна, спасибо, что были у нас 24 ноября, вторник.
 
-Если что-то было не так, скажите нам: +7 495 000-00-00
+Рассказать, как всё прошло, можно по телефону: +7 495 000-00-00
 
 Студия Север`,
     ],
@@ -331,10 +331,10 @@ Where: Студия Север, ул. Садовая, 5
 Phone: +7 495 000-00-00`,
     ],
     review: [
-      'How was your visit?',
-      `Анна, thank you for coming on Tuesday, November 24. How was it?
+      'Thank you for coming',
+      `Анна, thank you for coming on Tuesday, November 24.
 
-If something was not right, tell us: +7 495 000-00-00
+To tell us how it was, call +7 495 000-00-00
 
 Студия Север`,
     ],
