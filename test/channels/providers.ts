@@ -40,6 +40,8 @@ type Provider = Omit<Side, 'open'> & {
   /** What is answered to anything else. */
   readonly other: Reply;
   taken(asked: Asked): Reply;
+  /** By what it knows a message that it has taken already, and what it answers to that. */
+  readonly remembers?: { key(asked: Asked): string; readonly again: Reply };
   readonly busy: (echo: string) => Reply;
   readonly gone: (echo: string) => Reply;
   readonly left?: (echo: string) => Reply;
@@ -156,6 +158,10 @@ const wazzup: Provider = {
   },
   other: [404, { error: 'NOT_FOUND', description: '' }],
   taken: () => [201, { messageId: 'f66c53a6-957a-46b6-b41b-5a2ac4c2e42f', chatId: PHONE }],
+  remembers: {
+    key: ({ body }) => text(body.crmMessageId),
+    again: [400, { error: 'repeatedCrmMessageId', description: '' }],
+  },
   busy: echo => [429, { error: 'TOO_MANY_REQUESTS', description: echo }, wait],
   gone: echo => [400, { error: 'BAD_CONTACT', description: echo }],
   bad: echo => [400, { error: 'MESSAGE_TEXT_TOO_LONG', description: echo }],
@@ -238,6 +244,7 @@ const vk: Provider = {
       : undefined,
   other: [200, { error: { error_code: 3, error_msg: 'Unknown method passed' } }],
   taken: () => [200, { response: 12345 }],
+  remembers: { key: ({ body }) => text(body.random_id), again: [200, { response: 12345 }] },
   busy: vkError(6, 'Too many requests per second'),
   gone: vkError(18, 'User was deleted or banned'),
   left: vkError(901, "Can't send messages for users without permission"),
@@ -260,6 +267,7 @@ function openerOf(provider: Provider): Open {
     if (manner === 'absent') return { ...NOTHING, address, secrets, channel: through(await freePort()) };
     const { received, arrived, put } = mailbox();
     let calls = 0;
+    const seen = new Set<string>();
     const server = await httpServer(t, (request, raw, response) => {
       const asked = readAsked(request, raw);
       const message = provider.read(asked);
@@ -270,6 +278,11 @@ function openerOf(provider: Provider): Open {
       if (message === undefined) return reply(provider.other);
       calls += 1;
       if (manner === 'busy' && calls === 1) return reply(provider.busy(asked.echo));
+      if (provider.remembers !== undefined) {
+        const key = provider.remembers.key(asked);
+        if (seen.has(key)) return reply(provider.remembers.again);
+        seen.add(key);
+      }
       put(message);
       switch (manner) {
         case 'gone':
