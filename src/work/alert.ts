@@ -48,7 +48,7 @@ import {
   saveAlerts,
   takeWatch,
 } from '../store/alerts.ts';
-import { type Db, inTime, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { type Db, inTime, type Pool, transaction } from '../store/pool.ts';
 import { createDirectRoad } from './direct.ts';
 import { createLoop, type Loop } from './loop.ts';
 
@@ -113,24 +113,26 @@ export function createWatch(deps: AlertDeps): Watch {
     return 0;
   }
 
-  /** False: the database does not answer. */
+  /** False: the look did not succeed. */
   async function look(outside: readonly Reading[]): Promise<boolean> {
     const late = () => new PlainError('the database does not answer in time');
+    let bulletin: Bulletin | undefined;
     try {
       const looking = transaction(pool, db => lookAndTell(db, outside));
-      const bulletin = await inTime(looking, deps.lookLimitMs ?? LOOK_LIMIT_MS, late);
-      watching = bulletin !== undefined;
-      if (bulletin !== undefined && !isEmpty(bulletin)) {
-        const text = publish(bulletin);
-        deps.onMessages();
-        if (concernsOutbox(bulletin)) direct.tell(text);
-      }
-      return true;
+      bulletin = await inTime(looking, deps.lookLimitMs ?? LOOK_LIMIT_MS, late);
     } catch (error) {
-      if (!(error instanceof PlainError) && troubleOf(error) !== 'unavailable') throw error;
-      log.warn({ loop: 'watch', err: error }, 'cannot look for trouble: the database does not answer');
+      // Whatever it was: a standby that took over read-only, a password or a right that is gone, and a fault of ours in
+      // reading one number leave the operator as blind as a server that is down.
+      log.warn({ loop: 'watch', err: error }, 'cannot look for trouble in the database');
       return false;
     }
+    watching = bulletin !== undefined;
+    if (bulletin !== undefined && !isEmpty(bulletin)) {
+      const text = publish(bulletin);
+      deps.onMessages();
+      if (concernsOutbox(bulletin)) direct.tell(text);
+    }
+    return true;
   }
 
   /** Undefined when another process watches. */

@@ -1,5 +1,6 @@
 /** Each alert provoked and resolved again, on a real database and by real roads. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, before, type TestContext, test } from 'node:test';
@@ -11,7 +12,7 @@ import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { listAlerts } from '../../src/store/alerts.ts';
+import { listAlerts, takeWatch } from '../../src/store/alerts.ts';
 import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
 import { addDrift } from '../../src/store/drift.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
@@ -502,6 +503,47 @@ test('database: one that hangs is down too', async t => {
   pipeline.now += MINUTE;
   await one.runOnce();
   assert.match(arrived()[0] ?? '', /^🔴 The database does not answer/);
+});
+
+test('database: one that answers and cannot be looked at is down too, whatever its error', async t => {
+  const { watch, arrived } = await createRigOf(t);
+  const pool = createPool(pipeline.url, { max: 2, name: 'test', statementTimeoutMs: 5_000 });
+  t.after(() => pool.end());
+  Object.assign(pool.options, { maxUses: 1 });
+  const point = (change: (url: URL) => void) => {
+    const url = new URL(pipeline.url);
+    change(url);
+    Object.assign(pool.options, { connectionString: url.href });
+  };
+  const run = (statement: string) => () => pipeline.pool.query(statement);
+  const one = watch({ pool });
+  const look = async (milliseconds: number) => {
+    pipeline.now += milliseconds;
+    await one.runOnce();
+    return arrived();
+  };
+  const back = () => point(() => {});
+  const readOnly = (url: URL) => url.searchParams.set('options', '-c default_transaction_read_only=on');
+  const outages: [code: string, strike: () => unknown, mend: () => unknown][] = [
+    ['25006', () => point(readOnly), back],
+    ['3D000', () => point(url => Object.assign(url, { pathname: '/gone' })), back],
+    ['28000', () => point(url => Object.assign(url, { username: 'nobody_of_this_name' })), back],
+    [
+      '42501',
+      run('REVOKE ALL ON alert_watch FROM CURRENT_USER'),
+      run('GRANT ALL ON alert_watch TO CURRENT_USER'),
+    ],
+  ];
+  for (const [code, strike, mend] of outages) {
+    assert.deepEqual(await look(0), [], 'quiet before');
+    await strike();
+    await assert.rejects(takeWatch(pool, randomUUID(), 1), { code });
+    assert.deepEqual(await look(1_000), [], code);
+    assert.match((await look(MINUTE))[0] ?? '', /^🔴 The database does not answer/, code);
+    await mend();
+    assert.deepEqual(await look(1_000), [], code);
+    assert.match((await look(5 * MINUTE))[0] ?? '', /^🟢 all right: database/, code);
+  }
 });
 
 test('by every road at once, grouped in one message each, reminded once a day', async t => {
