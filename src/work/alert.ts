@@ -4,7 +4,9 @@
  * told about it change together, so nothing is told twice and nothing is forgotten.
  *
  * The database itself cannot be told of through the outbox: the process that watched last remembers that alert by
- * itself and sends it directly. A process that ends loses this memory, and may tell of the same outage again.
+ * itself and sends it directly. The others cannot know whether it is still there, it may have died with the database:
+ * whoever cannot look for as long as the lease lasts begins to count too, so that an outage may be told by each. Told
+ * twice is cheaper than not at all. A process that ends loses this memory, and may tell of the same outage again.
  */
 import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelName, Roads } from '../channels/channel.ts';
@@ -97,13 +99,19 @@ export function createWatch(deps: AlertDeps): Watch {
   const direct = createDirectRoad(deps);
   const lookOutside = createOutside(deps);
   let watching = false;
+  /** Not one look succeeded since, though one did before. */
+  let blindSince: EpochMs | undefined;
+  let hasLooked = false;
   /** What is remembered without the database: its own alert. */
   let remembered: readonly AlertState[] = [];
 
   async function runOnce(): Promise<number> {
     const outside = await lookOutside();
     const down = !(await look(outside));
-    if (watching || remembered.length > 0) {
+    hasLooked ||= !down;
+    blindSince = down ? (blindSince ?? now()) : undefined;
+    const isAlone = hasLooked && blindSince !== undefined && now() - blindSince >= LEASE_MS;
+    if (watching || isAlone || remembered.length > 0) {
       const readings: Reading[] = [{ kind: 'database', subject: '', value: down ? 1 : 0 }];
       const { open, bulletin } = assess(rules, remembered, readings, now());
       remembered = open;

@@ -464,7 +464,7 @@ test('drift: what is odd in one place again and again, once for each kind; an od
   });
 });
 
-test('database: told and resolved without it, by the one that watched', async t => {
+test('database: told and resolved without it, first by the one that watched', async t => {
   const { watch, arrived } = await createRigOf(t);
   const line = await cuttable(t, pipeline.url);
   const pool = createPool(line.url, { max: 2, name: 'test', statementTimeoutMs: 5_000 });
@@ -478,17 +478,45 @@ test('database: told and resolved without it, by the one that watched', async t 
   assert.deepEqual(await look(0), []);
   line.cut();
   assert.deepEqual(await look(1_000), [], 'a restart takes as long');
-  assert.match(
-    (await look(MINUTE))[0] ?? '',
-    /^🔴 The database does not answer for over 60 s.*\n.*#alert-database$/,
-  );
+  const [told = '', ...more] = await look(MINUTE);
+  assert.match(told, /^🔴 The database does not answer for over 60 s.*\n.*#alert-database$/);
+  assert.deepEqual(more, []);
+  await look(HOUR);
+  assert.equal((await look(HOUR)).length, 1, 'the other cannot know whether it was told');
   assert.deepEqual(await look(HOUR), []);
-  assert.match((await look(DAY))[0] ?? '', /^🟠 for 25 h 1 min: The database/);
+  assert.match((await look(DAY))[0] ?? '', /^🟠 for 27 h 1 min: The database/);
   line.mend();
   assert.deepEqual(await look(1_000), []);
   const resolved = await look(5 * MINUTE);
-  assert.equal(resolved.length, 1);
-  assert.match(resolved[0] ?? '', /^🟢 all right: database/);
+  assert.equal(resolved.length, 2);
+  for (const text of resolved) assert.match(text, /^🟢 all right: database/);
+});
+
+test('database: told by one that did not watch, when the one that did is gone with it', async t => {
+  const { watch, arrived } = await createRigOf(t);
+  const line = await cuttable(t, pipeline.url);
+  const pool = createPool(line.url, { max: 2, name: 'test', statementTimeoutMs: 5_000 });
+  t.after(() => pool.end());
+  const [leader, other] = [watch({ pool }), watch({ pool })];
+  await leader.runOnce();
+  const look = async (milliseconds: number) => {
+    pipeline.now += milliseconds;
+    await other.runOnce();
+    return arrived();
+  };
+  assert.deepEqual(await look(0), []);
+  line.cut();
+  assert.deepEqual(await look(1_000), []);
+  assert.deepEqual(await look(89_000), [], 'the one that watched has its time first');
+  assert.deepEqual(await look(1_000), [], 'suspected');
+  assert.match((await look(MINUTE))[0] ?? '', /^🔴 The database does not answer for over 60 s/);
+  line.mend();
+  assert.deepEqual(await look(1_000), []);
+  assert.match((await look(5 * MINUTE))[0] ?? '', /^🟢 all right: database/);
+  // What it saw before it was all right again does not count the next time.
+  line.cut();
+  assert.deepEqual(await look(HOUR), []);
+  assert.deepEqual(await look(89_000), []);
 });
 
 test('database: one that hangs is down too', async t => {
