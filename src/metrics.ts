@@ -122,27 +122,71 @@ export function createMetrics() {
   };
 }
 
-/** How far behind reconciliation is, read from the database when somebody scrapes. */
+/**
+ * Gauges of one reading: all are collected at once, and share it. With the database away the other metrics are needed
+ * most, so that a failed reading leaves these out: a number of the last scrape would look like one of now.
+ */
+function gaugesOf<Reading>({ registry }: Metrics, read: () => Promise<Reading>) {
+  let reading: Promise<Reading | undefined> | undefined;
+  const shared = () => {
+    // A microtask later, when all gauges of this scrape have begun: its own questions wait for no connection yet.
+    reading ??= Promise.resolve()
+      .then(read)
+      .catch(() => undefined)
+      .finally(() => {
+        reading = undefined;
+      });
+    return reading;
+  };
+  return {
+    /** One number; `null`: there is none to know, which is shown as NaN. */
+    gauge(name: string, help: string, pick: (reading: Reading) => number | null) {
+      new Gauge({
+        name: `otklik_${name}`,
+        help,
+        registers: [registry],
+        async collect() {
+          const got = await shared();
+          if (got === undefined) this.remove();
+          else this.set(pick(got) ?? Number.NaN);
+        },
+      });
+    },
+    /** A number for each value of a label. */
+    gauges(
+      name: string,
+      help: string,
+      label: string,
+      pick: (reading: Reading) => { readonly [value: string]: number },
+    ) {
+      new Gauge({
+        name: `otklik_${name}`,
+        help,
+        labelNames: [label],
+        registers: [registry],
+        async collect() {
+          const got = await shared();
+          this.reset();
+          if (got === undefined) return;
+          for (const [value, number] of Object.entries(pick(got))) this.set({ [label]: value }, number);
+        },
+      });
+    },
+  };
+}
+
+/** How far behind reconciliation is. */
 export function watchSweeps(
-  { registry }: Metrics,
+  metrics: Metrics,
   read: () => Promise<{ readonly overdueSeconds: number; readonly rereads: number }>,
 ): void {
-  const rereads = new Gauge({
-    name: 'otklik_rereads_waiting',
-    help: 'Doubtful records that wait to be read again',
-    registers: [registry],
-  });
-  new Gauge({
-    name: 'otklik_sweeps_overdue_seconds',
-    help: 'How long the company longest due has waited for its comparison with the platform',
-    registers: [registry],
-    async collect() {
-      const depths = await read().catch(() => undefined);
-      if (depths === undefined) return;
-      this.set(depths.overdueSeconds);
-      rereads.set(depths.rereads);
-    },
-  });
+  const { gauge } = gaugesOf(metrics, read);
+  gauge('rereads_waiting', 'Doubtful records that wait to be read again', ({ rereads }) => rereads);
+  gauge(
+    'sweeps_overdue_seconds',
+    'How long the company longest due has waited for its comparison with the platform',
+    ({ overdueSeconds }) => overdueSeconds,
+  );
 }
 
 export type CoverageDepths = {
@@ -152,42 +196,29 @@ export type CoverageDepths = {
 };
 
 /** What webhooks brought in the last 24 hours, all companies together; each by itself stands in `stats`. */
-export function watchCoverage({ registry }: Metrics, read: () => Promise<CoverageDepths>): void {
-  let reading: Promise<CoverageDepths | undefined> | undefined;
-  // All gauges are collected at once, and share one reading.
-  const shared = () => {
-    reading ??= read()
-      .catch(() => undefined)
-      .finally(() => {
-        reading = undefined;
-      });
-    return reading;
-  };
-  const gauge = (name: string, help: string, pick: (depths: CoverageDepths) => number | null) =>
-    new Gauge({
-      name: `otklik_${name}`,
-      help: `${help}, in the last 24 hours`,
-      registers: [registry],
-      async collect() {
-        const depths = await shared();
-        // Nothing known is no number: a 0 would read as "nothing comes by webhook".
-        this.set((depths && pick(depths)) ?? Number.NaN);
-      },
-    });
-  gauge('webhooks_coverage_ratio', 'Of all changes, those that webhooks brought', ({ coveragePercent }) =>
-    coveragePercent === null ? null : coveragePercent / 100,
+export function watchCoverage(metrics: Metrics, read: () => Promise<CoverageDepths>): void {
+  const { gauge } = gaugesOf(metrics, read);
+  // Nothing known is no number: a 0 would read as "nothing comes by webhook".
+  gauge(
+    'webhooks_coverage_ratio',
+    'Of all changes, those that webhooks brought, in the last 24 hours',
+    ({ coveragePercent }) => (coveragePercent === null ? null : coveragePercent / 100),
   );
-  gauge('webhooks_lag_seconds', 'From a change to its webhook, on average', ({ lagMsMean }) =>
-    lagMsMean === null ? null : lagMsMean / 1000,
+  gauge(
+    'webhooks_lag_seconds',
+    'From a change to its webhook, on average, in the last 24 hours',
+    ({ lagMsMean }) => (lagMsMean === null ? null : lagMsMean / 1000),
   );
-  gauge('webhooks_lag_max_seconds', 'From a change to its webhook, at most', ({ lagMsMax }) =>
-    lagMsMax === null ? null : lagMsMax / 1000,
+  gauge(
+    'webhooks_lag_max_seconds',
+    'From a change to its webhook, at most, in the last 24 hours',
+    ({ lagMsMax }) => (lagMsMax === null ? null : lagMsMax / 1000),
   );
 }
 
-/** Depths of inbox and outbox, read from the database when somebody scrapes. */
+/** Depths of inbox and outbox. */
 export function watchDepths(
-  { registry }: Metrics,
+  metrics: Metrics,
   read: () => Promise<{
     readonly pending: number;
     readonly waiting: number;
@@ -199,59 +230,35 @@ export function watchDepths(
     readonly shards: { readonly [shard: string]: number };
   }>,
 ): void {
-  const oldest = new Gauge({
-    name: 'otklik_events_oldest_seconds',
-    help: 'Age of the oldest event not yet processed',
-    registers: [registry],
-  });
-  const shards = new Gauge({
-    name: 'otklik_shard_events',
-    help: 'Pending events of each shard that has any',
-    labelNames: ['shard'],
-    registers: [registry],
-  });
-  new Gauge({
-    name: 'otklik_rows',
-    help: 'Events and messages that are not done, by state; unplanned: changes whose reminders are not planned yet',
-    labelNames: ['state'],
-    registers: [registry],
-    async collect() {
-      // With the database away the other metrics are needed most: these are left out.
-      const depths = await read().catch(() => undefined);
-      this.reset();
-      shards.reset();
-      if (depths === undefined) return;
-      const { oldestSeconds, shards: perShard, ...rows } = depths;
-      for (const [shard, count] of Object.entries(perShard)) shards.set({ shard }, count);
-      oldest.set(oldestSeconds);
-      for (const [state, count] of Object.entries(rows)) this.set({ state }, count);
-    },
-  });
+  const { gauge, gauges } = gaugesOf(metrics, read);
+  gauge('events_oldest_seconds', 'Age of the oldest event not yet processed', depths => depths.oldestSeconds);
+  gauges('shard_events', 'Pending events of each shard that has any', 'shard', ({ shards }) => shards);
+  gauges(
+    'rows',
+    'Events and messages that are not done, by state; unplanned: changes whose reminders are not planned yet',
+    'state',
+    ({ oldestSeconds: _age, shards: _shards, ...rows }) => rows,
+  );
 }
 
 /** The budgets of API calls that all processes share; of several addresses or platforms the worst. */
 export function watchBudget(
-  { registry }: Metrics,
+  metrics: Metrics,
   read: () => Promise<readonly { readonly nextSlotAt: EpochMs; readonly pausedUntil: EpochMs | null }[]>,
   now: () => EpochMs,
 ): void {
-  const paused = new Gauge({
-    name: 'otklik_api_paused_seconds',
-    help: 'How long calls of the platform’s API are still paused; 0: they are not',
-    registers: [registry],
-  });
-  new Gauge({
-    name: 'otklik_api_wait_seconds',
-    help: 'How far ahead the budget of calls of the platform’s API is spent; 0: a call leaves at once',
-    registers: [registry],
-    async collect() {
-      const budgets = await read().catch(() => undefined);
-      if (budgets === undefined) return;
-      const ahead = (moments: readonly number[]) => Math.max(0, ...moments.map(at => (at - now()) / 1000));
-      this.set(ahead(budgets.map(budget => budget.nextSlotAt)));
-      paused.set(ahead(budgets.map(budget => budget.pausedUntil ?? 0)));
-    },
-  });
+  const { gauge } = gaugesOf(metrics, read);
+  const ahead = (moments: readonly number[]) => Math.max(0, ...moments.map(at => (at - now()) / 1000));
+  gauge(
+    'api_paused_seconds',
+    'How long calls of the platform’s API are still paused; 0: they are not',
+    budgets => ahead(budgets.map(({ pausedUntil }) => pausedUntil ?? 0)),
+  );
+  gauge(
+    'api_wait_seconds',
+    'How far ahead the budget of calls of the platform’s API is spent; 0: a call leaves at once',
+    budgets => ahead(budgets.map(({ nextSlotAt }) => nextSlotAt)),
+  );
 }
 
 /** Connections to the database. With all in use and some waiting, the pool is what holds things up. */
