@@ -5,6 +5,7 @@ import {
   type CoverageDepths,
   createMetrics,
   type Metrics,
+  REJECT_CAUSES,
   watchBudget,
   watchCoverage,
   watchDepths,
@@ -35,6 +36,18 @@ test('each scrape shows coverage and lag by one reading; what is not known is no
   depths = { coveragePercent: null, lagMsMean: null, lagMsMax: null };
   // Written in its own way by the library; Prometheus reads it in any case.
   assert.ok((await shown()).every(line => / nan$/i.test(line)));
+});
+
+test('counters that alerts watch are there from the start, so that their first events are seen as a rise', async () => {
+  const names = /^otklik_(events_received|requests_rejected|webhooks_(missed|late))_total/;
+  const lines = await scrape(createMetrics(), names);
+  const shows = (line: string) => assert.ok(lines.includes(`otklik_${line} 0`), line);
+  for (const resource of ['record', 'client', 'other'])
+    shows(`events_received_total{resource="${resource}"}`);
+  for (const cause of REJECT_CAUSES) shows(`requests_rejected_total{cause="${cause}"}`);
+  shows('webhooks_missed_total');
+  shows('webhooks_late_total');
+  assert.ok(lines.every(line => line.endsWith(' 0')));
 });
 
 /** The series of a scrape whose names match, as `name value`. */

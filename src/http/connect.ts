@@ -5,7 +5,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Log } from '../log.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics, RejectCause } from '../metrics.ts';
 import type { Brand } from '../store/companies.ts';
 import { html, sendPage } from './page.ts';
 import { type ConnectFault, readConnect } from './user-data.ts';
@@ -40,7 +40,7 @@ const AT_ONCE = 4;
 export function addConnectRoute(app: FastifyInstance, deps: ConnectDeps, route: ConnectRoute): void {
   const presses = new RateLimiterMemory({ points: PRESSES_PER_MINUTE, duration: 60 });
   const words = WORDS[route.brand];
-  const refuse = (reply: FastifyReply, status: number, cause: string, text: string) => {
+  const refuse = (reply: FastifyReply, status: number, cause: RejectCause, text: string) => {
     deps.metrics.rejected.inc({ cause });
     return send(reply, status, words, [text]);
   };

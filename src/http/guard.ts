@@ -1,7 +1,7 @@
 /** Who may bring a body: rate limits and the key of a URL, both before the body is read. Refusals and how they are noted. */
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Log } from '../log.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics, RejectCause } from '../metrics.ts';
 import { traceIdOf } from '../tracing.ts';
 import type { KeyHolder, KeyRing } from './keys.ts';
 import { NOT_FOUND, type Problem } from './problem.ts';
@@ -16,7 +16,7 @@ const WINDOW_SECONDS = 10;
  */
 const BODIES_UNDER_WAY = 256;
 
-export type Refusal = Problem & { readonly cause: string; readonly about?: About };
+export type Refusal = Problem & { readonly cause: RejectCause; readonly about?: About };
 
 /** What may be said of a refused request. */
 type About = {
@@ -88,7 +88,7 @@ export function createGuard({ keys, limits }: { readonly keys: KeyRing; readonly
   };
 }
 
-function tooMany(cause: string, retryAfterSeconds: number): Refusal {
+function tooMany(cause: RejectCause, retryAfterSeconds: number): Refusal {
   const detail = 'Slow down, and send again after the time that Retry-After names.';
   return { status: 429, title: 'Too many requests', detail, retryAfterSeconds, cause };
 }

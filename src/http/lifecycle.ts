@@ -10,6 +10,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
+import type { RejectCause } from '../metrics.ts';
 import type { ConnectDeps } from './connect.ts';
 import { type Problem, sendProblem } from './problem.ts';
 import { readSalonId } from './user-data.ts';
@@ -27,7 +28,7 @@ export type LifecycleRoute = {
 /** All salons' events come from the platform's few addresses. */
 const PER_MINUTE = 300;
 
-type Refusal = Problem & { readonly cause: string };
+type Refusal = Problem & { readonly cause: RejectCause };
 
 export function addLifecycleRoute(
   app: FastifyInstance,
@@ -67,7 +68,7 @@ export function addLifecycleRoute(
   });
 }
 
-function refusal(status: number, cause: string, title: string, detail: string): Refusal {
+function refusal(status: number, cause: RejectCause, title: string, detail: string): Refusal {
   return { status, cause, title, detail };
 }
 

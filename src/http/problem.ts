@@ -2,6 +2,7 @@
 
 import type { Server, ServerResponse } from 'node:http';
 import type { FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply } from 'fastify';
+import type { RejectCause } from '../metrics.ts';
 
 export type Problem = {
   readonly status: number;
@@ -60,7 +61,7 @@ export const FAILED: Problem = {
 
 /** Told of each refusal that is not a route's own. */
 export type OnRefused = (refusal: {
-  readonly cause: string;
+  readonly cause: RejectCause;
   readonly status: number;
   readonly requestId: string;
 }) => void;
@@ -94,7 +95,7 @@ export function useProblems(
 }
 
 /** What is refused before there is a request: a path no router takes, a head too large, too slow, or no HTTP at all. */
-export function refuseAsProblems(onRefused: (cause: string) => void): EarlyRefusals {
+export function refuseAsProblems(onRefused: (cause: RejectCause) => void): EarlyRefusals {
   return {
     frameworkErrors: (_error, _request, reply) => {
       onRefused('not_found');
@@ -123,7 +124,7 @@ type EarlyRefusals = Required<Pick<FastifyHttpOptions<Server>, 'frameworkErrors'
 /** A sender that was refused has read it by then. */
 const STAY_MS = 1_000;
 
-type Known = { readonly cause: string; readonly problem: Problem };
+type Known = { readonly cause: RejectCause; readonly problem: Problem };
 
 const MALFORMED: Known = {
   cause: 'malformed',
