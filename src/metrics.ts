@@ -134,11 +134,11 @@ export function createMetrics() {
     late: counter('webhooks_late_total', 'Of those, changes whose webhook came afterwards'),
     shardsHeld: new Gauge({ name: 'otklik_shards_held', help: 'Shards leased to this process', registers }),
     eventLag: histogram('event_lag_seconds', 'From an event received to its effect committed'),
-    messages: counter('messages_total', 'Attempts at messages, by outcome: sent, retry, rejected, unknown', [
-      'purpose',
-      'channel',
-      'outcome',
-    ]),
+    messages: counter(
+      'messages_total',
+      'Attempts at messages, by outcome: sent, retry, rejected (this address or text), refused (our account), unknown',
+      ['purpose', 'channel', 'outcome'],
+    ),
     ended: counter(
       'messages_ended_total',
       'Messages that came to an end, by its state; `dead` was given up',

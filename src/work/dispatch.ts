@@ -77,7 +77,11 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     const finishedAt = deps.now();
     leave();
     deps.metrics.sendSeconds.observe({ channel: channel.name }, (finishedAt - startedAt) / 1000);
-    deps.metrics.messages.inc({ purpose: outgoing.purpose, channel: channel.name, outcome: result.outcome });
+    deps.metrics.messages.inc({
+      purpose: outgoing.purpose,
+      channel: channel.name,
+      outcome: countedAs(result),
+    });
     deps.log.info(
       {
         loop: 'dispatch',
@@ -186,6 +190,11 @@ function reportUnsent(
     },
     message.sentAt === null ? 'message ended unsent' : 'route ended',
   );
+}
+
+/** `refused`: the channel refuses us, not this address or text. What tells the two apart is whom to wake. */
+function countedAs(result: SendResult): string {
+  return result.outcome === 'rejected' && result.scope === 'channel' ? 'refused' : result.outcome;
 }
 
 /** Lets no more sends into a channel at once than it can take; the others wait their turn. */
