@@ -11,7 +11,7 @@ import { ApiError } from './yclients/api.ts';
  */
 const TEXTS = {
   role: 'what this process does, or which of its listeners',
-  loop: 'the background service: process, dispatch, report, reconcile, listen, act, upkeep',
+  loop: 'the background service: process, plan, dispatch, report, digest, reconcile, listen, act, rejects, upkeep, watch, succession',
   request_id:
     'the id that the request had at the proxy, or ours; the same on every line that follows from it',
   trace_id: 'the trace of it, where tracing is on',
@@ -22,9 +22,10 @@ const TEXTS = {
   operation: 'of the admin API, as its description names it: a verb and a path without values',
   outcome: 'what the unit of work came to',
   reason: 'why, in words of ours',
-  resource: 'what an event is about, as the platform calls it; of `rows pruned` the table',
+  resource:
+    'what an event is about, as the platform calls it; of `rows pruned` the table; of an alert what it is about: a company’s id, a channel, a cause',
   effect: 'what an event came to: merged, same, stale, kept, test, erased',
-  kind: 'of a sweep: baseline, delta, full; of format drift: what is odd',
+  kind: 'of a sweep: baseline, delta, full; of format drift: what is odd; of an alert: which one, as in docs/operations.md',
   path: 'place in a body where its format drifts',
   version: 'of this program',
 } as const;
@@ -53,7 +54,7 @@ const OF_ERRORS = {
   error: 'the error’s class',
   error_code: 'its code: an SQLSTATE, an errno',
   error_at: 'the place in our code',
-  error_says: 'its words, where they are ours',
+  error_says: 'what it means, in words of ours',
 } as const;
 
 /** Every field with its type and meaning, for docs/logs.md. */
@@ -96,6 +97,14 @@ const FULL = 'disk full: free space where the database lies; docs/operations.md#
 /** What codes mean to the operator whose log would else say no more than that the store is down. */
 const WORDS: Readonly<Record<string, string>> = { '53100': FULL, ENOSPC: FULL, EDQUOT: FULL };
 
+/** What the driver throws of a database that says nothing, without a code; the whole message, so that it holds no value. */
+const WITHOUT_CODE: Readonly<Record<string, string>> = {
+  'Query read timeout': 'the database does not answer a statement in time',
+  'timeout exceeded when trying to connect': 'no connection to the database was free in time',
+  'Connection terminated due to connection timeout': 'the database takes no connection in time',
+  'Connection terminated unexpectedly': 'the database closed the connection',
+};
+
 /**
  * What may be said of an error: its class, code and where it was thrown. Its message may quote a value (PostgreSQL's
  * details do), so only messages of our own errors are kept, which are written not to.
@@ -110,7 +119,8 @@ export function describeError(error: unknown): {
   const code = 'code' in error && typeof error.code === 'string' ? { error_code: error.code } : {};
   const frame = error.stack?.split('\n').find(line => /\/src\//.test(line));
   const at = frame ? { error_at: frame.replace(/^.*\/(src\/[^)]*)\)?$/, '$1') } : {};
-  const words = isPlain(error) ? error.message : WORDS[code.error_code ?? ''];
+  const { message } = error;
+  const words = isPlain(error) ? message : (WORDS[code.error_code ?? ''] ?? WITHOUT_CODE[message]);
   const says = words === undefined ? {} : { error_says: words };
   return { error: error.name, ...code, ...at, ...says };
 }

@@ -62,6 +62,8 @@ const LEASE_MS = 90_000;
 const LOOK_LIMIT_MS = 15_000;
 /** A certificate changes every few weeks, and a handshake is a stranger in the log of the proxy. */
 const CERTIFICATE_EVERY_MS = 3_600_000;
+/** One that could not be read, of a proxy that starts after us say, does not stay unknown for an hour. */
+const CERTIFICATE_AGAIN_MS = 300_000;
 const REJECTS_KEPT_MS = 24 * 3_600_000;
 
 export type AlertDeps = {
@@ -222,13 +224,15 @@ async function readAll(
 
 /** The disk at each look, the certificate now and then. */
 function createOutside({ outside, now }: AlertDeps): () => Promise<Reading[]> {
-  let certificate: { readonly at: EpochMs; readonly days: number | null } | undefined;
+  let days: number | null = null;
+  let readAgainAt = Number.NEGATIVE_INFINITY;
   return async () => {
-    if (certificate === undefined || now() - certificate.at >= CERTIFICATE_EVERY_MS) {
-      certificate = { at: now(), days: await outside.certificateDays() };
+    if (now() >= readAgainAt) {
+      days = await outside.certificateDays();
+      readAgainAt = now() + (days === null ? CERTIFICATE_AGAIN_MS : CERTIFICATE_EVERY_MS);
     }
     return [
-      { kind: 'certificate', subject: outside.host, value: certificate.days },
+      { kind: 'certificate', subject: outside.host, value: days },
       { kind: 'disk', subject: '', value: await outside.freePercent() },
     ];
   };

@@ -65,7 +65,12 @@ type Rig = {
   readonly outside: { days: number | null; free: number | null };
   readonly dispatcher: Dispatcher;
   /** Another process that watches, perhaps through another pool. */
-  watch(options?: { pool?: Pool; limits?: Limits; lookLimitMs?: number }): Watch;
+  watch(options?: {
+    pool?: Pool;
+    limits?: Limits;
+    lookLimitMs?: number;
+    certificateDays?: () => Promise<number | null>;
+  }): Watch;
   /** Lets some time pass and looks once; what arrived at the operator's webhook because of it. */
   look(milliseconds: number): Promise<string[]>;
   /** What arrived since this was asked last. */
@@ -89,14 +94,19 @@ async function createRigOf(t: TestContext, roads: readonly ChannelName[] = ['web
   const { dispatcher } = pipeline.another({ channels, roads: ways });
   t.after(() => dispatcher.stop());
   const outside = { days: 90, free: 50 };
-  const watch: Rig['watch'] = ({ pool = pipeline.pool, limits = LIMITS, lookLimitMs = 15_000 } = {}) =>
+  const watch: Rig['watch'] = ({
+    pool = pipeline.pool,
+    limits = LIMITS,
+    lookLimitMs = 15_000,
+    certificateDays = async () => outside.days,
+  } = {}) =>
     createWatch({
       ...{ pool, log: createLog('silent'), metrics: createMetrics(), now: () => pipeline.now },
       ...{ channels: new Map([...channels, ['console', CONSOLE]]), roads: ways, texts, locale: 'en' },
       ...{ rules: rulesOf(limits), working: { opens: 9, closes: 21 }, lookLimitMs, onMessages: () => {} },
       outside: {
         host: 'hooks.test',
-        certificateDays: async () => outside.days,
+        certificateDays,
         freePercent: async () => outside.free,
       },
     });
@@ -369,6 +379,33 @@ test('certificate: read by a handshake, before it expires', async t => {
   });
   assert.equal(await readCertificateDays('http://127.0.0.1:1', 0), null);
   assert.equal(await readCertificateDays('https://127.0.0.1:1', 0), null, 'nobody there');
+});
+
+test('certificate: read once an hour; one that could not be read is asked for again sooner', async t => {
+  const { watch } = await createRigOf(t);
+  let reads = 0;
+  let days: number | null = null;
+  const one = watch({
+    certificateDays: async () => {
+      reads += 1;
+      return days;
+    },
+  });
+  const readsAfter = async (milliseconds: number) => {
+    pipeline.now += milliseconds;
+    await one.runOnce();
+    return reads;
+  };
+  assert.equal(await readsAfter(0), 1);
+  assert.equal(await readsAfter(MINUTE), 1, 'nobody answers: not at every look');
+  days = 3;
+  assert.equal(await readsAfter(4 * MINUTE), 2);
+  assert.deepEqual(
+    (await listAlerts(pipeline.pool)).map(({ kind }) => kind),
+    ['certificate'],
+  );
+  assert.equal(await readsAfter(59 * MINUTE), 2);
+  assert.equal(await readsAfter(MINUTE), 3);
 });
 
 test('api: a company’s API cannot be read', async t => {
