@@ -77,6 +77,8 @@ const MINUTE_MS = 60_000;
 const STEADY_MS = 60_000;
 const BETTER_FOR_MS = 5 * MINUTE_MS;
 const REMIND_MS = 24 * 60 * MINUTE_MS;
+/** What no road took is told again so soon: the tries of a message take about as long. */
+const UNHEARD_MS = 60 * MINUTE_MS;
 
 export function rulesOf(limits: Limits): Rules {
   const made: Record<AlertKind, Rule> = {
@@ -110,12 +112,16 @@ function lasting(limit: number, forMs: number): Rule {
   return { limit, worse: value => value > 0, better: value => value === 0, forMs };
 }
 
-/** What is open after looking at these readings, and what there is to tell. */
+/**
+ * What is open after looking at these readings, and what there is to tell. `unheard`: the moments of telling (`toldAt`)
+ * of which nobody has heard, since no road took the message.
+ */
 export function assess(
   rules: Rules,
   states: readonly AlertState[],
   readings: readonly Reading[],
   now: EpochMs,
+  unheard: ReadonlySet<EpochMs> = new Set(),
 ): { readonly open: readonly AlertState[]; readonly bulletin: Bulletin } {
   const known = new Map(states.map(state => [keyOf(state), state]));
   const read = new Map(readings.map(reading => [keyOf(reading), reading]));
@@ -125,7 +131,7 @@ export function assess(
     const { kind } = known.get(key) ?? read.get(key) ?? {};
     const rule = kind && rules.get(kind);
     if (rule === undefined) continue;
-    const { next, tell } = advance(rule, known.get(key), read.get(key), now);
+    const { next, tell } = advance(rule, known.get(key), read.get(key), { now, unheard });
     const state = next ?? known.get(key);
     if (tell !== undefined && state !== undefined) told[tell].push({ ...state, limit: rule.limit });
     if (next !== undefined) open.push(next);
@@ -148,7 +154,7 @@ function advance(
   rule: Rule,
   state: AlertState | undefined,
   reading: Reading | undefined,
-  now: EpochMs,
+  { now, unheard }: { readonly now: EpochMs; readonly unheard: ReadonlySet<EpochMs> },
 ): Step {
   const value = reading === undefined ? undefined : reading.value;
   const worse = typeof value === 'number' && rule.worse(value);
@@ -161,7 +167,10 @@ function advance(
   }
   const current = worse && reading !== undefined ? refresh(state, reading) : state;
   const better = value === undefined || (value !== null && rule.better(value));
-  if (!better) return remind({ ...current, betterSince: null }, now);
+  if (!better) {
+    const afterMs = state.toldAt !== null && unheard.has(state.toldAt) ? UNHEARD_MS : REMIND_MS;
+    return remind({ ...current, betterSince: null }, now, afterMs);
+  }
   const betterSince = state.betterSince ?? now;
   if (now - betterSince >= BETTER_FOR_MS) return { next: undefined, tell: 'resolved' };
   return { next: { ...current, betterSince } };
@@ -178,7 +187,7 @@ function refresh(state: AlertState, { value, label = '', detail = '' }: Reading)
   return { ...state, label, detail, value: value ?? state.value };
 }
 
-function remind(state: AlertState, now: EpochMs): Step {
-  if (now - (state.toldAt ?? now) < REMIND_MS) return { next: state };
+function remind(state: AlertState, now: EpochMs, afterMs: number): Step {
+  if (now - (state.toldAt ?? now) < afterMs) return { next: state };
   return { next: { ...state, toldAt: now }, tell: 'lasting' };
 }

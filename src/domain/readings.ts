@@ -91,16 +91,36 @@ export type ProviderNumbers = {
   readonly reason: string | null;
 };
 
-/** A channel without tries keeps its alert: that nobody tried does not mean that it works. */
+/** A road to the operator. */
+export type RoadNumbers = {
+  readonly channel: string;
+  /** Why it gave up the last alert; null: it did not. */
+  readonly gaveUp: string | null;
+  /** It took one within the minutes of `ProviderNumbers`. */
+  readonly tookLately: boolean;
+};
+
+/** The label of a channel that fails as a road to the operator. */
+const ROAD = 'road';
+
+/**
+ * A channel without tries keeps its alert: that nobody tried does not mean that it works. What else leaves by a road says
+ * nothing of the operator's address: a road fails until it takes an alert.
+ */
 export function providerReadings(
   numbers: readonly ProviderNumbers[],
   channels: readonly string[],
+  roads: readonly RoadNumbers[] = [],
 ): Reading[] {
   return channels.map(channel => {
+    const of = { kind: 'provider' as const, subject: channel };
+    const road = roads.find(one => one.channel === channel);
+    if (road !== undefined && road.gaveUp !== null)
+      return { ...of, value: 100, label: ROAD, detail: road.gaveUp };
     const { tries = 0, failed = 0, reason = null } = numbers.find(one => one.channel === channel) ?? {};
-    const share = tries === 0 ? null : (100 * failed) / tries;
+    if (tries === 0) return { ...of, value: road?.tookLately ? 0 : null };
     const telling = tries >= FEWEST_ATTEMPTS || failed === 0;
-    return { kind: 'provider', subject: channel, value: telling ? share : null, detail: reason ?? '' };
+    return { ...of, value: telling ? (100 * failed) / tries : null, detail: reason ?? '' };
   });
 }
 

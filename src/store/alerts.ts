@@ -4,7 +4,14 @@
  * Moments come from the caller's clock, the lease from the database's.
  */
 import type { AlertState } from '../domain/alert.ts';
-import type { CompanyNumbers, Depths, DriftNumbers, ProviderNumbers, Rejects } from '../domain/readings.ts';
+import type {
+  CompanyNumbers,
+  Depths,
+  DriftNumbers,
+  ProviderNumbers,
+  Rejects,
+  RoadNumbers,
+} from '../domain/readings.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
@@ -162,6 +169,32 @@ export async function readProviderNumbers(db: Db, now: EpochMs): Promise<Provide
     [at(now)],
   );
   return rows.map(row => ({ ...row, tries: Number(row.tries), failed: Number(row.failed) }));
+}
+
+/** What became of the newest alert that has ended, of each road. */
+export async function readRoadNumbers(db: Db, now: EpochMs): Promise<RoadNumbers[]> {
+  const { rows } = await db.query<RoadNumbers>(
+    `SELECT channel, CASE WHEN state IN ('dead', 'failed') THEN coalesce(error, '') END AS "gaveUp",
+       state IN ('sent', 'delivered') AND updated_at > $1::timestamptz - interval '15 minutes' AS "tookLately"
+     FROM (
+       SELECT DISTINCT ON (channel) channel, state, error, updated_at FROM (
+         SELECT channel, state, error, updated_at, step FROM messages
+         WHERE purpose = 'alert' AND state NOT IN ('due', 'sending') ORDER BY step DESC LIMIT 100) newest
+       ORDER BY channel, step DESC) last`,
+    [at(now)],
+  );
+  return rows;
+}
+
+/** Of these moments of telling, those whose message was given up on every road. */
+export async function readUnheard(db: Db, toldAt: readonly EpochMs[]): Promise<Set<EpochMs>> {
+  const { rows } = await db.query<{ toldAt: EpochMs }>(
+    `SELECT created_at AS "toldAt" FROM messages
+     WHERE purpose = 'alert' AND created_at = ANY($1::timestamptz[])
+     GROUP BY created_at HAVING bool_and(state IN ('dead', 'failed', 'unknown'))`,
+    [toldAt.map(at)],
+  );
+  return new Set(rows.map(row => row.toldAt));
 }
 
 /** What was refused within the last hour. */

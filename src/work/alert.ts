@@ -46,6 +46,8 @@ import {
   readDriftNumbers,
   readProviderNumbers,
   readRejects,
+  readRoadNumbers,
+  readUnheard,
   readWebhookHours,
   saveAlerts,
   takeWatch,
@@ -152,7 +154,9 @@ export function createWatch(deps: AlertDeps): Watch {
     // A disk that takes no new page may take the lease and not the receivers' counts; nor this row then, and that is told.
     await addRejects(db, [{ cause: 'store_down', count: 0 }], at);
     const [states, readings] = await Promise.all([listAlerts(db), readAll(db, deps, at)]);
-    const { open, bulletin } = assess(rules, states, [...outside, ...readings], at);
+    const told = states.flatMap(({ toldAt }) => (toldAt === null ? [] : [toldAt]));
+    const unheard = told.length === 0 ? new Set<EpochMs>() : await readUnheard(db, told);
+    const { open, bulletin } = assess(rules, states, [...outside, ...readings], at, unheard);
     await saveAlerts(db, open);
     await forgetRejects(db, at - REJECTS_KEPT_MS);
     if (isEmpty(bulletin) || deps.roads.size === 0) return bulletin;
@@ -195,13 +199,14 @@ function concernsOutbox({ raised, lasting, resolved }: Bulletin): boolean {
 
 async function readAll(
   db: Db,
-  { rules, channels, working }: Pick<AlertDeps, 'rules' | 'channels' | 'working'>,
+  { rules, channels, roads, working }: Pick<AlertDeps, 'rules' | 'channels' | 'roads' | 'working'>,
   now: EpochMs,
 ): Promise<Reading[]> {
-  const [depths, companies, providers, rejects, drift] = await Promise.all([
+  const [depths, companies, providers, ends, rejects, drift] = await Promise.all([
     readAlertDepths(db, now),
     readCompanyNumbers(db, now),
     readProviderNumbers(db, now),
+    readRoadNumbers(db, now),
     readRejects(db, now),
     readDriftNumbers(db, now),
   ]);
@@ -212,11 +217,16 @@ async function readAll(
       : [],
   );
   const hours = await readWebhookHours(db, silent);
+  const ways = new Set<string>(roads.keys());
   return [
     ...depthReadings(depths),
     ...companies.flatMap(companyReadings),
     ...silent.map(company => silenceReading(company, hours.get(company.companyId) ?? [], working, now)),
-    ...providerReadings(providers, [...channels.keys()]),
+    ...providerReadings(
+      providers,
+      [...channels.keys()],
+      ends.filter(({ channel }) => ways.has(channel)),
+    ),
     ...rejectReadings(rejects),
     ...driftReadings(drift),
   ];

@@ -148,6 +148,14 @@ test('few tries accuse no provider, but may acquit one', () => {
   const of = (tries: number, failed: number) =>
     providerReadings([{ channel: 'email', tries, failed, reason: 'SMTP 535' }], ['email'])[0]?.value;
   assert.deepEqual([of(0, 0), of(4, 4), of(4, 0), of(5, 4)], [null, null, 0, 80]);
+  const asRoad = (gaveUp: string | null, tookLately: boolean, tries = 0, failed = 0) =>
+    providerReadings(
+      [{ channel: 'email', tries, failed, reason: '' }],
+      ['email'],
+      [{ channel: 'email', gaveUp, tookLately }],
+    )[0]?.value;
+  assert.deepEqual([asRoad('no such chat', false), asRoad('no such chat', false, 9)], [100, 100]);
+  assert.deepEqual([asRoad(null, true), asRoad(null, false), asRoad(null, true, 5, 5)], [0, null, 100]);
 });
 
 test('refusals of the marketplace’s routes, and events that were not kept, are told apart', () => {

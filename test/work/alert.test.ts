@@ -12,7 +12,7 @@ import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { listAlerts, takeWatch } from '../../src/store/alerts.ts';
+import { addRejects, listAlerts, takeWatch } from '../../src/store/alerts.ts';
 import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
 import { addDrift } from '../../src/store/drift.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
@@ -208,7 +208,8 @@ test('backlog: events wait', async t => {
 
 test('backlog: an outbox that stands still does not carry the news of it', async t => {
   const { watch, arrived } = await createRigOf(t);
-  const first = watch();
+  // The dispatcher that empties the outbox knows no road, so that alerts end in it.
+  const first = watch({ limits: { ...LIMITS, provider: 0 } });
   const look = async (milliseconds: number) => {
     pipeline.now += milliseconds;
     await first.runOnce();
@@ -673,6 +674,66 @@ test('an alert whose sender died is repeated, and one that cannot leave is tried
   assert.deepEqual(arrived(), []);
   const { rows } = await pool.query(`SELECT state, attempts FROM messages WHERE purpose = 'alert'`);
   assert.deepEqual(rows, [{ state: 'sent', attempts: 3 }]);
+});
+
+test('an alert that one road gives up is told of by the others, and all right once that road takes one', async t => {
+  const { look, outside } = await createRigOf(t, ['telegram', 'webhook']);
+  outside.days = 1;
+  assert.equal((await look(0)).length, 2);
+  await bury("channel = 'telegram'", "'failed'");
+  assert.deepEqual(await look(1_000), [], 'suspected');
+  const told = await look(MINUTE);
+  assert.equal(told.length, 2);
+  for (const text of told) assert.match(text, /^🔴 Channel telegram did not take an alert to you\. SMTP 535/);
+  await look(1_000);
+  const resolved = await look(5 * MINUTE);
+  assert.equal(resolved.length, 2);
+  for (const text of resolved) assert.match(text, /^🟢 all right: channel telegram/);
+  assert.deepEqual(await look(2 * HOUR), [], 'what one road took is told');
+});
+
+test('an alert that every road gave up is told again an hour later, and no more once one took it', async t => {
+  const { look, outside } = await createRigOf(t);
+  outside.days = 1;
+  assert.equal((await look(0)).length, 1);
+  await bury("purpose = 'alert'", "'unknown'");
+  assert.deepEqual(await look(59 * MINUTE), []);
+  const [again = '', ...more] = await look(MINUTE);
+  assert.match(again, /^🟠 for 1 h 0 min: The certificate/);
+  assert.deepEqual(more, []);
+  assert.deepEqual(await look(2 * HOUR), []);
+});
+
+/** Ends alerts so, with a reason. */
+const bury = (where: string, state: string) =>
+  pipeline.pool.query(`UPDATE messages SET state = ${state}, error = 'SMTP 535'
+    WHERE purpose = 'alert' AND ${where}`);
+
+test('a watch that stopped looking is replaced when its lease ends', async t => {
+  const { watch, outside } = await createRigOf(t);
+  const [first, second] = [watch(), watch()];
+  await first.runOnce();
+  outside.days = 1;
+  await second.runOnce();
+  assert.deepEqual(await listAlerts(pipeline.pool), [], 'it looks out no more than one at a time');
+  await pipeline.pool.query("UPDATE alert_watch SET leased_until = now() - interval '1 millisecond'");
+  await second.runOnce();
+  assert.equal((await listAlerts(pipeline.pool)).length, 1);
+});
+
+test('refusals are forgotten after a day', async t => {
+  const { look } = await createRigOf(t);
+  const { pool } = pipeline;
+  const causes = async () =>
+    (await pool.query("SELECT cause FROM rejects WHERE cause <> 'store_down' ORDER BY 1")).rows.map(
+      ({ cause }) => cause,
+    );
+  await addRejects(pool, [{ cause: 'old', count: 1 }], pipeline.now);
+  await addRejects(pool, [{ cause: 'young', count: 1 }], pipeline.now + HOUR);
+  await look(DAY);
+  assert.deepEqual(await causes(), ['old', 'young']);
+  await look(MINUTE);
+  assert.deepEqual(await causes(), ['young']);
 });
 
 /** A line to PostgreSQL that can be cut, made to hang, and mended. */
