@@ -58,21 +58,41 @@ async function erase(deps: EraseDeps, whom: Whom, options: Options): Promise<voi
   const onProgress = (step: EraseStep, done?: number, of?: number) =>
     line.show(`${DOING[step]}${of === undefined ? '' : `: ${done} of ${of}`}`);
   const erasure = await erasePerson(deps, whom, { dryRun, onProgress }).finally(line.clear);
-  print(options, { ...erasure, dryRun }, describe(erasure, dryRun));
+  print(options, { ...erasure, dryRun }, describe(erasure, whom, dryRun));
   if (erasure.left.length > 0) process.exitCode = 1;
 }
 
-function describe({ clients, rows, left }: Erasure, dryRun: boolean): string {
+function describe({ clients, rows, scannedFor, left }: Erasure, whom: Whom, dryRun: boolean): string {
   const touched = Object.entries(rows).filter(([, count]) => count > 0);
   const lines = touched.map(([name, count]) => [name, String(count)]);
   const found = left.map(({ table: name, column, rows: count }) => [`${name}.${column}`, String(count)]);
+  const barred = `Nothing was kept${'clientId' in whom ? ` of client ${whom.clientId}` : ''}; the id ${dryRun ? 'would be' : 'is'} barred from now on.`;
   return [
-    `${dryRun ? 'Would erase' : 'Erased'} a person known as ${clients} client${clients === 1 ? '' : 's'}.`,
-    table(['table', 'rows'], lines, 'Nothing was kept of them.'),
+    ...(lines.length === 0
+      ? [barred]
+      : [
+          `${dryRun ? 'Would erase' : 'Erased'} a person known as ${clients} client${clients === 1 ? '' : 's'}.`,
+          table(['table', 'rows'], lines, ''),
+        ]),
     left.length === 0
-      ? 'A scan of every column finds them nowhere.'
+      ? scanned(scannedFor)
       : `Still found, remove by hand:\n${table(['column', 'rows'], found, '')}`,
   ].join('\n');
+}
+
+const SOUGHT: Record<Erasure['scannedFor'][number], string> = {
+  id: 'id',
+  phone: 'phone',
+  email: 'e-mail',
+  address: 'chat or address',
+};
+
+function scanned(kinds: Erasure['scannedFor']): string {
+  if (kinds.length === 0) return 'Nothing is known to scan for: no id, phone, e-mail or address.';
+  if (kinds.every(kind => kind === 'id')) {
+    return 'No phone, e-mail or address is known to scan for; a scan of every column for the id finds it nowhere.';
+  }
+  return `A scan of every column for ${kinds.map(kind => SOUGHT[kind]).join(', ')} finds them nowhere.`;
 }
 
 function readWhom(companyId: number, { client, phone }: Options): Whom {

@@ -255,8 +255,15 @@ function requireWebhookUrl({
 }
 
 export async function requireCompany(db: Db, companyId: number): Promise<Company> {
+  const company = await requireEverCompany(db, companyId);
+  if (company.removed) throw noCompany(companyId);
+  return company;
+}
+
+/** Also one that was removed: its data is kept, and somebody may ask for theirs. */
+export async function requireEverCompany(db: Db, companyId: number): Promise<Company> {
   const company = (await findCompanies(db, [companyId])).get(companyId);
-  if (company === undefined || company.removed) throw noCompany(companyId);
+  if (company === undefined) throw noCompany(companyId);
   return company;
 }
 

@@ -32,6 +32,7 @@ import {
 import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
 import { clientsIn, withoutPeople } from '../yclients/scrub.ts';
+import { requireEverCompany } from './companies.ts';
 
 export type EraseDeps = {
   /** Its statements may take as long as reading all events of the company. */
@@ -49,6 +50,8 @@ export type Erasure = {
   readonly clients: number;
   /** Rows touched, by table. */
   readonly rows: { readonly [table: string]: number };
+  /** What the scan looked for: an id is in fewer places than a phone, and a name is looked for nowhere. */
+  readonly scannedFor: readonly ('id' | 'phone' | 'email' | 'address')[];
   /** Where something was found that we do not know how to remove; empty as it should be. */
   readonly left: readonly Leftover[];
 };
@@ -72,7 +75,7 @@ export type EraseOptions = {
   readonly onProgress?: EraseProgress;
 };
 
-/** Throws `MissingError` when nothing is known of the person. */
+/** Throws `MissingError` when there is no such company, or nothing is known of somebody with this phone. */
 export async function erasePerson(
   { pool, vault, actor }: EraseDeps,
   whom: Whom,
@@ -80,6 +83,8 @@ export async function erasePerson(
 ): Promise<Erasure> {
   const { companyId } = whom;
   onProgress('search');
+  // One that was removed has its data still.
+  await requireEverCompany(pool, companyId);
   const lastSeq = await readLastSeq(pool);
   const traces = await tracesOf(pool, whom);
   if (!dryRun && traces.clientIds.length > 0) {
@@ -149,7 +154,7 @@ async function eraseTraces(
   traces: Traces,
   onProgress: EraseProgress,
 ): Promise<Omit<Erasure, 'left'>> {
-  const { clientIds } = traces;
+  const { clientIds, phones, emails, addresses } = traces;
   const pattern = patternOf(traces);
   const recordIds = await findRecords(db, companyId, clientIds);
   const recipients = clientIds.map(id => `client:${id}`);
@@ -159,7 +164,9 @@ async function eraseTraces(
     onProgress('tables', done, ERASURES.length);
     rows[table] = await erase(db, { companyId, clientIds, recipients, pattern });
   }
-  return { clients: clientIds.length, rows };
+  const sought = { id: clientIds, phone: phones.filter(isPhone), email: emails, address: addresses };
+  const kinds = ['id', 'phone', 'email', 'address'] as const;
+  return { clients: clientIds.length, rows, scannedFor: kinds.filter(kind => sought[kind].length > 0) };
 }
 
 async function leftOf(
@@ -176,9 +183,12 @@ async function leftOf(
     readonly onProgress: EraseProgress;
   },
 ): Promise<readonly Leftover[]> {
-  const pattern = patternOf(traces);
-  if (pattern === null) return [];
-  return scanAll(db, { companyId, pattern, lastSeq, onColumn: (done, of) => onProgress('scan', done, of) });
+  const { clientIds } = traces;
+  return scanAll(db, {
+    ...{ companyId, clientIds, lastSeq },
+    pattern: patternOf(traces),
+    onColumn: (done, of) => onProgress('scan', done, of),
+  });
 }
 
 /** Finds any phone, e-mail or address of the person; null when none is known. Addresses are whole words. */
@@ -188,6 +198,11 @@ function patternOf({ phones, emails, addresses }: Traces): string | null {
     ...[...emails, ...addresses].map(text => `(^|[^[:alnum:]])${literal(text)}($|[^[:alnum:]])`),
   ];
   return parts.length === 0 ? null : parts.join('|');
+}
+
+/** What the platform keeps as a phone may be a word. */
+function isPhone(text: string): boolean {
+  return phonePattern(text) !== undefined;
 }
 
 function literal(text: string): string {

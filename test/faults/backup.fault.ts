@@ -134,7 +134,7 @@ test('erase-person says what it would do, does it, and takes it back for the fut
     'written over, gone at the end',
   );
   assert.match(would.stdout, /^Would erase a person known as 1 client\.\ntable +rows\n/);
-  assert.match(would.stdout, /A scan of every column finds them nowhere\./);
+  assert.match(would.stdout, /A scan of every column for id, phone(, [^.]+)? finds them nowhere\./);
   const { rows } = await source.pool.query('SELECT count(*)::int AS n FROM people');
   assert.deepEqual(rows, [{ n: 1 }]);
   const did = await erase('--phone', '+7 916 000-00-01', '--json');
@@ -143,6 +143,12 @@ test('erase-person says what it would do, does it, and takes it back for the fut
   const { rows: left } = await source.pool.query('SELECT count(*)::int AS n FROM people');
   assert.deepEqual(left, [{ n: 0 }]);
   assert.match((await erase('--client', '9', '--readmit')).stdout, /may be known again/);
+  const nothing = await erase('--client', '77');
+  assert.match(nothing.stdout, /^Nothing was kept of client 77; the id is barred from now on\.$/m);
+  assert.match(nothing.stdout, /No phone, e-mail or address is known to scan for/);
+  const nowhere = await command(source.url, ['erase-person', '99', '--client', '5']);
+  assert.equal(nowhere.code, 1);
+  assert.match(nowhere.stderr, /there is no company 99/);
   assert.match((await erase()).stderr, /--client <id> or by --phone/);
   assert.match((await erase('--phone', '12')).stderr, /at least 7 digits/);
 });

@@ -14,7 +14,7 @@ import {
 import { addMember, setOthers } from '../../src/salon/team.ts';
 import { insertActions } from '../../src/store/actions.ts';
 import { linkChat, openChat, recordConsent, settleInvite } from '../../src/store/chats.ts';
-import { audit, saveAddress } from '../../src/store/companies.ts';
+import { audit, removeCompany, saveAddress } from '../../src/store/companies.ts';
 import { readLastSeq, scanAll } from '../../src/store/erase.ts';
 import { keepAside, saveHeard } from '../../src/store/heard.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
@@ -23,6 +23,7 @@ import { insertRelays } from '../../src/store/relays.ts';
 import { addRequests } from '../../src/store/requests.ts';
 import type { Place } from '../../src/store/team.ts';
 import { saveTemplate } from '../../src/store/templates.ts';
+import { until } from '../support/until.ts';
 import { createPipeline, type Pipeline, recordBody } from '../work/pipeline.ts';
 
 const NAME = 'Евстолия';
@@ -335,6 +336,7 @@ test('a scan of every column finds neither name, phone, e-mail nor chat afterwar
   assert.deepEqual(await anywhere(), []);
   assert.deepEqual(await counts(), receipts);
   assert.deepEqual(erasure.left, []);
+  assert.deepEqual(erasure.scannedFor, ['id', 'phone', 'email', 'address']);
   assert.equal(erasure.clients, 1);
   assert.ok((erasure.rows.webhook_events ?? 0) >= 9);
 });
@@ -343,7 +345,7 @@ test('the scan reads every event that was there, processed or not, and leaves ou
   const began = await readLastSeq(pipeline.pool);
   await receive(recordBody({ id: 1, data: { client: OTHER, comment: EMAIL } }));
   const places = async (lastSeq: number) =>
-    (await scanAll(pipeline.pool, { companyId: 1, pattern: EMAIL, lastSeq })).map(
+    (await scanAll(pipeline.pool, { companyId: 1, pattern: EMAIL, clientIds: [], lastSeq })).map(
       ({ table, column }) => `${table}.${column}`,
     );
   assert.deepEqual(await places(await readLastSeq(pipeline.pool)), ['webhook_events.payload']);
@@ -403,6 +405,97 @@ test('a text of the salon’s own that names them is the salon’s to change: it
   assert.deepEqual((await erase()).left, [{ table: 'templates', column: 'source', rows: 1 }]);
   await saveTemplate(pipeline.pool, { ...key, source: 'Мастер: спросите у стойки' });
   assert.deepEqual((await erase()).left, []);
+});
+
+test('of whom no phone, e-mail or chat is known, the id is scanned for, and that this was all is said', async () => {
+  const nameless = { id: 9, name: NAME };
+  await receive(recordBody({ id: 1, data: { client: nameless } }), body('client', 9, nameless));
+  await pipeline.settle();
+  await pipeline.pool.query(`CREATE TABLE guests (company_id int, client_id bigint, note text)`);
+  await pipeline.pool.query(
+    `INSERT INTO guests VALUES (1, 9, 'client:9'), (1, 90, 'client:90'), (2, 9, 'client:9'), (1, 1, '{"client": {"id": 9}}')`,
+  );
+  const erasure = await erase();
+  assert.deepEqual(erasure.scannedFor, ['id']);
+  assert.deepEqual(erasure.left, [
+    { table: 'guests', column: 'client_id', rows: 1 },
+    { table: 'guests', column: 'note', rows: 2 },
+  ]);
+  await pipeline.pool.query('TRUNCATE guests');
+  assert.deepEqual((await erase()).left, []);
+});
+
+test('where they are known by their id, the scan finds it before it is removed', async () => {
+  await life();
+  await around();
+  const search = { companyId: 1, pattern: null, clientIds: [9], lastSeq: await readLastSeq(pipeline.pool) };
+  const places = async () =>
+    (await scanAll(pipeline.pool, search)).map(({ table, column }) => `${table}.${column}`);
+  const before = await places();
+  for (const place of [
+    'bookings.client_id',
+    'bookings.told',
+    'messages.recipient',
+    'people.client_id',
+    'plan_requests.client_id',
+    'audit_log.subject',
+    'webhook_events.event_id',
+    'webhook_events.payload',
+    'webhook_events.resource_id',
+  ])
+    assert.ok(before.includes(place), `${place} is not among ${before.join(', ')}`);
+  await erase();
+  assert.deepEqual(await places(), []);
+});
+
+test('a company that is not there is an error and nothing is written; one that was removed has its data still', async () => {
+  await assert.rejects(erase({ companyId: 99, clientId: 5 }), /there is no company 99/);
+  await assert.rejects(erase({ companyId: 99, phone: '+79160000001' }), /there is no company 99/);
+  const { rows } = await pipeline.pool.query(
+    `SELECT (SELECT count(*)::int FROM erased_people) AS barred,
+       (SELECT count(*)::int FROM audit_log WHERE action = 'person.erase') AS audited`,
+  );
+  assert.deepEqual(rows[0], { barred: 0, audited: 0 });
+  await life();
+  await removeCompany(pipeline.pool, 1);
+  await erase();
+  assert.deepEqual(await anywhere(), []);
+});
+
+test('a batch under way that knew nothing of it is waited for, and does not bring them back', async () => {
+  // The batch stands between asking who was erased and its first row written, for as long as this holds its lock: only
+  // `completeEvents` sets the traceparent.
+  await pipeline.pool.query(
+    `CREATE FUNCTION stand() RETURNS trigger LANGUAGE plpgsql AS
+       $$ BEGIN PERFORM pg_advisory_xact_lock_shared(17); RETURN NULL; END $$;
+     CREATE TRIGGER stand BEFORE UPDATE OF traceparent ON webhook_events EXECUTE FUNCTION stand()`,
+  );
+  const holder = await pipeline.pool.connect();
+  const waits = async (query: string) => {
+    const { rows } = await holder.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1`,
+      [query],
+    );
+    return rows.length > 0;
+  };
+  try {
+    await holder.query('SELECT pg_advisory_lock(17)');
+    await receive(recordBody({ id: 1, data: { client: CLIENT } }));
+    const batch = pipeline.processor.drain();
+    await until(() => waits('%SET state = %done%'), { what: 'the batch stands' });
+    let done = false;
+    const erasing = erase().finally(() => {
+      done = true;
+    });
+    await until(async () => done || (await waits('%FROM shards%FOR UPDATE%')), {
+      what: 'the erasure waits for the batch, or has ended before it',
+    });
+    await holder.query('SELECT pg_advisory_unlock(17)');
+    await Promise.all([batch, erasing]);
+    assert.deepEqual(await anywhere(), []);
+  } finally {
+    holder.release(true);
+  }
 });
 
 test('what is of others stays as it was', async () => {
