@@ -27,6 +27,7 @@ const CHECKS: readonly (readonly [RegExp, Check])[] = [
   [/^nginx\/[\w-]+\.conf$/, nginxSite],
   [/^caddy\/Caddyfile$/, caddyfile],
   [/^systemd\/[\w@-]+\.service$/, systemdUnit],
+  [/^systemd\/[\w@-]+\.timer$/, systemdTimer],
   [/^systemd\/otklik$/, shellScript],
   [/^systemd\/roles\/[\w-]+\.env$/, settings],
   [/^otklik\.env$/, settings],
@@ -135,11 +136,9 @@ async function caddyfile(path: string): Promise<readonly string[]> {
   ];
 }
 
-/** `systemd-analyze verify` and the exposure it computes. The program's own path is only there once it is installed. */
+/** `systemd-analyze verify` and the exposure it computes. */
 async function systemdUnit(path: string, directory: string): Promise<readonly string[]> {
-  const text = await readFile(path, 'utf8');
-  const unit = join(directory, basename(path));
-  await writeFile(unit, text.replace('/usr/local/bin/otklik-node', process.execPath));
+  const unit = await installedUnit(path, directory);
   const verified = await run('systemd-analyze', ['verify', '--man=no', unit]);
   const exposure = await run('systemd-analyze', [
     ...['security', '--offline=true', `--threshold=${MOST_EXPOSURE * 10}`, unit],
@@ -149,6 +148,22 @@ async function systemdUnit(path: string, directory: string): Promise<readonly st
     ...(exposure.code === 0 ? [] : [exposure.says.split('\n').at(-1) ?? '']),
     ...(await difference(dirname(path))),
   ];
+}
+
+/** The program's own path is only there once it is installed. */
+async function installedUnit(path: string, directory: string): Promise<string> {
+  const text = await readFile(path, 'utf8');
+  const unit = join(directory, basename(path));
+  await writeFile(unit, text.replace('/usr/local/bin/otklik-node', process.execPath));
+  return unit;
+}
+
+/** `systemd-analyze verify` of a timer, beside the service that it starts, which must be there. */
+async function systemdTimer(path: string, directory: string): Promise<readonly string[]> {
+  await installedUnit(path.replace(/\.timer$/, '.service'), directory);
+  const unit = await installedUnit(path, directory);
+  const verified = await run('systemd-analyze', ['verify', '--man=no', unit]);
+  return verified.says === '' ? faultsWhenFailed(verified) : [verified.says];
 }
 
 /** The unit for one role is that for all of them, but for its name and the file that says which role. */

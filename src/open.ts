@@ -1,7 +1,7 @@
 /** Opens what every command and role stands on: the database (ours or yours), its schema, and the vault. */
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import type { Config } from './config.ts';
 import { type Log, PlainError } from './log.ts';
 import { startEmbedded } from './store/embedded.ts';
@@ -29,14 +29,19 @@ export type OpenOptions = {
   readonly name?: string;
   /** Apply also migrations that older processes do not survive, though some run. */
   readonly insist?: boolean;
+} & MakeOptions;
+
+export type MakeOptions = {
+  /** Make the embedded database where DATA_DIR has none; unless it is false. */
+  readonly make?: boolean;
 };
 
 export async function open(
   config: Config,
   log: Log,
-  { name = SERVING, insist = false }: OpenOptions = {},
+  { name = SERVING, insist = false, make = true }: OpenOptions = {},
 ): Promise<Opened> {
-  const database = await openDatabase(config, log);
+  const database = await openDatabase(config, log, { make });
   const { url } = database;
   const pool = createPool(url, { max: POOL_MAX, name, statementTimeoutMs: STATEMENT_TIMEOUT_MS });
   const close = async () => {
@@ -67,12 +72,31 @@ export async function reachable<T>(url: string, work: () => Promise<T>): Promise
 export async function openDatabase(
   config: Config,
   log: Log,
+  { make = true }: MakeOptions = {},
 ): Promise<{ url: string; stop(): Promise<void> }> {
   if (config.DATABASE_URL !== undefined) return { url: config.DATABASE_URL, stop: async () => {} };
+  if (!make) await requireDatabase(config);
   return startEmbedded({
     dataDir: config.DATA_DIR,
     log: (event, fields) => log.info({ ...pick(fields), reason: event }, 'embedded PostgreSQL'),
   });
+}
+
+/**
+ * Throws where DATA_DIR has no embedded database. A command that only reads was then started elsewhere, by cron say, and
+ * a new empty database would be backed up, or called healthy, every day.
+ */
+export async function requireDatabase({ DATABASE_URL, DATA_DIR }: Config): Promise<void> {
+  if (DATABASE_URL !== undefined) return;
+  const missing = await stat(join(DATA_DIR, 'postgres')).then(
+    () => false,
+    (error: unknown) =>
+      error instanceof Error && 'code' in error && /^(ENOENT|ENOTDIR)$/.test(String(error.code)),
+  );
+  if (!missing) return;
+  throw new PlainError(
+    `there is no database in DATA_DIR (${resolve(DATA_DIR)}): set it to the one that \`serve\` has, or DATABASE_URL; \`serve\`, \`migrate\` and \`company add\` make a new one`,
+  );
 }
 
 function pick(fields: Record<string, unknown>): { pid?: number; port?: number } {

@@ -5,7 +5,7 @@ import { restoreBackup, verifyBackup } from '../backup/read.ts';
 import { type Progress, writeBackup } from '../backup/write.ts';
 import type { Config } from '../config.ts';
 import { createLog, PlainError } from '../log.ts';
-import { knownKey, openDatabase, reachable } from '../open.ts';
+import { knownKey, type MakeOptions, openDatabase, reachable, requireDatabase } from '../open.ts';
 import { createVault } from '../vault.ts';
 import { progressLine } from './progress.ts';
 import { type Context, print } from './run.ts';
@@ -14,18 +14,22 @@ type Json = { readonly json?: boolean };
 type BackupOptions = Json & { readonly keyFile?: string };
 
 export async function backup({ config }: Context, directory: string, options: BackupOptions): Promise<void> {
+  await requireDatabase(config);
   const key = await requireKey(config);
   const secret: BackupSecret =
     options.keyFile === undefined
       ? { kind: 'OTKLIK_KEY', key }
       : { kind: 'passphrase', passphrase: await readPassphrase(options.keyFile) };
-  const manifest = await withDatabase(config, url =>
-    shown('backing up', onProgress =>
-      writeBackup({
-        ...{ url, directory, secret, onProgress },
-        databaseKey: createVault(key).fingerprint,
-      }),
-    ),
+  const manifest = await withDatabase(
+    config,
+    url =>
+      shown('backing up', onProgress =>
+        writeBackup({
+          ...{ url, directory, secret, onProgress },
+          databaseKey: createVault(key).fingerprint,
+        }),
+      ),
+    { make: false },
   );
   print(
     options,
@@ -61,15 +65,18 @@ export async function restore(
       },
     }),
   );
-  const { applied } = await withDatabase(config, url =>
-    shown('restoring', onProgress =>
-      restoreBackup({
-        url,
-        backup: verified,
-        quietUntil: options.resume ? undefined : Date.now(),
-        onProgress,
-      }),
-    ),
+  const { applied } = await withDatabase(
+    config,
+    url =>
+      shown('restoring', onProgress =>
+        restoreBackup({
+          url,
+          backup: verified,
+          quietUntil: options.resume ? undefined : Date.now(),
+          onProgress,
+        }),
+      ),
+    { make: true },
   );
   const { manifest } = verified;
   const held = options.resume
@@ -88,8 +95,12 @@ async function requireKey(config: Config): Promise<Buffer> {
   throw new PlainError('OTKLIK_KEY must be set to the one that the backed-up database lives under');
 }
 
-async function withDatabase<T>(config: Config, work: (url: string) => Promise<T>): Promise<T> {
-  const database = await openDatabase(config, createLog('silent'));
+async function withDatabase<T>(
+  config: Config,
+  work: (url: string) => Promise<T>,
+  options: MakeOptions,
+): Promise<T> {
+  const database = await openDatabase(config, createLog('silent'), options);
   try {
     return await reachable(database.url, () => work(database.url));
   } finally {

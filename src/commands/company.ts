@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
 import { companyBody, companyChange, given, newCompany } from '../http/api.ts';
 import { PlainError } from '../log.ts';
+import type { Opened } from '../open.ts';
 import { setClientAddress } from '../salon/addresses.ts';
 import { addCompany, dropCompany, resume, rotateKey, rotateSecret, setCompany } from '../salon/companies.ts';
 import { listCompanies } from '../store/companies.ts';
@@ -49,7 +50,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
   });
   if (!parsed.success) throw new PlainError(`the company cannot be added:\n${faultsOf(parsed.error.issues)}`);
   noteUnset(context.config, parsed.data.route);
-  await withStore(context, async ({ pool, vault }) => {
+  const add = async ({ pool, vault }: Opened) => {
     const { userToken, ...company } = parsed.data;
     const deps = { pool, vault, actor: 'command' } as const;
     const { key, ...added } = await addCompany(deps, newCompany(company), userToken);
@@ -68,7 +69,8 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
         `Try it: npm run otklik -- send-test ${url}`,
       ].join('\n'),
     );
-  });
+  };
+  await withStore(context, add, { make: true });
 }
 
 function channelsOf(route: string): string[] {

@@ -31,13 +31,13 @@ function tell(error: unknown): void {
   else process.stderr.write(`otklik: unexpected: ${error instanceof Error ? error.stack : String(error)}\n`);
 }
 
-/** A command's own store: opened quietly, closed whatever happens. */
+/** A command's own store: opened quietly, closed whatever happens. What only looks makes no database where none is. */
 export async function withStore<T>(
   { config }: Context,
   work: (opened: Opened) => Promise<T>,
-  { insist = false }: { readonly insist?: boolean } = {},
+  { insist = false, make = false }: { readonly insist?: boolean; readonly make?: boolean } = {},
 ): Promise<T> {
-  const opened = await open(config, createLog('silent'), { name: 'otklik command', insist });
+  const opened = await open(config, createLog('silent'), { name: 'otklik command', insist, make });
   try {
     return await work(opened);
   } finally {

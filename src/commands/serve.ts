@@ -49,5 +49,5 @@ export async function migrateCommand(
     const text = applied.length === 0 ? 'The database is up to date.' : `Applied: ${applied.join(', ')}`;
     print(options, { applied }, text);
   };
-  await withStore(context, tell, { insist });
+  await withStore(context, tell, { insist, make: true });
 }
