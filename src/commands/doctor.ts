@@ -204,10 +204,23 @@ function alertFindings(alerts: readonly AlertState[], roads: readonly string[]):
 }
 
 /** Of the disk that the embedded server is on, before it is full: an external one's is its keeper's. */
-async function diskFindings({ DATABASE_URL, DATA_DIR, ALERT_DISK_PERCENT }: Config): Promise<Finding[]> {
+export async function diskFindings(
+  {
+    DATABASE_URL,
+    DATA_DIR,
+    ALERT_DISK_PERCENT,
+  }: Pick<Config, 'DATABASE_URL' | 'DATA_DIR' | 'ALERT_DISK_PERCENT'>,
+  readFree = readFreePercent,
+): Promise<Finding[]> {
+  const free = await readFree(DATA_DIR);
+  if (free === null)
+    return [
+      note(
+        'disk',
+        `what is free on the disk of ${DATA_DIR} cannot be read: it is not watched, and no alert tells when it is full`,
+      ),
+    ];
   if (DATABASE_URL !== undefined) return [];
-  const free = await readFreePercent(DATA_DIR);
-  if (free === null) return [];
   const says = `${Math.floor(free)} % of the disk of ${DATA_DIR} is free`;
   if (free >= ALERT_DISK_PERCENT) return [ok('disk', says)];
   const act = 'free space, or move DATA_DIR to a larger disk; docs/operations.md#alert-disk';

@@ -1,5 +1,6 @@
 /** What is looked at outside of the database: the certificate the world sees, and the disk. */
 import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { connect } from 'node:tls';
 import type { EpochMs } from '../domain/time.ts';
 
@@ -34,12 +35,17 @@ export async function readCertificateDays(url: string, now: EpochMs): Promise<nu
   }
 }
 
-/** Free space for us on the disk of this directory, in percent; null when it is not there. */
+/**
+ * Free space for us on the disk of this directory, or of the nearest one above it where it is not there, as in a
+ * container with a database elsewhere; in percent. Null when the disk does not tell.
+ */
 export async function readFreePercent(directory: string): Promise<number | null> {
+  const path = resolve(directory);
   try {
-    const { bavail, blocks } = await statfs(directory);
+    const { bavail, blocks } = await statfs(path);
     return blocks === 0 ? null : (100 * bavail) / blocks;
-  } catch {
-    return null;
+  } catch (error) {
+    const absent = error instanceof Error && 'code' in error && /^(ENOENT|ENOTDIR)$/.test(String(error.code));
+    return absent && path !== dirname(path) ? readFreePercent(dirname(path)) : null;
   }
 }

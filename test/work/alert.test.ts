@@ -7,6 +7,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Channel, ChannelName } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
+import { diskFindings } from '../../src/commands/doctor.ts';
 import { type AlertKind, type Limits, rulesOf } from '../../src/domain/alert.ts';
 import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
@@ -436,7 +437,14 @@ test('disk: little is free', async t => {
   });
   const free = await readFreePercent(tmpdir());
   assert.ok(free !== null && free > 0 && free <= 100, `${free}`);
-  assert.equal(await readFreePercent('/no/such/directory'), null);
+  // In a container DATA_DIR is not there: the disk above it is, and no directory is made.
+  assert.notEqual(await readFreePercent('/no/such/directory'), null);
+  const [unread] = await diskFindings(
+    { DATABASE_URL: 'postgresql://db', DATA_DIR: './data', ALERT_DISK_PERCENT: 10 },
+    async () => null,
+  );
+  assert.equal(unread?.state, 'note');
+  assert.match(unread?.says ?? '', /it is not watched/);
 });
 
 test('provider: its tries fail; wrong addresses are not its fault', async t => {
