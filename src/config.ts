@@ -230,6 +230,14 @@ const schema = z.object({
     .describe(
       'Days after its visit that a booking is kept, with its history and people who have no other. 0: for ever.',
     ),
+  KEEP_DEAD_DAYS: days
+    .default(365)
+    .describe(
+      'Days that events given up and bodies nobody could read are kept: people’s data is in them. 0: for ever.',
+    ),
+  KEEP_AUDIT_DAYS: days
+    .default(1095)
+    .describe('Days that the audit log is kept: who did what, by command or API. 0: for ever.'),
   OTEL_EXPORTER_OTLP_ENDPOINT: url
     .optional()
     .describe('Where traces go by OTLP over HTTP, as http://localhost:4318. Unset: none are kept.'),

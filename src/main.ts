@@ -420,11 +420,12 @@ async function tracingOf(config: Config): Promise<Tracing | undefined> {
 }
 
 function keepOf(config: Config): Keep {
-  const { KEEP_EVENTS_DAYS, KEEP_MESSAGES_DAYS, KEEP_BOOKINGS_DAYS } = config;
   return {
-    eventsDays: KEEP_EVENTS_DAYS,
-    messagesDays: KEEP_MESSAGES_DAYS,
-    bookingsDays: KEEP_BOOKINGS_DAYS,
+    eventsDays: config.KEEP_EVENTS_DAYS,
+    deadDays: config.KEEP_DEAD_DAYS,
+    messagesDays: config.KEEP_MESSAGES_DAYS,
+    bookingsDays: config.KEEP_BOOKINGS_DAYS,
+    auditDays: config.KEEP_AUDIT_DAYS,
   };
 }
 

@@ -1,6 +1,6 @@
 /**
  * Forgetting what was kept long enough: one bounded DELETE each, oldest of their kind by creation, in any order. What
- * is still to be done, or still to be looked at by a person, is never among them.
+ * is still to be done is never among them; what a person should have looked at has a time of its own, a year.
  */
 import type { EpochMs } from '../domain/time.ts';
 import type { Db } from './pool.ts';
@@ -25,6 +25,20 @@ export const pruneEvents: Prune = (db, before, limit) =>
     db,
     `DELETE FROM webhook_events WHERE id IN (
        SELECT id FROM webhook_events WHERE state = 'done' AND created_at < $1 AND processed_at < $1
+       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
+/**
+ * Events given up and bodies in quarantine: nothing will become of them, and they hold people's data as it came. Index:
+ * webhook_events_troubled.
+ */
+export const pruneDead: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM webhook_events WHERE id IN (
+       SELECT id FROM webhook_events WHERE state IN ('dead', 'quarantined') AND created_at < $1
        LIMIT $2 FOR UPDATE SKIP LOCKED)`,
     before,
     limit,
@@ -141,6 +155,16 @@ export const pruneInvitations: Prune = (db, before, limit) =>
     `DELETE FROM team WHERE (company_id, member_id) IN (
        SELECT company_id, member_id FROM team WHERE since IS NULL AND invited_until < $1
        LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    before,
+    limit,
+  );
+
+/** Who did what. No index by time: it has some rows a day, those of commands and of the API. */
+export const pruneAudit: Prune = (db, before, limit) =>
+  deleted(
+    db,
+    `DELETE FROM audit_log WHERE id IN (
+       SELECT id FROM audit_log WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
     before,
     limit,
   );

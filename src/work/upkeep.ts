@@ -10,8 +10,10 @@ import {
   claimUpkeep,
   type Prune,
   pruneActions,
+  pruneAudit,
   pruneBookings,
   pruneChanges,
+  pruneDead,
   pruneEvents,
   pruneHeard,
   pruneInvitations,
@@ -33,8 +35,11 @@ const DAY_MS = 86_400_000;
 /** Days each is kept; 0: for ever. */
 export type Keep = {
   readonly eventsDays: number;
+  /** Of events given up and of bodies in quarantine. */
+  readonly deadDays: number;
   readonly messagesDays: number;
   readonly bookingsDays: number;
+  readonly auditDays: number;
 };
 
 export type UpkeepDeps = {
@@ -55,6 +60,7 @@ export type Upkeep = Loop & {
 /** In this order: a booking goes after its messages, people after their bookings. */
 const KINDS: readonly { readonly table: string; readonly days: keyof Keep; readonly prune: Prune }[] = [
   { table: 'webhook_events', days: 'eventsDays', prune: pruneEvents },
+  { table: 'webhook_events', days: 'deadDays', prune: pruneDead },
   { table: 'messages', days: 'messagesDays', prune: pruneMessages },
   { table: 'receipts', days: 'messagesDays', prune: pruneReceipts },
   { table: 'reached', days: 'messagesDays', prune: pruneReached },
@@ -64,6 +70,7 @@ const KINDS: readonly { readonly table: string; readonly days: keyof Keep; reado
   { table: 'bookings', days: 'bookingsDays', prune: pruneBookings },
   { table: 'booking_changes', days: 'bookingsDays', prune: pruneChanges },
   { table: 'people', days: 'bookingsDays', prune: prunePeople },
+  { table: 'audit_log', days: 'auditDays', prune: pruneAudit },
 ];
 
 export function createUpkeep(deps: UpkeepDeps): Upkeep {

@@ -78,7 +78,7 @@ test('a person is found among all of them and erased', async t => {
 test('what is old goes, what is young stays, and finding nothing is quick', async t => {
   const upkeep = createUpkeep({
     ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics(), now: Date.now },
-    keep: { eventsDays: 90, messagesDays: 365, bookingsDays: 730 },
+    keep: { eventsDays: 90, messagesDays: 365, bookingsDays: 730, deadDays: 730, auditDays: 730 },
   });
   const began = performance.now();
   let gone = 0;

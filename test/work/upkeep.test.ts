@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { audit } from '../../src/store/companies.ts';
 import { keepAside } from '../../src/store/heard.ts';
 import { transaction } from '../../src/store/pool.ts';
 import { claimUpkeep } from '../../src/store/prune.ts';
@@ -12,7 +13,7 @@ import { createUpkeep, type Keep, type Upkeep } from '../../src/work/upkeep.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const DAY = 86_400_000;
-const KEEP: Keep = { eventsDays: 90, messagesDays: 365, bookingsDays: 730 };
+const KEEP: Keep = { eventsDays: 90, deadDays: 365, messagesDays: 365, bookingsDays: 730, auditDays: 1095 };
 let pipeline: Pipeline;
 
 beforeEach(async () => {
@@ -50,6 +51,7 @@ async function age(table: string, days: number, where = 'true'): Promise<void> {
     webhook_events:
       'created_at = $1, processed_at = CASE WHEN processed_at IS NOT NULL THEN $1::timestamptz END',
     messages: 'created_at = $1, updated_at = $1',
+    audit_log: 'created_at = $1',
     bookings: 'starts_at = $1, updated_at = $1',
     booking_changes: 'created_at = $1',
     people:
@@ -65,7 +67,7 @@ async function count(table: string): Promise<number> {
   return rows[0].n;
 }
 
-test('processed events go after their days, all others stay however old they are', async () => {
+test('processed events go after their days, all others stay that are not done', async () => {
   await receive(...Array.from({ length: 7 }, (_, index) => recordBody({ id: index + 1 })));
   await pipeline.settle();
   const set = (id: number, change: string) =>
@@ -82,6 +84,33 @@ test('processed events go after their days, all others stay however old they are
     rows.map(row => row.id),
     [1, 2, 3, 4, 5],
   );
+});
+
+test('events given up and bodies in quarantine go after days of their own, with the people in them', async () => {
+  await receive(...Array.from({ length: 5 }, (_, index) => recordBody({ id: index + 1 })));
+  await pipeline.pool.query(
+    `UPDATE webhook_events SET state = CASE record_id WHEN 1 THEN 'pending' WHEN 3 THEN 'quarantined' ELSE 'dead' END`,
+  );
+  await age('webhook_events', 366);
+  await age('webhook_events', 364, 'record_id = 4');
+  const keeper = upkeep({ batch: 1 });
+  assert.equal(await upkeep({ keep: { deadDays: 0 } }).runOnce(), 0);
+  assert.equal(await keeper.runOnce(), 3);
+  assert.deepEqual(await keeper.pruned(), { webhook_events: 3 });
+  const { rows } = await pipeline.pool.query(
+    'SELECT record_id::int AS id FROM webhook_events ORDER BY record_id',
+  );
+  assert.deepEqual(rows, [{ id: 1 }, { id: 4 }]);
+});
+
+test('who did what goes after its days', async () => {
+  const did = { actor: 'command', action: 'company.set', companyId: 1 } as const;
+  await audit(pipeline.pool, { ...did, subject: 'old' });
+  await age('audit_log', 1_096);
+  await audit(pipeline.pool, { ...did, subject: 'new' });
+  await upkeep().runOnce();
+  const { rows } = await pipeline.pool.query("SELECT subject FROM audit_log WHERE action = 'company.set'");
+  assert.deepEqual(rows, [{ subject: 'new' }]);
 });
 
 test('an event replayed lately is not old', async () => {
@@ -201,7 +230,6 @@ const KEPT = {
     'templates',
   ],
   'what the platform calls its things, without people': ['entities'],
-  'who did what to which id': ['audit_log'],
   'work that is done and then gone': ['plan_requests', 'replans', 'rereads', 'sweeps'],
   'of the service itself': [
     ...['alert_watch', 'alerts', 'api_budget', 'drift', 'ears', 'migrations', 'receipt_givers', 'rejects'],
@@ -243,6 +271,8 @@ test('of every table that tells of people what is old goes; a new table says why
     INSERT INTO team (company_id, role, staff_id, name, invite_hash, invited_until)
       VALUES (1, 'staff', 5, 'Ольга', decode(repeat('00', 32), 'hex'), ${old});
     UPDATE heard SET heard_at = ${old};
+    INSERT INTO audit_log (actor, action, created_at) VALUES ('command', 'company.set', ${old} - interval '1 year');
+    DELETE FROM audit_log WHERE created_at > ${old};
   `);
   for (const table of ['webhook_events', 'bookings', 'booking_changes', 'people']) await age(table, 800);
   const { rows } = await pool.query(
