@@ -66,6 +66,9 @@ const PROBE_LIMIT_MS = 2_000;
 /** A stop that takes longer leaves the rest to the leases. */
 const STOP_LIMIT_MS = 25_000;
 
+/** `late`: not all has ended within STOP_LIMIT_MS. What still runs holds the process, which has to be ended. */
+export type Stopped = 'in order' | 'late';
+
 export type Service = {
   readonly publicPort: number | undefined;
   readonly adminPort: number;
@@ -74,7 +77,7 @@ export type Service = {
   readonly newAdminToken: string | undefined;
   webhookUrl(key: string): string;
   /** Stops accepting, finishes what is under way, gives leases back. May be called twice. */
-  stop(): Promise<void>;
+  stop(): Promise<Stopped>;
 };
 
 export type ServiceOptions = {
@@ -258,9 +261,7 @@ export async function startService(
       await opened.close();
       await tracing?.close();
     };
-    await within(STOP_LIMIT_MS, orderly(), () =>
-      log.warn({}, 'the stop took too long; leases will take care of the rest'),
-    );
+    return within(STOP_LIMIT_MS, orderly());
   });
 
   try {
@@ -491,22 +492,20 @@ function portOf(app: FastifyInstance | undefined): number | undefined {
   return typeof address === 'object' && address !== null ? address.port : undefined;
 }
 
-function once(work: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined;
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
   return () => {
     running ??= work();
     return running;
   };
 }
 
-async function within(limitMs: number, work: Promise<void>, onLate: () => void): Promise<void> {
+async function within(limitMs: number, work: Promise<void>): Promise<Stopped> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>(resolve => {
-    timer = setTimeout(() => {
-      onLate();
-      resolve();
-    }, limitMs);
+  const late = new Promise<Stopped>(resolve => {
+    timer = setTimeout(() => resolve('late'), limitMs);
   });
-  await Promise.race([work, late]);
+  const stopped = await Promise.race([work.then(() => 'in order' as const), late]);
   clearTimeout(timer);
+  return stopped;
 }

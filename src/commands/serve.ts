@@ -1,5 +1,5 @@
 /** `serve` and `migrate`. */
-import { PlainError } from '../log.ts';
+import { type Log, PlainError } from '../log.ts';
 import { startService } from '../main.ts';
 import type { Opened } from '../open.ts';
 import { createSupervisor } from '../supervisor.ts';
@@ -23,9 +23,19 @@ export async function serve({ config, log }: Context): Promise<void> {
   const outgrown = await end.promise;
   supervisor.stopping();
   log.info({}, 'stopping: finishing what is under way');
-  await service.stop();
+  if ((await service.stop()) === 'late') endLate(log, outgrown);
   log.info({}, 'stopped');
   if (outgrown !== undefined) throw new PlainError(outgrown);
+}
+
+/**
+ * What did not end in time, a connection to a database that hangs, holds the process for as long as that hangs: it was
+ * alive at 70 s. The log is written by the call itself, so nothing of it is lost here.
+ */
+function endLate(log: Log, outgrown: string | undefined): never {
+  log.error({}, 'the stop took too long and is cut off; leases will take care of the rest');
+  if (outgrown !== undefined) process.stderr.write(`otklik: ${outgrown}\n`);
+  process.exit(1);
 }
 
 /** Asks for an orderly end. A second signal ends the process at once. */
