@@ -58,7 +58,11 @@ const schema = z.object({
       'Lets several processes of one user receive on PUBLIC_PORT (Linux), each with an ADMIN_PORT of its own.',
     ),
   ADMIN_PORT: port.default(8081).describe('Port of the API, health and metrics. Never expose it bare.'),
-  PUBLIC_URL: url.optional().describe('How the receiver is reached from outside, for the URLs we print.'),
+  PUBLIC_URL: z
+    .string()
+    .refine(isRoot, 'must be an http or https URL without a path, as https://hooks.example.com')
+    .optional()
+    .describe('How the receiver is reached from outside, for the URLs we print: scheme and name, no path.'),
   ROLES: list
     .pipe(z.array(z.enum(ROLES)).min(1))
     .default([...ROLES])
@@ -378,6 +382,14 @@ export function marketplaceLacks({ PUBLIC_URL, YCLIENTS_APPLICATION_ID }: Config
 export function isReachable(address: string): boolean {
   const { protocol, hostname } = new URL(address);
   return protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
+}
+
+/**
+ * Whether a URL is a scheme, a name and a port alone. The receiver's paths begin at the root, and with a path before
+ * them every webhook was answered 404: no proxy of ours takes one away.
+ */
+export function isRoot(address: string): boolean {
+  return /^https?:\/\/[^/?#@\s]+\/?$/i.test(address) && URL.canParse(address);
 }
 
 /** Every setting with what holds when it is unset, for docs/configuration.md. */

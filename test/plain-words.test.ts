@@ -28,6 +28,10 @@ test('of a wrong setting it is said what it must be', () => {
   assert.match(says('RATE_PER_COMPANY', '1.5'), /\n {2}RATE_PER_COMPANY: must be a whole number$/);
   assert.match(says('ROLES', 'receive,cook'), /\n {2}ROLES: must be one of receive, process, dispatch/);
   assert.match(says('ROLES', ','), /\n {2}ROLES: must not be empty$/);
+  for (const more of ['/otklik', '/otklik/', '//', '/?', '?a=1', '#top', '/#'])
+    assert.match(says('PUBLIC_URL', `https://hooks.example.com${more}`), /must be .*without a path/, more);
+  for (const good of ['https://hooks.example.com/', 'http://127.0.0.1:8080', 'https://[::1]:8443'])
+    assert.equal(says('PUBLIC_URL', good), '', good);
   let refused = 0;
   for (const { name } of describeSettings()) {
     for (const value of ['-1', 'a b', '1.5', '99999999', '\u0000']) {

@@ -8,7 +8,7 @@
 import { lookup } from 'node:dns/promises';
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';
 import ipaddr from 'ipaddr.js';
-import type { Config } from '../config.ts';
+import { type Config, isRoot } from '../config.ts';
 import { signatureHeader } from '../http/signature.ts';
 import { describeError, isPlain, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
@@ -52,9 +52,9 @@ export async function outsideFindings(
   given: string,
   company: number | undefined,
 ): Promise<readonly Finding[]> {
-  const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol))
-    throw new PlainError('--public-url must be a URL like https://hooks.example.com');
+  if (!isRoot(given))
+    throw new PlainError('--public-url must be a URL without a path, as https://hooks.example.com');
+  const url = new URL(given);
   if (url.protocol === 'http:')
     return [fault('public URL', 'it begins with http: the key in it would be read on the way. Use https')];
   const way: Way = { url, config: context.config, context, ...(company === undefined ? {} : { company }) };
