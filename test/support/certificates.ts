@@ -1,6 +1,7 @@
 /**
- * Two certificates of nobody, for hooks.test, made once by `openssl req -x509`: Node makes none, and not every machine has
- * openssl. The second ends 80 days after the first. Their keys protect nothing.
+ * Certificates of nobody, for hooks.test, made once by `openssl req -x509`: Node makes none, and not every machine has
+ * openssl. The second ends 80 days after the first, the third (`openssl ca -startdate`) begins in 2098. Their keys protect
+ * nothing.
  */
 export const SOONER = {
   key: `-----BEGIN PRIVATE KEY-----
@@ -42,3 +43,21 @@ UKPDSg==
 
 /** When `SOONER` ends. */
 export const SOONER_ENDS = Date.parse('2036-11-21T14:53:28Z');
+
+export const NOT_YET = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgO+WEDFSOJ/6qRk6M
+Ye/Y9xwbH7jUPgmOFT6+P4zO0QWhRANCAAQ/IAb0OBGj5o4+VFavVFVpdhqWlaJN
+/KpUvpXNkgOIWKyfhIK3Tcf1syxhmocL66jv7sHLUH7wgXyfTOvF7Cw+
+-----END PRIVATE KEY-----`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBTTCB9aADAgECAgEBMAoGCCqGSM49BAMCMBUxEzARBgNVBAMMCmhvb2tzLnRl
+c3QwIhgPMjA5ODAxMDEwMDAwMDBaGA8yMDk5MDEwMTAwMDAwMFowFTETMBEGA1UE
+AwwKaG9va3MudGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABD8gBvQ4EaPm
+jj5UVq9UVWl2GpaVok38qlS+lc2SA4hYrJ+EgrdNx/WzLGGahwvrqO/uwctQfvCB
+fJ9M68XsLD6jMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFOYzHZCfPCEU
+r+rGylW9i4/wQjj/MAoGCCqGSM49BAMCA0cAMEQCICMz8z0iofGZ7zKz5iGwqVx8
+kV3om4oV7p6uAibV2CuMAiBBU+ojQY67OMk8xaqYvyr/rFH1OzocEWFTCv1UhoqB
+dQ==
+-----END CERTIFICATE-----`,
+};
