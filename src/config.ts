@@ -45,7 +45,12 @@ const schema = z.object({
     })
     .optional()
     .describe('PostgreSQL 15 or newer. Unset: an embedded PostgreSQL 18 in DATA_DIR.'),
-  DATA_DIR: z.string().default('./data').describe('Where the embedded database and the generated keys live.'),
+  DATA_DIR: z
+    .string()
+    .default('./data')
+    .describe(
+      'Where the embedded database and the generated keys live. The units of deploy/systemd set /var/lib/otklik: leave it to them.',
+    ),
   HOST: z
     .string()
     .default('127.0.0.1')
@@ -75,7 +80,9 @@ const schema = z.object({
     .string()
     .min(16, 'must be at least 16 characters')
     .optional()
-    .describe('Bearer token of the API. Unset: generated and shown once.'),
+    .describe(
+      'Bearer token of the API. Unset: generated and shown once; without a terminal, in DATA_DIR/admin-token.',
+    ),
   TRUSTED_PROXIES: list
     .default([])
     .describe('CIDR ranges whose X-Forwarded-For, X-Request-Id and traceparent are believed.'),
@@ -306,6 +313,12 @@ const schema = z.object({
   ALERT_DRIFT: limit
     .default(10)
     .describe('Bodies of two days that are odd in one place: fewer are no change of the format.'),
+  OTKLIK_COMMAND: z
+    .string()
+    .default('npm run otklik --')
+    .describe(
+      'How commands are typed on this machine, for the hints we print; deploy/systemd/otklik sets it.',
+    ),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

@@ -66,7 +66,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
         `Company ${added.companyId} is added. Give this URL to YClients (it is shown only now; keep it secret):`,
         `  ${url}`,
         ...secrets,
-        `Try it: npm run otklik -- send-test ${url}`,
+        `Try it: ${context.config.OTKLIK_COMMAND} send-test ${url}`,
       ].join('\n'),
     );
   };
@@ -176,8 +176,7 @@ export async function companyList(context: Context, options: Json): Promise<void
       apiInWords(coverage.get(company.companyId)),
       company.removed ? 'removed' : company.stopped ? 'stopped by the salon' : 'active',
     ]);
-    const empty =
-      'No companies yet. Add one: npm run otklik -- company add <id> --title "…" --zone Europe/Moscow';
+    const empty = `No companies yet. Add one: ${context.config.OTKLIK_COMMAND} company add <id> --title "…" --zone Europe/Moscow`;
     print(
       options,
       {

@@ -246,7 +246,9 @@ async function portFindings(config: Config): Promise<Finding[]> {
     ['public port', config.PUBLIC_PORT, 'PUBLIC_PORT'],
     ['admin port', config.ADMIN_PORT, 'ADMIN_PORT'],
   ] as const;
-  const findings: Finding[] = [note('service', 'not running here: `npm run otklik -- serve` starts it')];
+  const findings: Finding[] = [
+    note('service', `not running here: start its service, or \`${config.OTKLIK_COMMAND} serve\``),
+  ];
   for (const [check, port, setting] of ports) {
     const free = await isFree(config.HOST, port);
     findings.push(

@@ -89,9 +89,10 @@ export async function hooksInstall(context: Context, id: string, options: Instal
     });
     const held = result.faults.length === 0;
     const testing = held && options.dryRun !== true && options.wait > 0;
-    if (testing) tell(options, installedText(options, result, deps.companyId));
+    const next = `${context.config.OTKLIK_COMMAND} hooks install ${deps.companyId} --wait 5m`;
+    if (testing) tell(options, installedText(options, result, next));
     const first = testing ? await firstEvent(pool, deps.companyId, since, options) : undefined;
-    const text = testing ? selfTestText(first, options.wait) : installedText(options, result, deps.companyId);
+    const text = testing ? selfTestText(first, options.wait) : installedText(options, result, next);
     const value = {
       ...{ companyId: deps.companyId, url: hide(result.url), resources },
       ...report(result, options),
@@ -135,11 +136,10 @@ function report(result: Written, { dryRun }: { readonly dryRun?: boolean }): Rec
   };
 }
 
-function installedText(options: InstallFlags, result: Written, companyId: number): string {
+function installedText(options: InstallFlags, result: Written, next: string): string {
   if (options.dryRun === true && result.changes.length > 0) return DRY;
   if (!result.written) return 'Our URL is registered already, with these resources; nothing was written.';
-  const next = `See the first event come: npm run otklik -- hooks install ${companyId} --wait 5m`;
-  return outcome(result, `Our URL is registered; read back and verified. ${next}`);
+  return outcome(result, `Our URL is registered; read back and verified. See the first event come: ${next}`);
 }
 
 function outcome({ faults, notes }: Written, good: string): string {

@@ -3,6 +3,7 @@ import { type Log, PlainError } from '../log.ts';
 import { startService } from '../main.ts';
 import type { Opened } from '../open.ts';
 import { createSupervisor } from '../supervisor.ts';
+import { tellAdminToken } from './admin-token.ts';
 import { type Context, print, withStore } from './run.ts';
 
 export async function serve({ config, log }: Context): Promise<void> {
@@ -13,7 +14,11 @@ export async function serve({ config, log }: Context): Promise<void> {
   if (service.opened.applied.length > 0)
     log.info({ count: service.opened.applied.length }, 'database migrated');
   if (service.newAdminToken !== undefined) {
-    process.stderr.write(`ADMIN_TOKEN for the API, shown only now: ${service.newAdminToken}\n`);
+    await tellAdminToken(service.newAdminToken, {
+      terminal: process.stderr.isTTY === true,
+      dataDir: config.DATA_DIR,
+      print: line => process.stderr.write(line),
+    });
   }
   if (service.publicPort !== undefined)
     log.info({ role: 'receive', port: service.publicPort }, 'ready for webhooks');
