@@ -148,11 +148,18 @@ test('a receiver is told the sender’s own address and an id for the request, w
   const sink = await startSink();
   const port = Number(new URL(sink.url).port);
   const told = await front('told', port);
-  const lies = { 'x-forwarded-for': '203.0.113.77', 'x-request-id': 'mine', 'x-forwarded-proto': 'gopher' };
+  const lies = {
+    ...{ 'x-forwarded-for': '203.0.113.77', 'x-request-id': 'mine', 'x-forwarded-proto': 'gopher' },
+    ...{ 'x-forwarded-host': 'elsewhere.example', forwarded: 'for=203.0.113.77', tracestate: 'mine=1' },
+    traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  };
   await send(`${told.url}/webhooks/yclients/key`, '{}', lies);
   await Promise.all([told.stop(), sink.close()]);
   const headers = sink.deliveries[0]?.headers ?? {};
   assert.deepEqual([headers['x-forwarded-for'], headers['x-forwarded-proto']], ['127.0.0.1', 'https']);
+  for (const name of ['x-forwarded-host', 'forwarded', 'traceparent', 'tracestate']) {
+    assert.equal(headers[name], undefined, name);
+  }
   assert.match(String(headers['x-request-id']), /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 });
 

@@ -1,4 +1,7 @@
-/** One id and one trace for the whole way: from the proxy to the message, through three processes that come and go. */
+/**
+ * One id and one trace for the whole way: from the proxy to the message, through three processes that come and go. The
+ * test is the proxy, one that traces: those of `deploy/` hand no trace on (front.fault.ts, caddy.fault.ts).
+ */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { z } from 'zod';
