@@ -6,7 +6,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -52,6 +53,13 @@ after(async () => {
   await house?.close();
   await rm(directory, { recursive: true, force: true });
 });
+
+/** Another nginx with the site, before receivers of the test's own. */
+async function front(name: string, receivers: readonly [number, number]): Promise<Nginx> {
+  const { public: https, admin: http } = await freePorts();
+  const certificate = await authority.issue('localhost');
+  return startNginx({ directory: join(directory, name), certificate, ports: { http, https }, receivers });
+}
 
 /** A company's URL as the platform has it. */
 function outside({ url }: Company): string {
@@ -166,7 +174,7 @@ test('doctor names a receiver of another database, one behind which nobody works
     receivers: [idle.ports.public, idle.ports.public],
     certificate: await authority.issue('localhost'),
   });
-  const silent = createServer().listen(0, '127.0.0.1');
+  const silent = createTcpServer().listen(0, '127.0.0.1');
   await once(silent, 'listening');
   t.after(async () => {
     silent.close();
@@ -215,13 +223,8 @@ test('no key and no query is in a log of nginx or ours, whatever comes of the re
   const open = await house.company();
   const { key } = open;
   const path = `/webhooks/yclients/${key}`;
-  const [stray, nobody] = [await freePorts(), await freePorts()];
-  const alone = await startNginx({
-    directory: join(directory, 'alone'),
-    ports: { http: stray.admin, https: stray.public },
-    receivers: [nobody.public, nobody.admin],
-    certificate: await authority.issue('localhost'),
-  });
+  const nobody = await freePorts();
+  const alone = await front('alone', [nobody.public, nobody.admin]);
   const answers = [
     await send(outside(open), JSON.stringify(record(open.companyId, 1, 'create'))),
     await send(`${nginx.url}/webhooks/yclients/events?key=${key}`, '{}'),
@@ -252,13 +255,7 @@ test('no key and no query is in a log of nginx or ours, whatever comes of the re
 test('a receiver is told the sender’s own address and an id for the request, whatever the sender wrote', async () => {
   const sink = await startSink();
   const port = Number(new URL(sink.url).port);
-  const stray = await freePorts();
-  const told = await startNginx({
-    directory: join(directory, 'told'),
-    ports: { http: stray.admin, https: stray.public },
-    receivers: [port, port],
-    certificate: await authority.issue('localhost'),
-  });
+  const told = await front('told', [port, port]);
   const lies = {
     ...{ 'x-forwarded-for': '203.0.113.77', 'x-request-id': 'mine', 'x-forwarded-proto': 'gopher' },
     ...{ 'x-forwarded-host': 'elsewhere.example', forwarded: 'for=203.0.113.77', tracestate: 'mine=1' },
@@ -274,4 +271,46 @@ test('a receiver is told the sender’s own address and an id for the request, w
   const line = z.looseObject({ request_id: z.string() }).parse(JSON.parse(await told.accessLog()));
   assert.match(line.request_id, /^[0-9a-f]{32}$/);
   assert.equal(headers['x-request-id'], line.request_id);
+});
+
+test('what a receiver broke off is asked of the other one, but for a POST whose repeat is not known to be safe', async () => {
+  const asked: string[] = [];
+  const receiver = createServer(({ method, url, socket }) => {
+    asked.push(`${method} ${url}`);
+    socket.destroy();
+  }).listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  const { port } = receiver.address() as AddressInfo;
+  const broken = await front('broken', [port, port]);
+  const times: Record<string, number> = {};
+  for (const line of [
+    ...['POST /webhooks/yclients/key', 'POST /webhooks/yclients/events?key=key', 'POST /operator/yclients'],
+    ...['POST /operator/yclients/key', 'POST /receipts/wazzup/secret'],
+    ...['POST /answers/link', 'POST /answers/link/stop', 'POST /connect/yclients', 'POST /'],
+    ...['GET /answers/link', 'GET /connect/yclients?user_data=x'],
+  ]) {
+    const [method = '', path = ''] = line.split(' ');
+    const answer = await request(`${broken.url}${path}`, {
+      ...{ method, dispatcher },
+      ...(method === 'POST' && { body: '{}' }),
+    });
+    assert.equal(answer.statusCode, 502, line);
+    await answer.body.dump();
+    times[line] = asked.filter(one => one === line).length;
+  }
+  await broken.stop();
+  receiver.close();
+  assert.deepEqual(times, {
+    'POST /webhooks/yclients/key': 2,
+    'POST /webhooks/yclients/events?key=key': 2,
+    'POST /operator/yclients': 2,
+    'POST /operator/yclients/key': 2,
+    'POST /receipts/wazzup/secret': 2,
+    'POST /answers/link': 1,
+    'POST /answers/link/stop': 1,
+    'POST /connect/yclients': 1,
+    'POST /': 1,
+    'GET /answers/link': 2,
+    'GET /connect/yclients?user_data=x': 2,
+  });
 });
