@@ -1,11 +1,16 @@
 /**
  * What deploy/ names exists: a dashboard or a rule of a metric that is gone shows nothing, and says nothing; a role that
- * no process has is work that nobody does.
+ * no process has is work that nobody does. And the proxy's limits are the receiver's.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ROLES } from '../src/config.ts';
+import { ROLES, readConfig } from '../src/config.ts';
+import { BODIES_UNDER_WAY, TOO_MANY, UNAVAILABLE, WINDOW_SECONDS } from '../src/http/guard.ts';
+import { HEAD_TOO_LARGE, MALFORMED, TOO_LARGE } from '../src/http/problem.ts';
+import { BODY_LIMIT_BYTES as RECEIPTS_BYTES } from '../src/http/receipts.ts';
+import * as receiver from '../src/http/receive.ts';
+import { BODY_LIMIT_BYTES as TEXTS_BYTES } from '../src/http/relay.ts';
 import { describeMetrics } from '../src/metrics.ts';
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
@@ -71,4 +76,124 @@ test('the processes of deploy/systemd/roles have every role between them, and th
   assert.deepEqual([...new Set(roles)].sort(), [...ROLES].sort());
   for (const file of ['README.md', 'README.ru.md'])
     assert.ok(read(file).includes(`\`${ROLES.join(',')}\``), file);
+});
+
+type Block = {
+  readonly head: string;
+  readonly says: ReadonlyMap<string, readonly string[]>;
+  blocks: Block[];
+};
+
+/** A file in nginx's language: the directives of each block by name, with all that was said by them, and its blocks. */
+function readSite(file: string): Block {
+  const top: Block & { says: Map<string, string[]> } = { head: '', says: new Map(), blocks: [] };
+  const open = [top];
+  const tokens = read(file)
+    .replaceAll(/^\s*#.*$/gm, '')
+    .matchAll(/((?:'[^']*'|"[^"]*"|[^;{}'"])*)([;{}])/g);
+  for (const [, text = '', end] of tokens) {
+    const words = text.trim();
+    const inner = open.at(-1);
+    assert.ok(inner !== undefined, `${file}: a } too many`);
+    if (end === '}') open.pop();
+    if (end === '{') {
+      const block = { head: words, says: new Map(), blocks: [] };
+      inner.blocks.push(block);
+      open.push(block);
+    }
+    if (end === ';') {
+      const [name = '', ...rest] = words.split(/\s+/);
+      inner.says.set(name, [...(inner.says.get(name) ?? []), rest.join(' ')]);
+    }
+  }
+  assert.equal(open.length, 1, `${file}: a { is not closed`);
+  return top;
+}
+
+function find(blocks: readonly Block[], head: string, has = ''): Block {
+  const found = blocks.filter(block => block.head === head && (has === '' || block.says.has(has)));
+  assert.equal(found.length, 1, `${head} ${has}`);
+  return found[0] as Block;
+}
+
+/** What a directive says, in bytes, seconds or as a number: the only one, or the one that begins with `prefix`. */
+function said({ says }: Block, name: string, prefix = ''): number {
+  const all = (says.get(name) ?? []).filter(text => text.startsWith(prefix));
+  assert.equal(all.length, 1, `${name} ${prefix}: ${all.length} times`);
+  const [, number, unit = ''] =
+    /^(\d+)(k|m|s|r\/s)?(?: nodelay)?$/.exec(all[0]?.slice(prefix.length).trim() ?? '') ?? [];
+  assert.ok(number !== undefined, `${name} ${prefix}: ${all[0]}`);
+  return Number(number) * ({ k: 1024, m: 1024 * 1024 }[unit] ?? 1);
+}
+
+test('nginx refuses what a receiver would refuse, and nothing else: sizes, rates, connections, times', () => {
+  const top = readSite('deploy/nginx/otklik.conf');
+  const site = find(top.blocks, 'server', 'ssl_certificate');
+  const upstream = find(top.blocks, 'upstream otklik_receivers');
+  const perAddress = readConfig({}).RATE_PER_ADDRESS;
+
+  for (const name of ['client_max_body_size', 'client_body_buffer_size']) {
+    assert.equal(said(site, name), receiver.BODY_LIMIT_BYTES, name);
+    assert.equal(said(find(site.blocks, 'location /receipts/'), name), RECEIPTS_BYTES, name);
+  }
+  assert.equal(TEXTS_BYTES, receiver.BODY_LIMIT_BYTES, 'texts come under the limit of webhooks');
+  // A header of all that the receiver takes fits into one of two.
+  assert.equal(said(site, 'large_client_header_buffers', '2 '), receiver.HEADER_BYTES);
+
+  const zone = 'zone=otklik_rate';
+  assert.equal(said(top, 'limit_req_zone', `$binary_remote_addr ${zone}:10m rate=`), perAddress);
+  // At the border of two windows a receiver takes what both allow.
+  assert.equal(said(site, 'limit_req', `${zone} burst=`), 2 * WINDOW_SECONDS * perAddress);
+  assert.equal(said(site, 'limit_conn', 'otklik_requests'), receiver.CONNECTIONS);
+  assert.equal(said(site, 'limit_conn', 'otklik_heavy'), BODIES_UNDER_WAY);
+
+  assert.equal(said(site, 'client_header_timeout') * 1000, receiver.HEADERS_TIMEOUT_MS);
+  assert.equal(said(site, 'client_body_timeout') * 1000, receiver.REQUEST_TIMEOUT_MS);
+  assert.ok(said(site, 'keepalive_timeout') * 1000 < receiver.KEEP_ALIVE_MS);
+  // nginx is the one to close a connection to a receiver, by time and by count.
+  assert.ok(said(upstream, 'keepalive_timeout') * 1000 < receiver.KEEP_ALIVE_MS);
+  assert.ok(said(upstream, 'keepalive_requests') < receiver.REQUESTS_PER_CONNECTION);
+  const [connect, answer, whole] = ['connect_timeout', 'read_timeout', 'next_upstream_timeout'].map(name =>
+    said(site, `proxy_${name}`),
+  );
+  assert.ok(connect !== undefined && answer !== undefined && whole !== undefined);
+  // Two tries end before the platform gives up.
+  assert.ok(connect + answer < whole && whole * 1000 < receiver.REQUEST_TIMEOUT_MS);
+});
+
+test('what nginx refuses by itself has the receiver’s words, and says when to come again where that helps', () => {
+  const site = find(readSite('deploy/nginx/otklik.conf').blocks, 'server', 'ssl_certificate');
+  const pages = find(site.blocks, 'location /otklik-problem/');
+  assert.deepEqual(pages.says.get('default_type'), ['application/problem+json']);
+  const pageOf = (code: number) => {
+    const [line] = (site.says.get('error_page') ?? []).filter(text => text.split(' ').includes(`${code}`));
+    assert.ok(line !== undefined, `nothing is said to ${code}`);
+    const page = find(pages.blocks, `location ${line.split(' ').at(-1)}`);
+    const [status, body = ''] = (page.says.get('return') ?? []).join('').split(/ (.*)/);
+    const retry = (page.says.get('add_header') ?? []).find(text => text.startsWith('Retry-After'));
+    const overruled = /=(\d+)/.exec(line)?.[1];
+    return { status: overruled ?? status, body: body.slice(1, -1), again: retry?.split(' ')[1] };
+  };
+  const words = ({ status, title, detail }: typeof TOO_MANY) =>
+    JSON.stringify({ type: 'about:blank', title, status, detail });
+  for (const [codes, problem, again] of [
+    [[400], MALFORMED.problem, undefined],
+    [[414, 494], HEAD_TOO_LARGE.problem, undefined],
+    [[413], TOO_LARGE, undefined],
+    [[429], TOO_MANY, '1'],
+  ] as const) {
+    for (const code of codes) {
+      assert.deepEqual(pageOf(code), { status: `${problem.status}`, body: words(problem), again }, `${code}`);
+    }
+  }
+  // Of these nginx does not know whether an event was kept.
+  for (const code of [500, 502, 503, 504]) {
+    const { body, again } = pageOf(code);
+    const detail = 'The receiver did not answer. Send it again.';
+    const expected = words({ ...UNAVAILABLE, status: code, detail });
+    assert.deepEqual(
+      [body.replace('$status', `${code}`), again],
+      [expected, `${UNAVAILABLE.retryAfterSeconds}`],
+    );
+  }
 });

@@ -8,13 +8,13 @@ import { NOT_FOUND, type Problem } from './problem.ts';
 
 /** Unknown keys from one address in a minute; beyond it the refusal is 429. Known keys are never touched by it. */
 const MISSES_PER_MINUTE = 60;
-const WINDOW_SECONDS = 10;
+export const WINDOW_SECONDS = 10;
 /**
- * Bodies of one company that have begun and are not whole: as many as nginx leaves an address. The platform sends a body
+ * Bodies of one company that have begun and are not whole: as many large ones as nginx leaves an address. The platform sends a body
  * in one piece, some tens at a time. Beyond it somebody has the URL and drips: 1,600 such bodies raised the p99 of all
  * others from 8 to 22 ms, and 4,096, which are the receiver's connections, could hold a gigabyte.
  */
-const BODIES_UNDER_WAY = 256;
+export const BODIES_UNDER_WAY = 256;
 
 export type Refusal = Problem & { readonly cause: RejectCause; readonly about?: About };
 
@@ -89,9 +89,14 @@ export function createGuard({ keys, limits }: { readonly keys: KeyRing; readonly
 }
 
 function tooMany(cause: RejectCause, retryAfterSeconds: number): Refusal {
-  const detail = 'Slow down, and send again after the time that Retry-After names.';
-  return { status: 429, title: 'Too many requests', detail, retryAfterSeconds, cause };
+  return { ...TOO_MANY, retryAfterSeconds, cause };
 }
+
+export const TOO_MANY: Problem = {
+  status: 429,
+  title: 'Too many requests',
+  detail: 'Slow down, and send again after the time that Retry-After names.',
+};
 
 function limiter(points: number, duration: number): RateLimiterMemory {
   return new RateLimiterMemory({ points, duration });

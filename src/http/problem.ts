@@ -126,9 +126,18 @@ const STAY_MS = 1_000;
 
 type Known = { readonly cause: RejectCause; readonly problem: Problem };
 
-const MALFORMED: Known = {
+export const MALFORMED: Known = {
   cause: 'malformed',
   problem: { status: 400, title: 'Bad request', detail: 'This is not a request in HTTP.' },
+};
+
+export const HEAD_TOO_LARGE: Known = {
+  cause: 'head_too_large',
+  problem: {
+    status: 431,
+    title: 'Headers too large',
+    detail: 'The headers are larger than accepted here.',
+  },
 };
 
 const HEAD_REFUSALS: Record<string, Known> = {
@@ -140,14 +149,7 @@ const HEAD_REFUSALS: Record<string, Known> = {
       detail: 'The request took too long to arrive.',
     },
   },
-  HPE_HEADER_OVERFLOW: {
-    cause: 'head_too_large',
-    problem: {
-      status: 431,
-      title: 'Headers too large',
-      detail: 'The headers are larger than accepted here.',
-    },
-  },
+  HPE_HEADER_OVERFLOW: HEAD_TOO_LARGE,
 };
 
 /** Closes a server: what is under way is answered, and a connection is closed as soon as it is idle. */

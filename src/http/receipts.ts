@@ -34,7 +34,7 @@ export type ReceiptRoute = {
 };
 
 /** Meta sends up to a thousand at once, some 600 bytes each. */
-const BODY_LIMIT_BYTES = 1024 * 1024;
+export const BODY_LIMIT_BYTES = 1024 * 1024;
 
 type Asked = FastifyRequest<{ Params: { provider: string; secret: string } }>;
 

@@ -41,16 +41,16 @@ import { createTrust, requestIdOf, type Trust, traceparentOf } from './request-i
 import { faultOf } from './signature.ts';
 
 /** The largest real body seen is under 20 kB. */
-const BODY_LIMIT_BYTES = 256 * 1024;
+export const BODY_LIMIT_BYTES = 256 * 1024;
 /** The sender gives up at 10 to 15 s; nobody honest needs that long to send 2 kB. */
-const REQUEST_TIMEOUT_MS = 10_000;
-const HEADERS_TIMEOUT_MS = 5_000;
+export const REQUEST_TIMEOUT_MS = 10_000;
+export const HEADERS_TIMEOUT_MS = 5_000;
 /** Longer than a proxy keeps its side open (nginx: 60 s), so that the proxy, not we, closes an idle connection. */
-const KEEP_ALIVE_MS = 65_000;
-const REQUESTS_PER_CONNECTION = 10_000;
-const HEADER_BYTES = 8 * 1024;
+export const KEEP_ALIVE_MS = 65_000;
+export const REQUESTS_PER_CONNECTION = 10_000;
+export const HEADER_BYTES = 8 * 1024;
 const HEADER_COUNT = 64;
-const CONNECTIONS = 4_096;
+export const CONNECTIONS = 4_096;
 /**
  * How often timeouts are checked: what ran out since is refused in one go, and everybody else waits for it. With 200 slow
  * heads a second a check once a second stopped the loop for 29 to 46 ms each time, this one for 1 to 2, at the same cost.

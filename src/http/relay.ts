@@ -40,7 +40,7 @@ type Deps = {
 };
 
 /** A thousand phones with their ids. */
-const BODY_LIMIT_BYTES = 256 * 1024;
+export const BODY_LIMIT_BYTES = 256 * 1024;
 /** Where the salon lets our own news take a text's place, a webhook may still be on its way: 20 s. */
 const OWN_NEWS_MS = 20_000;
 /** The platform's number for "parameter not validated". */

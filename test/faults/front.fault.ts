@@ -6,13 +6,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
+import { connect } from 'node:http2';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
+import { BODIES_UNDER_WAY, TOO_MANY } from '../../src/http/guard.ts';
+import { BODY_LIMIT_BYTES as RECEIPTS_BYTES } from '../../src/http/receipts.ts';
+import { BODY_LIMIT_BYTES, HEADER_BYTES } from '../../src/http/receive.ts';
 import { type House, openHouse } from '../blackbox/harness.ts';
 import { event, record } from '../blackbox/salon.ts';
 import { type Authority, createAuthority } from '../support/authority.ts';
@@ -21,8 +26,6 @@ import { type Nginx, startNginx } from '../support/nginx.ts';
 import { type Company, command, freePorts, startService } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
-
-const BODY_LIMIT_BYTES = 256 * 1024;
 
 let house: House;
 let directory: string;
@@ -201,23 +204,177 @@ test('doctor names a receiver of another database, one behind which nobody works
   );
 });
 
-test('a body up to the receiver’s own limit passes, and no other', async () => {
+test('a body and a head up to the receiver’s own limit pass, and no other', async () => {
   const open = await house.company();
   const [head, tail] = JSON.stringify(event(open.companyId, 'record', 1, 'create', { comment: '…' })).split(
     '…',
   );
   const filled = (bytes: number) => `${head}${'x'.repeat(bytes - `${head}${tail}`.length)}${tail}`;
-  assert.equal((await send(outside(open), filled(BODY_LIMIT_BYTES))).status, 200);
-  assert.equal((await send(outside(open), filled(BODY_LIMIT_BYTES + 1))).status, 413);
-  assert.equal(
-    (
-      await send(outside(open), '{}', {
-        'x-long': 'x'.repeat(9000),
-      })
-    ).status,
-    400,
-  );
+  const status = async (url: string, body: string, headers = {}) => (await send(url, body, headers)).status;
+  assert.equal(await status(outside(open), filled(BODY_LIMIT_BYTES)), 200);
+  assert.equal(await status(outside(open), filled(BODY_LIMIT_BYTES + 1)), 413);
+  for (const [bytes, expected] of [
+    [5_000, 200],
+    [HEADER_BYTES - 500, 200],
+    [HEADER_BYTES, 431],
+  ] as const) {
+    assert.equal(
+      await status(outside(open), filled(1_000), { 'x-long': 'x'.repeat(bytes) }),
+      expected,
+      `${bytes}`,
+    );
+  }
+  const sink = await startSink();
+  const port = Number(new URL(sink.url).port);
+  const told = await front('told-much', [port, port]);
+  assert.equal(await status(`${told.url}/receipts/cloud/secret`, 'x'.repeat(RECEIPTS_BYTES)), 204);
+  assert.equal(await status(`${told.url}/receipts/cloud/secret`, 'x'.repeat(RECEIPTS_BYTES + 1)), 413);
+  await Promise.all([told.stop(), sink.close()]);
 });
+
+test('what nginx refuses it refuses by itself, in the receiver’s words, and only its log has it', async t => {
+  const company = await house.company();
+  const nobody = await freePorts();
+  const alone = await front('silent', [nobody.public, nobody.admin]);
+  t.after(() => alone.stop());
+  const path = new URL(company.url).pathname;
+  const rejected = async () =>
+    (await (await fetch(`${house.service.adminUrl}/metrics`)).text()).match(
+      /^otklik_requests_rejected_total.*$/gm,
+    );
+  const before = await rejected();
+
+  const large = 'x'.repeat(BODY_LIMIT_BYTES + 1);
+  const long = { 'x-long': 'x'.repeat(HEADER_BYTES) };
+  const said = {
+    large: await send(outside(company), large),
+    head: await send(outside(company), '{}', long),
+    uri: await send(`${nginx.url}/${'x'.repeat(HEADER_BYTES)}`, '{}'),
+    malformed: await sayPlainly('POST / HTTP/1.1\r\n\r\n'),
+    away: await send(`${alone.url}${path}`, '{}'),
+  };
+  assert.deepEqual(await rejected(), before, 'the receiver heard of none');
+  const bare = {
+    large: await send(company.url, large),
+    head: await send(company.url, '{}', long),
+  };
+  const told = ({ status, text, headers }: Awaited<ReturnType<typeof send>>) => ({
+    status,
+    says: JSON.parse(text),
+    type: String(headers['content-type']).split(';')[0],
+    again: headers['retry-after'],
+  });
+  assert.deepEqual(told(said.large), told(bare.large));
+  assert.deepEqual(told(said.head), told(bare.head));
+  assert.deepEqual(told(said.uri), told(bare.head));
+  assert.match(said.malformed, /^HTTP\/1.1 400 .*This is not a request in HTTP/s);
+  assert.deepEqual(told(said.away), {
+    status: 502,
+    says: {
+      ...{ type: 'about:blank', title: 'Temporarily unavailable', status: 502 },
+      detail: 'The receiver did not answer. Send it again.',
+    },
+    type: 'application/problem+json',
+    again: '2',
+  });
+  const lines = await until(
+    async () => {
+      const found = logLines(await nginx.accessLog()).filter(({ upstream }) => upstream === '');
+      return found.some(({ status }) => status === '400') && found;
+    },
+    { what: 'what nginx refused is in its log' },
+  );
+  const known = lines.map(({ path: which, status }) => `${which} ${status}`);
+  for (const one of ['/webhooks/… 413', '/webhooks/… 431', '(other) 431', '(other) 400']) {
+    assert.ok(known.includes(one), `${one} among ${known}`);
+  }
+  assert.ok(lines.some(({ request_id }) => request_id === said.large.headers['x-request-id']));
+});
+
+test('hundreds of requests at once from one address are for the receiver to take; of large bodies 256 are', async t => {
+  const held: ServerResponse[] = [];
+  let came = 0;
+  const receiver = createServer((incoming, outgoing) => {
+    incoming.resume();
+    held.push(outgoing);
+    came += 1;
+    if (came < AT_ONCE) return;
+    for (const one of held.splice(0)) one.writeHead(200).end('{}');
+  }).listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  const { port } = receiver.address() as AddressInfo;
+  const busy = await front('busy', [port, port]);
+  const connections = Array.from({ length: 10 }, () => connect(busy.url, { ca: authority.pem }));
+  t.after(async () => {
+    for (const one of connections) one.destroy();
+    await busy.stop();
+    receiver.closeAllConnections();
+    receiver.close();
+  });
+  // Each stream counts in limit_conn as a connection does.
+  const begin = (number: number, headers = {}) => {
+    const path = '/webhooks/yclients/key';
+    const stream = connections[number % connections.length]?.request({
+      ...{ ':method': 'POST', ':path': path, ...headers },
+    });
+    assert.ok(stream);
+    return stream.on('error', () => {});
+  };
+  const answers = await Promise.all(
+    Array.from({ length: AT_ONCE }, async (_, number) => {
+      const stream = begin(number, { 'content-length': '2' }).end('{}');
+      const [headers] = await once(stream, 'response');
+      stream.resume();
+      return headers[':status'];
+    }),
+  );
+  assert.deepEqual(
+    answers.filter(status => status !== 200),
+    [],
+  );
+
+  for (let number = 0; number < BODIES_UNDER_WAY; number += 1) {
+    begin(number, { 'content-length': '200000' }).write('x');
+  }
+  const url = `${busy.url}/webhooks/yclients/key`;
+  const refused = await until(
+    async () => {
+      const answer = await send(url, 'x'.repeat(100_000));
+      return answer.status === 429 && answer;
+    },
+    { what: 'so many large bodies are under way' },
+  );
+  assert.deepEqual(JSON.parse(refused.text), { type: 'about:blank', ...TOO_MANY });
+  const { 'retry-after': again, 'content-type': type } = refused.headers;
+  assert.deepEqual([again, type], ['1', 'application/problem+json']);
+  assert.equal((await send(url, 'x'.repeat(19_999))).status, 200, 'one as large as any real one');
+});
+
+const AT_ONCE = 300;
+
+const logLine = z.looseObject({
+  ...{ path: z.string(), status: z.string(), upstream: z.string(), request_id: z.string() },
+});
+
+function logLines(log: string): z.infer<typeof logLine>[] {
+  return log
+    .trim()
+    .split('\n')
+    .map(line => logLine.parse(JSON.parse(line)));
+}
+
+/** Writes these bytes to nginx, and answers all that it says. */
+async function sayPlainly(bytes: string): Promise<string> {
+  const { port } = new URL(nginx.url);
+  const socket = connectTls({
+    host: '127.0.0.1',
+    port: Number(port),
+    ca: authority.pem,
+    servername: 'localhost',
+  });
+  socket.write(bytes);
+  return Buffer.concat(await socket.toArray()).toString();
+}
 
 test('no key and no query is in a log of nginx or ours, whatever comes of the request', async () => {
   const open = await house.company();
@@ -244,10 +401,7 @@ test('no key and no query is in a log of nginx or ours, whatever comes of the re
   const access = (await nginx.accessLog()) + (await alone.accessLog());
   const errors = (await nginx.errorLog()) + (await alone.errorLog());
   assert.ok(!(access + errors + house.service.output()).includes(key), 'the key is in a log');
-  const lines = access
-    .trim()
-    .split('\n')
-    .map(line => z.looseObject({ path: z.string(), status: z.string() }).parse(JSON.parse(line)));
+  const lines = logLines(access);
   assert.ok(lines.length > 4);
   assert.deepEqual(new Set(lines.map(one => one.path)), new Set(['/webhooks/…', '(other)']));
 });
@@ -273,7 +427,7 @@ test('a receiver is told the sender’s own address and an id for the request, w
   assert.equal(headers['x-request-id'], line.request_id);
 });
 
-test('what a receiver broke off is asked of the other one, but for a POST whose repeat is not known to be safe', async () => {
+test('what a receiver broke off is asked of the other one, but for a POST whose repeat is not known to be safe', async t => {
   const asked: string[] = [];
   const receiver = createServer(({ method, url, socket }) => {
     asked.push(`${method} ${url}`);
@@ -282,6 +436,10 @@ test('what a receiver broke off is asked of the other one, but for a POST whose 
   await once(receiver, 'listening');
   const { port } = receiver.address() as AddressInfo;
   const broken = await front('broken', [port, port]);
+  t.after(async () => {
+    await broken.stop();
+    receiver.close();
+  });
   const times: Record<string, number> = {};
   for (const line of [
     ...['POST /webhooks/yclients/key', 'POST /webhooks/yclients/events?key=key', 'POST /operator/yclients'],
@@ -298,8 +456,6 @@ test('what a receiver broke off is asked of the other one, but for a POST whose 
     await answer.body.dump();
     times[line] = asked.filter(one => one === line).length;
   }
-  await broken.stop();
-  receiver.close();
   assert.deepEqual(times, {
     'POST /webhooks/yclients/key': 2,
     'POST /webhooks/yclients/events?key=key': 2,
