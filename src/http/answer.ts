@@ -37,6 +37,8 @@ export type AnswerRoute = {
 const TRIES_PER_MINUTE = 60;
 /** A form of ours has one short field. */
 const FORM_BYTES = 1_024;
+/** One-click is a field of 26 bytes, in whatever form a mailer wraps it. */
+const ONE_CLICK_BYTES = 8_192;
 /** How soon a page that waits for the platform looks again. */
 const AGAIN_SECONDS = 2;
 
@@ -126,16 +128,6 @@ export function addAnswerRoutes(
       return reply.redirect(`/answers/${request.params.link}`, 303).send(answered.messageId);
     });
 
-    // One-click by RFC 8058: the mailer posts here by itself when its “unsubscribe” is pressed.
-    scope.post<{ Params: { link: string } }>('/answers/:link/stop', async (request, reply) => {
-      const opened = await open(request as Asked, reply);
-      if (opened === undefined) return reply;
-      const { companyId, recipient } = opened.answered;
-      const clientId = clientIdOf(recipient);
-      if (clientId !== undefined)
-        await refuseEmail(route.pool, { companyId, clientId, words: 'unsubscribe link', at: route.now() });
-      return show(reply, opened, [html`<p>${opened.phrases.page.stopped}</p>`]);
-    });
     scope.get<{ Params: { link: string } }>('/answers/:link/stop', async (request, reply) => {
       const opened = await open(request as Asked, reply);
       if (opened === undefined) return reply;
@@ -147,6 +139,27 @@ export function addAnswerRoutes(
           forms: true,
         },
       );
+    });
+    done();
+  });
+
+  // One-click by RFC 8058: the mailer posts here by itself when its “unsubscribe” is pressed, as multipart/form-data or
+  // urlencoded. The address says everything, so what comes along is not looked at.
+  app.register((scope, _options, done) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser(
+      '*',
+      { parseAs: 'buffer', bodyLimit: ONE_CLICK_BYTES },
+      (_request, _body, parsed) => parsed(null, undefined),
+    );
+    scope.post<{ Params: { link: string } }>('/answers/:link/stop', async (request, reply) => {
+      const opened = await open(request as Asked, reply);
+      if (opened === undefined) return reply;
+      const { companyId, recipient } = opened.answered;
+      const clientId = clientIdOf(recipient);
+      if (clientId !== undefined)
+        await refuseEmail(route.pool, { companyId, clientId, words: 'unsubscribe link', at: route.now() });
+      return show(reply, opened, [html`<p>${opened.phrases.page.stopped}</p>`]);
     });
     done();
   });

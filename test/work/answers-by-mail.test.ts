@@ -147,6 +147,28 @@ test('the mailer’s “unsubscribe” ends mails to that address with one POST,
   assert.deepEqual(mails, []);
 });
 
+test('one-click is taken in each form that RFC 8058 allows, and whatever else a mailer sends along', async () => {
+  const multipart = new FormData();
+  multipart.set('List-Unsubscribe', 'One-Click');
+  const forms: readonly RequestInit[] = [
+    { body: multipart },
+    { body: 'List-Unsubscribe=One-Click', headers: { 'content-type': 'text/plain' } },
+    { body: new Uint8Array(Buffer.from('List-Unsubscribe=One-Click')) },
+    {},
+  ];
+  for (const form of forms) {
+    const { stop, address } = await booked();
+    assert.equal((await fetch(stop, { method: 'POST', ...form })).status, 200);
+    const { rows } = await pipeline.pool.query('SELECT granted FROM consents WHERE address = $1', [address]);
+    assert.deepEqual(rows, [{ granted: false }, { granted: false }]);
+  }
+  const { stop, address } = await booked();
+  const huge = new Uint8Array(Buffer.alloc(64 * 1024, 'a'));
+  assert.equal((await fetch(stop, { method: 'POST', body: huge })).status, 413);
+  const { rows } = await pipeline.pool.query('SELECT granted FROM consents WHERE address = $1', [address]);
+  assert.deepEqual(rows, []);
+});
+
 test('451 is tried again and then sent once; 550 fails the message for good', async () => {
   refusals.push(451);
   const recordId = await books(somebody());
