@@ -48,6 +48,7 @@ export type Phrases = {
     readonly stop: string;
     readonly stopped: string;
     readonly wrong: string;
+    readonly tooOften: string;
   };
 };
 
@@ -101,6 +102,7 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       stop: 'Не присылать сюда сообщений',
       stopped: 'Больше не пишем на этот адрес.',
       wrong: 'Ссылка неполная или устарела. Откройте её из письма ещё раз.',
+      tooOften: 'Слишком часто. Подождите минуту и откройте ссылку ещё раз.',
     },
   },
   en: {
@@ -153,6 +155,7 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       stop: 'Send no more messages here',
       stopped: 'We write to this address no more.',
       wrong: 'The link is incomplete or too old. Open it from the e-mail again.',
+      tooOften: 'Too often. Wait a minute and open the link again.',
     },
   },
 };

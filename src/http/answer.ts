@@ -5,7 +5,6 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { type ActionKind, type Link, readLink } from '../domain/answer.ts';
 import type { Locale } from '../domain/locale.ts';
 import { clientIdOf } from '../domain/notice.ts';
@@ -26,6 +25,7 @@ import { refuseEmail } from '../store/chats.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
 import type { Pool } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
+import { countMisses, createLimit } from './guard.ts';
 import { type Html, html, sendPage } from './page.ts';
 
 export type AnswerRoute = {
@@ -34,7 +34,11 @@ export type AnswerRoute = {
   readonly now: () => EpochMs;
 };
 
-const TRIES_PER_MINUTE = 60;
+/**
+ * Of one message. A page that waits for the platform takes 30 by itself. Not of an address: people behind one carrier
+ * share theirs, and so do all whose mailer posts one-click for them.
+ */
+const LOOKS_PER_MINUTE = 120;
 /** A form of ours has one short field. */
 const FORM_BYTES = 1_024;
 /** One-click is a field of 26 bytes, in whatever form a mailer wraps it. */
@@ -52,25 +56,31 @@ export function addAnswerRoutes(
   { metrics }: { readonly metrics: Metrics },
   route: AnswerRoute,
 ): void {
-  const tries = new RateLimiterMemory({ points: TRIES_PER_MINUTE, duration: 60 });
+  const misses = countMisses();
+  const looks = createLimit(LOOKS_PER_MINUTE, 60);
 
   /** The message behind a link, or the page that says why there is none. */
   async function open(request: Asked, reply: FastifyReply): Promise<Opened | undefined> {
-    const spent = await tries.consume(request.ip).catch(() => undefined);
-    const link = spent === undefined ? undefined : readLink(request.params.link);
-    const answered =
-      link !== undefined && isOurs(route.vault, link) ? await findAnswered(route.pool, link) : undefined;
+    const link = readLink(request.params.link);
+    const ours = link !== undefined && isOurs(route.vault, link);
+    const waitSeconds = ours ? await looks(link.messageId) : await misses(request.ip);
+    if (!ours || waitSeconds > 0) return refuse(reply, waitSeconds);
+    const answered = await findAnswered(route.pool, link);
     const company =
       answered === undefined
         ? undefined
         : (await findCompanies(route.pool, [answered.companyId])).get(answered.companyId);
-    if (answered !== undefined && company !== undefined && !company.removed)
-      return { answered, company, phrases: PHRASES[company.locale] };
-    metrics.rejected.inc({ cause: spent === undefined ? 'answer_rate' : 'answer_link' });
-    const { wrong } = PHRASES.ru.page;
+    if (answered === undefined || company === undefined || company.removed) return refuse(reply, 0);
+    return { answered, company, phrases: PHRASES[company.locale] };
+  }
+
+  function refuse(reply: FastifyReply, waitSeconds: number): undefined {
+    metrics.rejected.inc({ cause: waitSeconds > 0 ? 'answer_rate' : 'answer_link' });
+    if (waitSeconds > 0) reply.header('retry-after', waitSeconds);
+    const why = waitSeconds > 0 ? 'tooOften' : 'wrong';
     sendPage(reply, {
-      ...{ status: spent === undefined ? 429 : 404, language: 'ru', title: 'Otklik' },
-      body: [html`<p>${wrong}</p>`, html`<p lang="en">${PHRASES.en.page.wrong}</p>`],
+      ...{ status: waitSeconds > 0 ? 429 : 404, language: 'ru', title: 'Otklik' },
+      body: [html`<p>${PHRASES.ru.page[why]}</p>`, html`<p lang="en">${PHRASES.en.page[why]}</p>`],
     });
     return undefined;
   }

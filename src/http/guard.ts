@@ -6,7 +6,7 @@ import { traceIdOf } from '../tracing.ts';
 import type { KeyHolder, KeyRing } from './keys.ts';
 import { NOT_FOUND, type Problem } from './problem.ts';
 
-/** Unknown keys from one address in a minute; beyond it the refusal is 429. Known keys are never touched by it. */
+/** Unknown keys, secrets or links from one address in a minute; beyond it the refusal is 429. Good ones are never touched by it. */
 const MISSES_PER_MINUTE = 60;
 export const WINDOW_SECONDS = 10;
 /**
@@ -50,22 +50,22 @@ export const UNAVAILABLE: Problem = {
 };
 
 export function createGuard({ keys, limits }: { readonly keys: KeyRing; readonly limits: Limits }): Guard {
-  const perAddress = limiter(limits.perAddress * WINDOW_SECONDS, WINDOW_SECONDS);
-  const perCompany = limiter(limits.perCompany * WINDOW_SECONDS, WINDOW_SECONDS);
-  const misses = limiter(MISSES_PER_MINUTE, 60);
+  const perAddress = createLimit(limits.perAddress * WINDOW_SECONDS, WINDOW_SECONDS);
+  const perCompany = createLimit(limits.perCompany * WINDOW_SECONDS, WINDOW_SECONDS);
+  const misses = countMisses();
   const underWay = new Map<number, number>();
 
   return {
     async admit(ip, key) {
-      const waitForAddress = await spend(perAddress, ip);
+      const waitForAddress = await perAddress(ip);
       if (waitForAddress > 0) return tooMany('address_rate', waitForAddress);
       try {
         const holder = typeof key === 'string' ? await keys.find(key) : undefined;
         if (holder === undefined) {
-          const wait = await spend(misses, ip);
+          const wait = await misses(ip);
           return wait > 0 ? tooMany('unknown_key_rate', wait) : { ...NOT_FOUND, cause: 'unknown_key' };
         }
-        const waitForCompany = await spend(perCompany, holder.company.companyId);
+        const waitForCompany = await perCompany(holder.company.companyId);
         if (waitForCompany === 0) return holder;
         const about = { company_id: holder.company.companyId };
         return { ...tooMany('company_rate', waitForCompany), about };
@@ -98,19 +98,25 @@ export const TOO_MANY: Problem = {
   detail: 'Slow down, and send again after the time that Retry-After names.',
 };
 
-function limiter(points: number, duration: number): RateLimiterMemory {
-  return new RateLimiterMemory({ points, duration });
+/** Spends one of so many in so many seconds: 0, or the whole seconds after which there is room again. */
+export type Limit = (key: string | number) => Promise<number>;
+
+export function createLimit(points: number, durationSeconds: number): Limit {
+  const limiter = new RateLimiterMemory({ points, duration: durationSeconds });
+  return async key => {
+    try {
+      await limiter.consume(key);
+      return 0;
+    } catch (refused) {
+      if (!(refused instanceof RateLimiterRes)) throw refused;
+      return Math.max(1, Math.ceil(refused.msBeforeNext / 1000));
+    }
+  };
 }
 
-/** 0, or the whole seconds after which there is room again. */
-async function spend(limit: RateLimiterMemory, key: string | number): Promise<number> {
-  try {
-    await limit.consume(key);
-    return 0;
-  } catch (refused) {
-    if (!(refused instanceof RateLimiterRes)) throw refused;
-    return Math.max(1, Math.ceil(refused.msBeforeNext / 1000));
-  }
+/** To be spent by an address whose key, secret or link was none, and never by one that was good. */
+export function countMisses(): Limit {
+  return createLimit(MISSES_PER_MINUTE, 60);
 }
 
 /** One line a refusal: of strangers, who may be many, for debugging only; where a company's event was at stake, always. */

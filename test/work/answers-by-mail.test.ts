@@ -196,3 +196,29 @@ test('451 is tried again and then sent once; 550 fails the message for good', as
     { outcome: 'rejected', reason: 'SMTP 550 at DATA', state: 'failed' },
   ]);
 });
+
+test('who asks for links that are none is asked to wait; good links from there work, each as often as a person needs it', async () => {
+  const { link } = await booked();
+  const { link: other } = await booked();
+  const tooMany = /Слишком часто.*Too often/s;
+  let guess = 0;
+  const missed = async () => {
+    guess += 1;
+    return page(`${link.slice(0, -8)}${String(guess).padStart(8, 'A')}`);
+  };
+  let refused = await missed();
+  for (let tries = 0; refused.status === 404 && tries < 200; tries += 1) refused = await missed();
+  assert.equal(refused.status, 429);
+  assert.ok(Number(refused.headers.get('retry-after')) >= 1);
+  assert.match(refused.text, tooMany);
+  assert.doesNotMatch(refused.text, /устарела/);
+
+  // A minute of two tabs that wait for the platform, and look again every two seconds.
+  for (let look = 0; look < 60; look += 1) assert.equal((await page(link)).status, 200, `look ${look}`);
+  let beyond = await page(link);
+  for (let tries = 0; beyond.status === 200 && tries < 200; tries += 1) beyond = await page(link);
+  assert.equal(beyond.status, 429);
+  assert.ok(Number(beyond.headers.get('retry-after')) >= 1);
+  assert.match(beyond.text, tooMany);
+  assert.equal((await page(other)).status, 200, 'it is of this message alone');
+});
