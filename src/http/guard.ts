@@ -88,7 +88,7 @@ export function createGuard({ keys, limits }: { readonly keys: KeyRing; readonly
   };
 }
 
-function tooMany(cause: RejectCause, retryAfterSeconds: number): Refusal {
+export function tooMany(cause: RejectCause, retryAfterSeconds: number): Refusal {
   return { ...TOO_MANY, retryAfterSeconds, cause };
 }
 

@@ -1,7 +1,8 @@
 /**
- * `/receipts/{provider}/{secret}`: where providers tell what became of messages, and what people sent back. The address is a secret; who does not
- * know it, or whose signature is not the provider's, gets the same 404 as for any path. What cannot be kept is 503, and
- * the provider calls again.
+ * `/receipts/{provider}/{secret}`: where providers tell what became of messages, and what people sent back. The address is
+ * a secret; who does not know it, or whose signature is not the provider's, gets the same 404 as for any path, and 429
+ * after many. The secret is looked at before the body is read. What cannot be kept is not answered by 200, and the
+ * provider calls again.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -9,6 +10,7 @@ import type { Metrics } from '../metrics.ts';
 import { saveHeard } from '../store/heard.ts';
 import type { Pool } from '../store/pool.ts';
 import { type NewReceipt, saveReceipts } from '../store/receipts.ts';
+import { countMisses, tooMany } from './guard.ts';
 import { NOT_FOUND, sendProblem } from './problem.ts';
 
 /** One provider's way, as `channels/receipts.ts` has it. */
@@ -43,8 +45,19 @@ export function addReceiptRoutes(
   { metrics }: { readonly metrics: Metrics },
   { pool, secret, readers, onHeard }: ReceiptRoute,
 ): void {
+  const misses = countMisses();
   const readerOf = ({ params }: Asked) =>
     isSecret(params.secret, secret) ? readers.get(params.provider) : undefined;
+
+  /** Before the body is read. */
+  async function admit(request: Asked, reply: FastifyReply): Promise<FastifyReply | undefined> {
+    if (readerOf(request) !== undefined) return undefined;
+    const waitSeconds = await misses(request.ip);
+    if (waitSeconds === 0) return refuse(reply);
+    const refusal = tooMany('receipt_rate', waitSeconds);
+    metrics.rejected.inc({ cause: refusal.cause });
+    return sendProblem(reply, refusal);
+  }
 
   async function refuse(reply: FastifyReply): Promise<FastifyReply> {
     metrics.rejected.inc({ cause: 'receipt' });
@@ -59,12 +72,12 @@ export function addReceiptRoutes(
       (_request, body, parsed) => parsed(null, body),
     );
 
-    scope.get('/receipts/:provider/:secret', async (request: Asked, reply) => {
+    scope.get('/receipts/:provider/:secret', { onRequest: admit }, async (request: Asked, reply) => {
       const answer = readerOf(request)?.challenge?.(Object(request.query), secret);
       return answer === undefined ? refuse(reply) : reply.type('text/plain').send(answer);
     });
 
-    scope.post('/receipts/:provider/:secret', async (request: Asked, reply) => {
+    scope.post('/receipts/:provider/:secret', { onRequest: admit }, async (request: Asked, reply) => {
       const reader = readerOf(request);
       const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const receipts = reader?.read(body, request.headers);

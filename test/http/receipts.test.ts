@@ -1,6 +1,8 @@
 /** Receipts on their way in: who may bring them, and what they make of a message. */
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
@@ -131,7 +133,7 @@ test('a body that is huge, packed, of another encoding or another kind is refuse
       headers: { 'content-type': 'application/json', ...headers },
     });
   const huge = Buffer.alloc(10 * 1024 * 1024, ' ');
-  for (const provider of ['wazzup', 'cloud', 'sms.ru', 'max', 'vk', 'unknown'])
+  for (const provider of ['wazzup', 'cloud', 'sms.ru', 'max', 'vk'])
     assert.equal((await send(provider, huge)).statusCode, 413, provider);
   const odd: readonly (readonly [Buffer, Record<string, string>?])[] = [
     [gzipSync(genuine), { 'content-encoding': 'gzip' }],
@@ -155,5 +157,35 @@ test('a body that is huge, packed, of another encoding or another kind is refuse
   }
   assert.deepEqual(await stateOf(id), { state: 'sent', receipts: [] });
   assert.equal((await send('wazzup', genuine, { 'content-type': 'text/weird' })).statusCode, 200);
+  assert.equal((await stateOf(id)).state, 'delivered');
+});
+
+test('a wrong secret is refused before its body comes; many of one address are asked to wait, and good ones pass', async () => {
+  const id = await sentAs('guarded');
+  const root = await app.listen({ host: '127.0.0.1', port: 0 });
+  const begun = request(`${root}/receipts/wazzup/${'x'.repeat(43)}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'content-length': '1000000' },
+    signal: AbortSignal.timeout(5_000),
+  });
+  begun.flushHeaders();
+  const [refused] = await once(begun, 'response');
+  assert.equal(refused.statusCode, 404);
+  begun.on('error', () => {}).destroy();
+
+  const miss = (path: string) => app.inject({ method: 'POST', url: path, remoteAddress: '192.0.2.1' });
+  const statuses = new Map<number, number>();
+  let last = await miss('/receipts/unknown/x');
+  for (let tries = 0; tries < 99; tries += 1) {
+    last = await miss(`/receipts/wazzup/${String(tries).padStart(43, 'x')}`);
+    statuses.set(last.statusCode, (statuses.get(last.statusCode) ?? 0) + 1);
+  }
+  assert.deepEqual(Object.fromEntries(statuses), { 404: 59, 429: 40 });
+  assert.ok(Number(last.headers['retry-after']) >= 1);
+  const good = await app.inject({
+    ...{ method: 'POST', url: `/receipts/wazzup/${SECRET}`, remoteAddress: '192.0.2.1' },
+    payload: { statuses: [{ messageId: 'guarded', status: 'read' }] },
+  });
+  assert.equal(good.statusCode, 200);
   assert.equal((await stateOf(id)).state, 'delivered');
 });
