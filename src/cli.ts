@@ -377,11 +377,19 @@ program
   .addOption(json())
   .action(run(() => import('./commands/send-test.ts').then(module => module.sendTest)));
 
-program
+const channels = program
   .command('channels')
-  .description('which channels are on, what each can, and where its provider is to send receipts')
+  .description('which channels are on, what each can, and where its provider is to send receipts');
+channels
+  .command('list', { isDefault: true })
+  .description('the channels, by default')
   .addOption(json())
   .action(run(() => import('./commands/channels.ts').then(module => module.listChannels)));
+channels
+  .command('rotate-secret <channel>')
+  .description('a new address for its provider to call; the old one works for another 24 hours')
+  .addOption(json())
+  .action(run(() => import('./commands/channels.ts').then(module => module.rotateSecret)));
 
 const events = program.command('events').description('what came in');
 events

@@ -15,6 +15,7 @@ import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
 import { createKeyRing } from './http/keys.ts';
 import { closeServer } from './http/problem.ts';
+import { rememberReceiptSecrets } from './http/receipt-secrets.ts';
 import { createReceiver, type ReceiverDeps } from './http/receive.ts';
 import { createPostgresLog } from './ingest/postgres-log.ts';
 import { type Log, PlainError } from './log.ts';
@@ -29,6 +30,7 @@ import {
 } from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { receiptReaders, receiptUrl } from './receipt-readers.ts';
+import { liveReceiptSecrets } from './salon/receipt-secrets.ts';
 import { readBudget } from './store/budget.ts';
 import { readCoverage, sumCoverage } from './store/coverage.ts';
 import { pendingMigrations } from './store/migrate.ts';
@@ -183,7 +185,7 @@ export async function startService(
   const listeners: readonly Listener[] = ears.map(ear =>
     createListener({
       ...{ pool: work, log, metrics, now, vault, ear },
-      updatesUrl: updatesUrlOf(config, ear.channel, vault),
+      updatesUrl: updatesUrlOf(config, pool, ear.channel, vault),
       onAction: () => actor?.wake(),
     }),
   );
@@ -434,16 +436,34 @@ function keepOf(config: Config): Keep {
 function receiptsOf(
   config: Config,
   pool: Pool,
-  { receiptSecret: secret }: Vault,
+  vault: Vault,
   onHeard: () => void,
 ): Pick<ReceiverDeps, 'receipts'> {
   const readers = receiptReaders(config);
-  return readers.size === 0 ? {} : { receipts: { pool, secret, readers, onHeard } };
+  return readers.size === 0
+    ? {}
+    : {
+        receipts: {
+          pool,
+          secretsOf: rememberReceiptSecrets({ pool, vault, now: Date.now }),
+          readers,
+          onHeard,
+        },
+      };
 }
 
 /** Where a messenger is to bring what people send. */
-function updatesUrlOf({ PUBLIC_URL }: Config, channel: string, { receiptSecret }: Vault): string | undefined {
-  return PUBLIC_URL === undefined ? undefined : receiptUrl(PUBLIC_URL, channel, receiptSecret);
+function updatesUrlOf(
+  { PUBLIC_URL }: Config,
+  pool: Pool,
+  channel: string,
+  vault: Vault,
+): (() => Promise<string>) | undefined {
+  if (PUBLIC_URL === undefined) return undefined;
+  return async () => {
+    const [secret] = await liveReceiptSecrets(pool, { vault, now: Date.now() }, channel);
+    return receiptUrl(PUBLIC_URL, channel, secret);
+  };
 }
 
 /** Where a message can be answered by a browser, once we can be reached from outside. */

@@ -25,8 +25,10 @@ export type Vault = {
   proveLink(companyId: number, messageId: string): string;
   /** The proof, 22 characters, that a link into a chat was made by us for this client and is good until this day. */
   proveInvite(companyId: number, clientId: number, day: number): string;
-  /** 43 characters in the addresses that we give to providers of channels for their receipts. */
-  readonly receiptSecret: string;
+  /** 43 characters in the address that we give to a provider of a channel for its receipts. */
+  receiptSecret(provider: string, generation: number): string;
+  /** The same of installations that gave one to all providers. */
+  readonly sharedReceiptSecret: string;
   seal(secret: string): Buffer;
   /** Throws when the secret was sealed under another OTKLIK_KEY (and no old one that is known) or altered. */
   open(sealed: Buffer): string;
@@ -65,7 +67,9 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
         .update(`invite ${companyId}:${clientId}:${day}`)
         .digest('base64url')
         .slice(0, 22),
-    receiptSecret: createHmac('sha256', hashing).update('receipts').digest('base64url'),
+    receiptSecret: (provider, generation) =>
+      createHmac('sha256', hashing).update(`receipts ${provider} ${generation}`).digest('base64url'),
+    sharedReceiptSecret: createHmac('sha256', hashing).update('receipts').digest('base64url'),
     seal(secret) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);

@@ -12,6 +12,7 @@ import type { Pool } from '../store/pool.ts';
 import { type NewReceipt, saveReceipts } from '../store/receipts.ts';
 import { countMisses, tooMany } from './guard.ts';
 import { NOT_FOUND, sendProblem } from './problem.ts';
+import type { ReceiptSecrets } from './receipt-secrets.ts';
 
 /** One provider's way, as `channels/receipts.ts` has it. */
 type Reader = {
@@ -28,7 +29,7 @@ type Reader = {
 
 export type ReceiptRoute = {
   readonly pool: Pool;
-  readonly secret: string;
+  readonly secretsOf: ReceiptSecrets;
   /** By the provider's name. */
   readonly readers: ReadonlyMap<string, Reader>;
   /** Something new was kept for whoever listens. */
@@ -43,15 +44,16 @@ type Asked = FastifyRequest<{ Params: { provider: string; secret: string } }>;
 export function addReceiptRoutes(
   app: FastifyInstance,
   { metrics }: { readonly metrics: Metrics },
-  { pool, secret, readers, onHeard }: ReceiptRoute,
+  { pool, secretsOf, readers, onHeard }: ReceiptRoute,
 ): void {
   const misses = countMisses();
-  const readerOf = ({ params }: Asked) =>
-    isSecret(params.secret, secret) ? readers.get(params.provider) : undefined;
+  const readerOf = ({ params }: Asked) => readers.get(params.provider);
 
   /** Before the body is read. */
   async function admit(request: Asked, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    if (readerOf(request) !== undefined) return undefined;
+    const { provider, secret } = request.params;
+    const live = readers.has(provider) ? await secretsOf(provider) : [];
+    if (live.some(one => isSecret(secret, one))) return undefined;
     const waitSeconds = await misses(request.ip);
     if (waitSeconds === 0) return refuse(reply);
     const refusal = tooMany('receipt_rate', waitSeconds);
@@ -73,7 +75,7 @@ export function addReceiptRoutes(
     );
 
     scope.get('/receipts/:provider/:secret', { onRequest: admit }, async (request: Asked, reply) => {
-      const answer = readerOf(request)?.challenge?.(Object(request.query), secret);
+      const answer = readerOf(request)?.challenge?.(Object(request.query), request.params.secret);
       return answer === undefined ? refuse(reply) : reply.type('text/plain').send(answer);
     });
 

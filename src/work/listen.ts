@@ -56,7 +56,7 @@ export type ListenDeps = {
   readonly vault: Pick<Vault, 'proveInvite'>;
   readonly ear: Ear | ToldEar;
   /** Where a messenger is to bring what it hears; undefined: nowhere, or we ask. */
-  readonly updatesUrl?: string | undefined;
+  readonly updatesUrl?: (() => Promise<string>) | undefined;
   /** Something was asked for. */
   readonly onAction: () => void;
 };
@@ -189,7 +189,7 @@ export function createListener(deps: ListenDeps): Listener {
     if (updatesUrl === undefined || told.subscribe === undefined) return;
     if (deps.now() - subscribedAt < SUBSCRIBE_EVERY_MS) return;
     subscribedAt = deps.now();
-    const reason = await told.subscribe(updatesUrl, signal);
+    const reason = await told.subscribe(await updatesUrl(), signal);
     if (reason !== undefined && !signal.aborted)
       log.warn({ loop: 'listen', channel: told.channel, reason }, 'could not subscribe to what people send');
   }

@@ -45,7 +45,7 @@ test('kill -9 of either process loses no text, sends none twice, and leaves no s
   const sink = await startSink({ delayMs: DELAY_MS });
   const platform = await startPlatform({ limits: null, seed: SEED });
   const [takes, sends] = await Promise.all([freePorts(), freePorts()]);
-  const receiptUrl = `http://127.0.0.1:${takes.public}/receipts/sms.ru/${createVault(Buffer.from(OTKLIK_KEY, 'hex')).receiptSecret}`;
+  const receiptUrl = `http://127.0.0.1:${takes.public}/receipts/sms.ru/${createVault(Buffer.from(OTKLIK_KEY, 'hex')).receiptSecret('sms.ru', 0)}`;
   const shift: Shift = { up: true, over: false };
   const provider = await startSmsRu(receiptUrl);
   const env = {

@@ -8,11 +8,13 @@ import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { fastify } from 'fastify';
 import { maxUpdates } from '../../src/channels/max-ear.ts';
-import { cloudReceipts, smsRuReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
+import { cloudReceipts, SMSC_RECEIPTS, smsRuReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
 import { vkUpdates } from '../../src/channels/vk-ear.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { liveReceiptSecrets, rotateReceiptSecret } from '../../src/salon/receipt-secrets.ts';
 import { meetReceipts } from '../../src/store/receipts.ts';
+import { saveSetting } from '../../src/store/settings.ts';
 import { showMessage } from '../../src/store/views.ts';
 import { createPipeline, type Pipeline } from '../work/pipeline.ts';
 
@@ -31,7 +33,11 @@ before(async () => {
     ['max', maxUpdates('token')],
     ['vk', vkUpdates({ confirmation: '1a2b3c4d', secret: 'word' })],
   ]);
-  addReceiptRoutes(app, { metrics: createMetrics() }, { pool: pipeline.pool, secret: SECRET, readers });
+  addReceiptRoutes(
+    app,
+    { metrics: createMetrics() },
+    { pool: pipeline.pool, secretsOf: async () => [SECRET], readers },
+  );
   await app.ready();
 });
 after(async () => {
@@ -188,4 +194,58 @@ test('a wrong secret is refused before its body comes; many of one address are a
   });
   assert.equal(good.statusCode, 200);
   assert.equal((await stateOf(id)).state, 'delivered');
+});
+
+test('each provider has a secret of its own, which opens nobody else’s door; exchanged, the old one holds for a day', async () => {
+  const { pool, vault } = pipeline;
+  let now = Date.parse('2031-05-01T00:00:00Z');
+  const doors = fastify();
+  const readers = new Map([
+    ['wazzup', WAZZUP_RECEIPTS],
+    ['smsc', SMSC_RECEIPTS],
+  ]);
+  const secretsOf = (provider: string) => liveReceiptSecrets(pool, { vault, now }, provider);
+  addReceiptRoutes(doors, { metrics: createMetrics() }, { pool, secretsOf, readers });
+  const opens = async (provider: string, secret: string) => {
+    const url = `/receipts/${provider}/${secret}`;
+    return (await doors.inject({ method: 'POST', url, payload: { statuses: [] } })).statusCode === 200;
+  };
+  const [first] = await secretsOf('wazzup');
+  const [foreign] = await secretsOf('smsc');
+  assert.deepEqual([first.length, await opens('wazzup', first)], [43, true]);
+  assert.equal(await opens('wazzup', foreign), false);
+  assert.equal(await opens('smsc', first), false);
+  assert.equal(
+    await opens('wazzup', vault.sharedReceiptSecret),
+    false,
+    'a new installation has none for all',
+  );
+
+  const second = await rotateReceiptSecret(pool, { vault, now }, 'wazzup');
+  assert.deepEqual(await secretsOf('smsc'), [foreign], 'the others keep theirs');
+  now += 24 * 3_600_000 - 1;
+  assert.deepEqual([await opens('wazzup', first), await opens('wazzup', second)], [true, true]);
+  now += 1;
+  assert.deepEqual([await opens('wazzup', first), await opens('wazzup', second)], [false, true]);
+  const third = await rotateReceiptSecret(pool, { vault, now }, 'wazzup');
+  const fourth = await rotateReceiptSecret(pool, { vault, now }, 'wazzup');
+  assert.deepEqual(await secretsOf('wazzup'), [fourth, third], 'the third retires the first');
+  await doors.close();
+});
+
+test('where one secret was given to all, it goes on for a while, and a day after its provider has another', async () => {
+  const { pool, vault } = pipeline;
+  let now = Date.parse('2031-05-01T00:00:00Z');
+  const secretsOf = (provider: string) => liveReceiptSecrets(pool, { vault, now }, provider);
+  await saveSetting(pool, 'receipts_shared_until', '2031-05-31T00:00:00Z');
+  const shared = vault.sharedReceiptSecret;
+  assert.ok((await secretsOf('cloud')).includes(shared));
+  assert.notEqual((await secretsOf('cloud'))[0], shared, 'what is printed is the new one');
+  await rotateReceiptSecret(pool, { vault, now }, 'cloud');
+  assert.ok((await secretsOf('cloud')).includes(shared));
+  now += 24 * 3_600_000;
+  assert.equal((await secretsOf('cloud')).length, 1);
+  assert.ok((await secretsOf('max')).includes(shared));
+  now = Date.parse('2031-05-31T00:00:00Z');
+  assert.equal((await secretsOf('max')).length, 1);
 });

@@ -102,7 +102,7 @@ const readers = new Map(
     ),
   ]),
 );
-addReceiptRoutes(app, common, { pool, secret: SECRET, readers });
+addReceiptRoutes(app, common, { pool, secretsOf: async () => [SECRET], readers });
 
 for (const [index, provider] of (Object.keys(BODIES) as WhatsappProvider[]).entries()) {
   test(`${provider}: «стоп» ends WhatsApp with its proof, its like takes it back, and nothing else is kept`, async () => {

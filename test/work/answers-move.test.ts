@@ -69,12 +69,12 @@ const readers = new Map([
   ['max' as const, maxUpdates(TOKEN)],
   ['vk' as const, vkUpdates({ confirmation: '1a2b3c4d', secret: VK_SECRET })],
 ]);
-addReceiptRoutes(app, common, { pool, secret: SECRET, readers });
+addReceiptRoutes(app, common, { pool, secretsOf: async () => [SECRET], readers });
 const root = await app.listen({ host: '127.0.0.1', port: 0 });
 const addressOf = (channel: string) => `${root}/receipts/${channel}/${SECRET}`;
 const listeners = ears.map(ear =>
   createListener({
-    ...{ ...common, vault, ear, updatesUrl: addressOf(ear.channel) },
+    ...{ ...common, vault, ear, updatesUrl: async () => addressOf(ear.channel) },
     onAction: () => {},
   }),
 );

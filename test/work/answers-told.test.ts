@@ -51,12 +51,12 @@ async function setUp(channel: ReturnType<typeof createMax>, ear: ToldEar, reader
   const app = Fastify();
   const secret = 's'.repeat(43);
   const readers = new Map([[ear.channel, reader]]);
-  addReceiptRoutes(app, { metrics }, { pool: pipeline.pool, secret, readers });
+  addReceiptRoutes(app, { metrics }, { pool: pipeline.pool, secretsOf: async () => [secret], readers });
   const root = await app.listen({ host: '127.0.0.1', port: 0 });
   const address = `${root}/receipts/${ear.channel}/${secret}`;
   const common = { pool: pipeline.pool, log: createLog('silent'), metrics, now: () => pipeline.now };
   const listener = createListener({
-    ...{ ...common, vault: pipeline.vault, ear, updatesUrl: address },
+    ...{ ...common, vault: pipeline.vault, ear, updatesUrl: async () => address },
     onAction: () => {},
   });
   const actorWith = (given: AnswerApi) =>
