@@ -4,7 +4,7 @@
  * dev.max.ru/docs-api/methods/POST/subscriptions: `{url, update_types, secret}`; each update is a POST of its own by
  * https, with the secret (5 to 256 of A-Z a-z 0-9 _ -) in X-Max-Bot-Api-Secret, answered by 200 and else brought again.
  * Polling (GET /updates) is «not for production», limited in rate and in how long updates are kept, and stands still
- * while there is a subscription; so it is not used. …/objects/Update: `bot_started` with the `payload` of
+ * while there is a subscription; so it is not used. DELETE /subscriptions ends the one of `url`. …/objects/Update: `bot_started` with the `payload` of
  * `max.ru/<name>?start=` (128 characters), `message_created`, `message_callback`, `bot_stopped`.
  *
  * A contact that was shared by `request_contact` has `vcf_info`, `hash`, the HMAC-SHA256 of its bytes under the bot's
@@ -14,7 +14,7 @@ import { createHmac } from 'node:crypto';
 import { type Heard, heardOf, type ToldEar, type Update } from './ear.ts';
 import { keyboardOf, type MaxConfig, maxRoot, readMaxSent } from './max.ts';
 import { type Answer, at, clip, createCaller, numberAt, textAt } from './provider.ts';
-import { parse, type ReceiptReader, same } from './receipts.ts';
+import { listAt, parse, type ReceiptReader, same } from './receipts.ts';
 
 const KINDS = ['bot_started', 'bot_stopped', 'message_created', 'message_callback'] as const;
 const MAX_TEXT = 4000;
@@ -27,6 +27,13 @@ export function createMaxEar({ token, apiUrl, ...config }: MaxConfig): ToldEar {
     if ('failed' in answer) return 'reason' in answer.failed ? answer.failed.reason : 'no answer';
     return answer.status === 200 && at(answer.json, 'success') !== false ? undefined : reasonOf(answer);
   };
+  /** Ends a subscription of ours whose address is no longer the one to call. */
+  const unsubscribe = async (url: string, signal: AbortSignal) => {
+    const there = `${root}/subscriptions?url=${encodeURIComponent(url)}`;
+    return faultOf(await ask({ url: there, headers, method: 'DELETE' }, signal));
+  };
+  /** What this process has subscribed: MAX does not show under which secret an address is known to it. */
+  let subscribed: string | undefined;
   return {
     channel: 'max',
     numbers: 'shared',
@@ -35,11 +42,16 @@ export function createMaxEar({ token, apiUrl, ...config }: MaxConfig): ToldEar {
       const known = await ask({ url: `${root}/subscriptions`, headers }, signal);
       const fault = faultOf(known);
       if (fault !== undefined || 'failed' in known) return fault;
-      const subscriptions = at(known.json, 'subscriptions');
-      if (Array.isArray(subscriptions) && subscriptions.some(one => textAt(one, 'url') === url))
-        return undefined;
+      const urls = listAt(known.json, 'subscriptions').map(one => textAt(one, 'url') ?? '');
+      if (subscribed === url && urls.includes(url)) return undefined;
       const body = { url, update_types: KINDS, secret: subscriptionSecret(token) };
-      return faultOf(await ask({ url: `${root}/subscriptions`, headers, body }, signal));
+      const refused = faultOf(await ask({ url: `${root}/subscriptions`, headers, body }, signal));
+      if (refused !== undefined) return refused;
+      subscribed = url;
+      const ours = url.slice(0, url.lastIndexOf('/') + 1);
+      const outdated = urls.filter(one => one !== url && one.startsWith(ours));
+      const faults = await Promise.all(outdated.map(one => unsubscribe(one, signal)));
+      return faults.find(one => one !== undefined);
     },
     async reply({ chat, text, buttons = [], askForContact }, signal) {
       const url = `${root}/messages?chat_id=${encodeURIComponent(chat)}&disable_link_preview=true`;

@@ -1,5 +1,5 @@
 /**
- * One HTTP request, a POST unless it is said to be a GET, with a limit on everything, for the channels that speak HTTP.
+ * One HTTP request, a POST unless it is said to be another, with a limit on everything, for the channels that speak HTTP.
  * Its answer settles what a sender must know afterwards: did the request leave, or may it be sent again without a doubt?
  */
 import { Readable } from 'node:stream';
@@ -8,9 +8,9 @@ import { codeOf, rejectionOf } from '../outgoing.ts';
 
 export type Posting = {
   readonly url: string | URL;
-  readonly method?: 'POST' | 'GET';
+  readonly method?: 'POST' | 'GET' | 'DELETE';
   readonly headers: Readonly<Record<string, string>>;
-  /** Not sent with a GET. */
+  /** Sent with a POST only. */
   readonly body: string;
   readonly dispatcher: Dispatcher;
   /** For the whole exchange: name, connection, request, answer. */
@@ -54,7 +54,7 @@ export async function post(posting: Posting, signal: AbortSignal): Promise<Poste
     ended.throwIfAborted();
     const answering = request(url, {
       method,
-      ...(method === 'GET'
+      ...(method !== 'POST'
         ? { headers }
         : { headers: { ...headers, 'content-length': String(bytes.length) }, body: stream }),
       dispatcher,

@@ -10,6 +10,7 @@ import { type Posting, post } from './post.ts';
 
 export type Asked = {
   readonly url: string;
+  readonly method?: 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
   /** JSON, unless it is a form; a GET where there is none. */
   readonly body?: Record<string, unknown> | URLSearchParams;
@@ -52,9 +53,12 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 export function createCaller({ timeoutMs = TIMEOUT_MS, now = Date.now }: ProviderConfig): Caller {
   const dispatcher = new Agent({ connect: { timeout: timeoutMs }, allowH2: false });
   return {
-    async ask({ url, headers, body }, signal) {
+    async ask({ url, method, headers, body }, signal) {
       const limits = { dispatcher, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES };
-      const posted = await post({ url, ...written(headers, body), ...limits }, signal);
+      const posted = await post(
+        { url, ...written(headers, body), ...(method && { method }), ...limits },
+        signal,
+      );
       if (!posted.answered)
         return { failed: { outcome: posted.left ? 'unknown' : 'retry', reason: posted.reason } };
       const json = parse(posted.text);

@@ -113,6 +113,29 @@ test('MAX is told once where to bring updates, and calls with a secret that only
   assert.equal(await inMax.ear.inviteUrl(INVITE, never), `https://max.ru/sever_bot?start=${INVITE}`);
 });
 
+test('MAX is told again after a start, since its secret follows from the token, and an address of before is taken back', async () => {
+  const server = await startMax(ending, MAX_TOKEN);
+  const [url, next] = ['https://o.example/receipts/max/first', 'https://o.example/receipts/max/second'];
+  const foreign = { url: 'https://o.example/other/max/first', secret: 'theirs' };
+  server.subscriptions.push({ url, secret: 'of the token before' }, foreign);
+  const ear = createMaxEar({ token: MAX_TOKEN, apiUrl: server.url });
+  after(() => ear.close());
+  assert.equal(await ear.subscribe?.(url, never), undefined);
+  assert.deepEqual(
+    server.subscriptions.map(one => one.url),
+    [foreign.url, url],
+  );
+  const [, ours] = server.subscriptions;
+  assert.notEqual(ours?.secret, 'of the token before');
+  await ear.subscribe?.(url, never);
+  assert.equal(server.subscriptions[1], ours, 'and is left alone until the next start');
+  assert.equal(await ear.subscribe?.(next, never), undefined);
+  assert.deepEqual(
+    server.subscriptions.map(one => one.url),
+    [foreign.url, next],
+  );
+});
+
 test('MAX: the own number links the chat; a notice is confirmed by its button, brought twice and done once', async () => {
   const mila = max.person(201);
   await mila.opens(INVITE);

@@ -53,6 +53,10 @@ export async function startMax(t: Ending, token: string) {
   const talk = conversation();
   const subscriptions: Body[] = [];
   const answered: string[] = [];
+  const unsubscribe = (url: string) => {
+    const kept = subscriptions.filter(one => one.url !== url);
+    subscriptions.splice(0, subscriptions.length, ...kept);
+  };
   const server = await httpServer(t, (request, raw, response) => {
     const { pathname, searchParams } = new URL(String(request.url), 'http://max.test');
     const body: Body = raw.length === 0 ? {} : JSON.parse(raw.toString());
@@ -66,7 +70,11 @@ export async function startMax(t: Ending, token: string) {
       case 'GET /subscriptions':
         return reply(200, { subscriptions: subscriptions.map(({ secret: _, ...shown }) => shown) });
       case 'POST /subscriptions':
+        unsubscribe(String(body.url));
         subscriptions.push(body);
+        return reply(200, { success: true });
+      case 'DELETE /subscriptions':
+        unsubscribe(String(searchParams.get('url')));
         return reply(200, { success: true });
       case 'POST /answers':
         if (body.notification === undefined && body.message === undefined)
