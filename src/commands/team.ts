@@ -53,7 +53,13 @@ export async function teamAdd(context: Context, id: string, options: Options): P
   );
   noteUnset(context.config, [channel]);
   const what = who.role === 'staff' ? 'their own visits' : 'the visits of the salon';
-  print(options, added, `Member ${added.memberId} of company ${companyId} is told of ${what} from now on.`);
+  const elsewhere =
+    added.others.length === 0 ? '' : ` Where that fails, as before: ${added.others.join(', else ')}.`;
+  print(
+    options,
+    added,
+    `Member ${added.memberId} of company ${companyId} is told of ${what} from now on.${elsewhere}`,
+  );
 }
 
 export async function teamInvite(context: Context, id: string, options: Options): Promise<void> {

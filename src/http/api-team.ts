@@ -48,7 +48,7 @@ export const TEAM_ROUTES: readonly Route[] = [
       'Tell a master of their visits, or an administrator of all, from now on; again: at another address',
     params: companyParams,
     body: memberBody,
-    answer: 'memberId',
+    answer: 'memberId, others: channels where else, kept while the place is the same',
     handle: ({ pool }, input) => {
       const { channel, address, ...who } = memberBody.parse(input.body);
       const { company } = companyParams.parse(input.params);

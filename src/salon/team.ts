@@ -1,5 +1,6 @@
 /** What an operator does with a company's team, by command or API: one transaction each, with its line in the audit log. */
 import { randomInt } from 'node:crypto';
+import type { ChannelName } from '../channels/channel.ts';
 import type { Role } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
@@ -41,18 +42,18 @@ export async function addMember(
   { pool, actor, now }: TeamDeps,
   who: Who,
   place: Place,
-): Promise<{ readonly memberId: number }> {
+): Promise<{ readonly memberId: number; readonly others: readonly ChannelName[] }> {
   const address = soundAddress(place);
   return transaction(pool, async db => {
     await requireCompany(db, who.companyId);
-    const memberId = await saveMember(db, { ...sound(who), channel: place.channel, address, now });
+    const saved = await saveMember(db, { ...sound(who), channel: place.channel, address, now });
     await audit(db, {
       actor,
       action: 'team.add',
       companyId: who.companyId,
-      subject: subjectOf(who.role, memberId),
+      subject: subjectOf(who.role, saved.memberId),
     });
-    return { memberId };
+    return saved;
   });
 }
 
@@ -93,7 +94,13 @@ export async function setOthers(
     throw new PlainError('each channel once: it has one place for each member');
   }
   await transaction(pool, async db => {
-    if (!(await saveOthers(db, companyId, memberId, others))) throw missing(companyId, memberId);
+    const first = await saveOthers(db, companyId, memberId, others);
+    if (first === undefined) throw missing(companyId, memberId);
+    if (others.some(({ channel }) => channel === first)) {
+      throw new PlainError(
+        `member ${memberId} is on ${first} already, and has one place on each channel: \`team add\` changes that one`,
+      );
+    }
     await audit(db, { actor, action: 'team.others', companyId, subject: `member ${memberId}` });
   });
 }

@@ -70,25 +70,28 @@ export type Place = { readonly channel: ChannelName; readonly address: string };
 
 /**
  * Adds a member, or gives the one there is (a master by their id, an administrator by their place) a new name and place.
- * Whoever was told already goes on from there, and is told there alone: it may be another person.
+ * Whoever was told already goes on from there; at another place than before they are told there alone, as it may be
+ * another person. Answers where else they are told.
  */
 export async function saveMember(
   db: Db,
   { companyId, role, staffId, name, channel, address, now }: NewMember & Place & { readonly now: EpochMs },
-): Promise<number> {
+): Promise<{ readonly memberId: number; readonly others: readonly ChannelName[] }> {
   const conflict =
     role === 'staff'
       ? `(company_id, staff_id) WHERE role = 'staff'`
       : `(company_id, channel, address) WHERE role = 'administrator'`;
-  const { rows } = await db.query<{ memberId: number }>(
+  const { rows } = await db.query<{ memberId: number; others: readonly Place[] }>(
     `INSERT INTO team AS t (company_id, role, staff_id, name, channel, address, since) VALUES ($1, $2, $3, $4, $5, $6, $7)
      ON CONFLICT ${conflict} DO UPDATE SET name = EXCLUDED.name, channel = EXCLUDED.channel,
        address = EXCLUDED.address, since = coalesce(t.since, EXCLUDED.since), invite_hash = NULL, invited_until = NULL,
-       others = '[]'
-     RETURNING member_id AS "memberId"`,
+       others = CASE WHEN (t.channel, t.address) IS NOT DISTINCT FROM (EXCLUDED.channel, EXCLUDED.address)
+         THEN t.others ELSE '[]' END
+     RETURNING member_id AS "memberId", others`,
     [companyId, role, staffId, name, channel, address, new Date(now).toISOString()],
   );
-  return rows[0]?.memberId ?? 0;
+  const { memberId = 0, others = [] } = rows[0] ?? {};
+  return { memberId, others: others.map(other => other.channel) };
 }
 
 /** Adds an invitation; a master who is there already is told where they were until it is followed. */
@@ -113,18 +116,18 @@ export async function saveInvitation(
   return rows[0]?.memberId ?? 0;
 }
 
-/** Sets where else a member is told. False when there is no such member. */
+/** Sets where else a member is told. Answers where they are told first, null when nowhere yet; undefined: there is no such member. */
 export async function saveOthers(
   db: Db,
   companyId: number,
   memberId: number,
   others: readonly Place[],
-): Promise<boolean> {
-  const { rowCount } = await db.query(
-    'UPDATE team SET others = $3 WHERE company_id = $1 AND member_id = $2',
+): Promise<ChannelName | null | undefined> {
+  const { rows } = await db.query<{ channel: ChannelName | null }>(
+    'UPDATE team SET others = $3 WHERE company_id = $1 AND member_id = $2 RETURNING channel',
     [companyId, memberId, JSON.stringify(others)],
   );
-  return rowCount === 1;
+  return rows[0]?.channel;
 }
 
 /** False when there is no such member. */

@@ -277,6 +277,11 @@ async function around(): Promise<void> {
   await setOthers({ pool, actor: 'command' }, { companyId: 1, memberId: themselves.memberId }, [
     { channel: 'sms', address: `+7${PHONES[0]}` },
   ]);
+  // Under another's name, and told elsewhere first.
+  const lent = await joins({ ...desk, name: 'Смена' }, { channel: 'max', address: '811000556' });
+  await setOthers({ pool, actor: 'command' }, { companyId: 1, memberId: lent.memberId }, [
+    { channel: 'email', address: EMAIL },
+  ]);
   await saveHeard(pool, [
     { channel: 'max', updateId: '1', said: { kind: 'text', chat: EARLIER, text: `это ${NAME}` } },
     { channel: 'vk', updateId: '2', said: { kind: 'contact', chat: '1', phone: '8 (916) 000-00-01' } },

@@ -4,8 +4,9 @@ import { afterEach, beforeEach, test } from 'node:test';
 import type { Channel, ChannelName, SendResult } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
-import { addMember, removeMember, setOthers, showTeam } from '../../src/salon/team.ts';
-import { findNumberCompanies, recordConsent } from '../../src/store/chats.ts';
+import { addMember, inviteMember, removeMember, setOthers, showTeam } from '../../src/salon/team.ts';
+import { findChatCompanies, findNumberCompanies, recordConsent } from '../../src/store/chats.ts';
+import { joinTeam } from '../../src/store/team.ts';
 import { statementsOf } from '../support/statements.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
@@ -261,13 +262,44 @@ test('whom the first place does not reach is told at the next, as clients are; w
   assert.deepEqual(await reads(created(5)), []);
   assert.equal((await showTeam(pipeline.pool, 1))[0]?.refuses, true);
 
-  await addMember(deps(), who, { channel: 'telegram', address: '78' });
+  const renamed = await addMember(deps(), { ...who, name: 'Ольга' }, chat);
+  assert.deepEqual(renamed, { memberId, others: ['sms', 'email'] }, 'the same place is the same person');
+  await assert.rejects(set({ channel: 'telegram', address: '79' }), /is on telegram already/);
+  assert.deepEqual((await showTeam(pipeline.pool, 1))[0]?.others, ['sms', 'email']);
+  const moved = await addMember(deps(), who, { channel: 'telegram', address: '78' });
+  assert.deepEqual(moved.others, []);
   assert.deepEqual((await showTeam(pipeline.pool, 1))[0]?.others, []);
   assert.deepEqual(await reads(created(6)), ['telegram 78: notice']);
   await assert.rejects(set(sms, sms), /each channel once/);
   await assert.rejects(set({ channel: 'sms', address: 'Ольга' }), /a phone like/);
   await assert.rejects(setOthers(deps(), { companyId: 1, memberId: 999_999 }, []), /no member 999999/);
   await dispatcher.stop();
+});
+
+test('one who was invited keeps the places set meanwhile when they come; who takes over is told there no more', async () => {
+  const who = { companyId: 1, role: 'staff', staffId: OLGA, name: '' } as const;
+  const joins = async (chat: string) => {
+    const { memberId, invite } = await inviteMember(deps(), who);
+    const join = () => joinTeam(pipeline.pool, { channel: 'telegram', chat, invite, now: pipeline.now });
+    return { memberId, join };
+  };
+  const others = async () => (await showTeam(pipeline.pool, 1))[0]?.others;
+  const { memberId, join } = await joins('77');
+  await setOthers(deps(), { companyId: 1, memberId }, [{ channel: 'sms', address: '+79160000099' }]);
+  assert.equal((await join())?.companyId, 1);
+  assert.deepEqual(await others(), ['sms']);
+  await (await joins('78')).join();
+  assert.deepEqual(await others(), []);
+});
+
+test('who writes from a chat that is a place of theirs after the first is of that company', async () => {
+  const { memberId } = await administrator();
+  await setOthers(deps(), { companyId: 1, memberId }, [{ channel: 'max', address: '5001' }]);
+  const of = async (channel: ChannelName, chat: string) =>
+    (await findChatCompanies(pipeline.pool, { channel, chat })).map(one => [one.companyId, one.linked]);
+  assert.deepEqual(await of('max', '5001'), [[1, true]]);
+  assert.deepEqual(await of('max', '5002'), []);
+  assert.deepEqual(await of('telegram', '5001'), []);
 });
 
 test('the client’s phone is read by those whom the policy lets, and neither it nor the name is kept', async () => {
