@@ -391,10 +391,17 @@ export function marketplaceLacks({ PUBLIC_URL, YCLIENTS_APPLICATION_ID }: Config
   ];
 }
 
+const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]'];
+
 /** Whether a URL of ours may be given to the platform: its key is a secret, so by TLS; loopback is for trying things out. */
 export function isReachable(address: string): boolean {
   const { protocol, hostname } = new URL(address);
-  return protocol === 'https:' || ['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
+  return protocol === 'https:' || LOOPBACK.includes(hostname);
+}
+
+/** Whether somebody else can call a URL of ours: by TLS, and not on this machine alone. */
+export function isReachableFromOutside(address: string): boolean {
+  return isReachable(address) && !LOOPBACK.includes(new URL(address).hostname);
 }
 
 /**

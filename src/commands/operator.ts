@@ -1,7 +1,7 @@
 /** `company operator …`: a salon's own texts delivered by us, and `doctor`'s word on it. */
 import { partnerTokensOf } from '../api-access.ts';
 import { ADDRESSED } from '../channels/channel.ts';
-import { type Config, isReachable } from '../config.ts';
+import { type Config, isReachableFromOutside } from '../config.ts';
 import { channelsConfig } from '../configured-channels.ts';
 import { closeTexts, openTexts } from '../salon/companies.ts';
 import type { Pool } from '../store/pool.ts';
@@ -61,7 +61,9 @@ function lacksOf({ brand, route }: RelayState, config: Config): string[] {
     ...(partnerTokensOf(config)[brand] === undefined
       ? ['YCLIENTS_PARTNER_TOKEN, without which the platform is not told what became of a text']
       : []),
-    ...(PUBLIC_URL !== undefined && !isReachable(PUBLIC_URL) ? ['a PUBLIC_URL that begins with https'] : []),
+    ...(PUBLIC_URL === undefined || !isReachableFromOutside(PUBLIC_URL)
+      ? ['a PUBLIC_URL that begins with https and is not this machine’s own: the platform could not call it']
+      : []),
     ...(able.length === 0 ? ['a channel in its route that reaches a phone: sms, say'] : []),
     ...(able.length > 0 && able.every(name => !configured.get(name) && name !== 'webhook')
       ? [`the settings of ${able.join(' or ')}, by which a text would leave: docs/channels.md`]

@@ -477,13 +477,16 @@ test('doctor names what an operator of texts lacks, and the statuses that were n
       .filter(finding => finding.says.includes(`company ${shop.companyId}`))
       .map(({ state, says: words }) => `${state}: ${words}`);
   };
-  const able = { YCLIENTS_PARTNER_TOKEN: 'token', SMS_PROVIDER: 'sms.ru', SMS_TOKEN: 'token' };
+  const outside = { PUBLIC_URL: 'https://otklik.example' };
+  const able = { YCLIENTS_PARTNER_TOKEN: 'token', SMS_PROVIDER: 'sms.ru', SMS_TOKEN: 'token', ...outside };
   assert.deepEqual(await says(able), [`ok: company ${shop.companyId}: 0 texts of its own in 24 hours`]);
   const lacks = await says({ PUBLIC_URL: 'http://otklik.example' });
   assert.deepEqual(
     lacks.map(lack => /YCLIENTS_PARTNER_TOKEN|https|settings of sms/.exec(lack)?.[0]),
     ['YCLIENTS_PARTNER_TOKEN', 'https', 'settings of sms'],
   );
+  for (const PUBLIC_URL of ['', 'http://127.0.0.1:8080', 'https://localhost'])
+    assert.match((await says({ ...able, PUBLIC_URL })).join(), /^fault: .* lacks a PUBLIC_URL/, PUBLIC_URL);
   pipeline.now = Date.now();
   platform.setFault({ operations: ['text_status'], kind: 'error' });
   const { message } = await relay(shop);
