@@ -25,8 +25,32 @@ export function writeTrail(input: TrailInput): string {
   ].sort((left, right) => left.at - right.at);
   const channels = [...new Set(moments.map(({ channel }) => channel))];
   const trail = channels.map(channel => `${channel}: ${partsOf(channel, input).join(', ')}`).join(' → ');
-  if (error === null || error === '' || trail.includes(error)) return trail;
-  return trail === '' ? error : `${trail} → ${error}`;
+  const rest = (error ?? '')
+    .split(', ')
+    .filter(clause => !isSaid(clause, trail, falls))
+    .join(', ');
+  return [trail, rest].filter(part => part !== '').join(' → ');
+}
+
+/** Of why it ended: that a channel was passed over is a clause of its own, as `no address on sms`. */
+function isSaid(clause: string, trail: string, falls: readonly Fall[]): boolean {
+  return trail.includes(clause) || falls.some(fall => clause === passingOf(fall));
+}
+
+/** Why a message has no channel left, of one that was not tried; empty: it was, or the try says it. */
+export function passingOf({ channel, why }: Fall): string {
+  switch (why) {
+    case 'opted_out':
+      return `they want none on ${channel}`;
+    case 'not_configured':
+      return `${channel} is not configured`;
+    case 'no_address':
+      return `no address on ${channel}`;
+    case 'budget':
+      return `the policy lets it not go by ${channel} as well`;
+    default:
+      return '';
+  }
 }
 
 function partsOf(channel: string, { zone, falls, attempts, receipts }: TrailInput): string[] {

@@ -15,6 +15,7 @@ import {
   receiptWithinMs,
   stateAtEnd,
 } from '../domain/route.ts';
+import { passingOf } from '../domain/route-trail.ts';
 import { isTeam } from '../domain/team.ts';
 import { type EpochMs, wallOf } from '../domain/time.ts';
 import type { Company } from '../store/companies.ts';
@@ -82,7 +83,7 @@ export function chooseWay(
   if (channel !== undefined && address !== undefined) return { channel, address, falls: more };
   // What the last try came to is said last, and in the provider's words.
   const tried = known.length > 0 ? [errorOf(message, left)] : [];
-  const causes = [...falls.map(causeOf), ...tried].filter(cause => cause !== '');
+  const causes = [...falls.map(passingOf), ...tried].filter(cause => cause !== '');
   return { refused: causes.join(', '), state: stateAtEnd(known), falls: more };
 }
 
@@ -203,21 +204,6 @@ function errorOf({ error }: OpenMessage, left: readonly Fall[]): string {
   const last = left.at(-1);
   if (last?.why === 'silent') return 'no receipt came in time';
   return last?.why === 'undelivered' ? `not delivered ${last.detail ?? ''}`.trim() : (error ?? '');
-}
-
-function causeOf({ channel, why }: Fall): string {
-  switch (why) {
-    case 'opted_out':
-      return `they want none on ${channel}`;
-    case 'not_configured':
-      return `${channel} is not configured`;
-    case 'no_address':
-      return `no address on ${channel}`;
-    case 'budget':
-      return `the policy lets it not go by ${channel} as well`;
-    default:
-      return '';
-  }
 }
 
 /** A phone that could not be read as a number is kept as it came, and is nobody's address. */

@@ -238,6 +238,27 @@ test('the trail tells why each step was taken', () => {
       receipts: [],
       error: 'MAX 403, no address on sms',
     }),
-    'max: refused 12:00:01 (MAX 403) → MAX 403, no address on sms',
+    'max: refused 12:00:01 (MAX 403) → no address on sms',
+  );
+  const never = { zone: 'Europe/Moscow', attempts: [], receipts: [] };
+  assert.equal(
+    writeTrail({
+      ...never,
+      falls: [
+        { channel: 'whatsapp', why: 'not_configured', at: at('12:00:00') },
+        { channel: 'sms', why: 'not_configured', at: at('12:00:00') },
+      ],
+      error: 'whatsapp is not configured, sms is not configured',
+    }),
+    'whatsapp: not configured → sms: not configured',
+    'nothing is said twice',
+  );
+  assert.equal(
+    writeTrail({
+      ...never,
+      falls: [{ channel: 'sms', why: 'no_address', at: at('12:00:00') }],
+      error: 'not sent by another channel: something newer is told, as it is',
+    }),
+    'sms: no address → not sent by another channel: something newer is told, as it is',
   );
 });
