@@ -74,7 +74,10 @@ export function readPersonalInvite(text: string): PersonalInvite | undefined {
 export type Word = 'stop' | 'resume' | 'confirm' | 'cancel' | 'really' | 'move';
 
 const WORDS: Readonly<Record<Word, readonly string[]>> = {
-  stop: ['stop', 'стоп', 'отписаться', 'отписка', 'не пишите', 'unsubscribe'],
+  stop: [
+    ...['stop', 'stopall', 'end', 'quit', 'unsubscribe'],
+    ...['стоп', 'отписаться', 'отписать', 'отпишите', 'отпишитесь', 'отписка', 'не пишите', 'не писать'],
+  ],
   resume: ['resume', 'возобновить', 'подписаться', 'subscribe'],
   confirm: ['да', 'yes', 'подтверждаю', 'подтвердить', 'confirm', 'приду', 'буду', '+'],
   cancel: ['нет', 'no', 'отмена', 'отменить', 'отменяю', 'отмените', 'cancel', 'не приду', 'не смогу'],
@@ -82,13 +85,29 @@ const WORDS: Readonly<Record<Word, readonly string[]>> = {
   move: ['перенести', 'перенос', 'перенесите', 'move', 'reschedule'],
 };
 
-/** A message that is nothing but the word, in any case, with a slash before it or signs after it. */
+/** By which a short message may begin that says no more than «стоп» does. `end` is too common, and counts alone. */
+const STOPS = new RegExp(
+  `^(?:${WORDS.stop.filter(word => word !== 'end').join('|')})(?![\\p{L}\\p{N}-])`,
+  'u',
+);
+/** «Пожалуйста, не пишите мне». */
+const ASKING = /^(?:пожалуйста|прошу|больше|please)[^\p{L}\p{N}]+/u;
+/** «СТОП, не пишите мне больше никогда» has 34 characters. Longer messages are about something else. */
+const SHORT = 40;
+
+/**
+ * A message that is nothing but the word, in any case, with signs around it. A short one that begins with a word for
+ * stop is a stop, whatever follows: «возобновить» undoes one too many, nothing undoes a message to who refused it.
+ * «Отмена» is never one: it calls off a visit.
+ */
 export function readWord(text: string): Word | undefined {
   const bare = text
     .toLowerCase()
-    .replace(/^[\s/]+|[\s.!]+$/g, '')
+    .replace(/^[^\p{L}\p{N}+]+|[\s.!]+$/gu, '')
     .replace(/\s+/g, ' ');
-  return (Object.keys(WORDS) as Word[]).find(word => WORDS[word].includes(bare));
+  const word = (Object.keys(WORDS) as Word[]).find(name => WORDS[name].includes(bare));
+  if (word !== undefined || bare.length > SHORT) return word;
+  return STOPS.test(bare.replace(ASKING, '')) ? 'stop' : undefined;
 }
 
 /** A record as it is at the platform right now; null: it is not there (any more). */

@@ -39,12 +39,51 @@ test('whatever else comes as a press is none', () => {
 });
 
 test('a word counts alone, in any case and with signs around it, and not within a sentence', () => {
-  for (const text of ['стоп', 'СТОП.', ' /stop ', 'Стоп!!', 'Отписаться', 'не  пишите']) {
+  for (const text of ['стоп', 'СТОП.', ' /stop ', 'Стоп!!', 'Отписаться', 'не  пишите', '«Стоп»']) {
     assert.equal(readWord(text), 'stop', text);
   }
   for (const text of ['возобновить', '/resume', 'Подписаться!']) assert.equal(readWord(text), 'resume', text);
-  for (const text of ['стоп-кран не нажимать', 'не стоп', '', '!'])
+  for (const text of ['стоп-кран не нажимать', 'не стоп', '', '!', '+1'])
     assert.equal(readWord(text), undefined, text);
+});
+
+const REFUSALS = [
+  ...['СТОП, не пишите мне', 'Стоп. Хватит', 'стоп\nстоп', 'СТОП!!! Достали', 'стоп —  и всё', '*STOP*'],
+  ...['stop all', 'STOPALL', 'Stop, please', 'End', 'quit', 'Quit!', 'UNSUBSCRIBE me', '/stop@north_bot'],
+  ...[
+    'отписаться от рассылки',
+    'Отписать',
+    'отпишите меня',
+    'Не писать',
+    'не писать!',
+    'Не пишите мне больше',
+  ],
+  ...['Пожалуйста, не пишите мне', 'больше не пишите', 'Please stop', 'СТОП, не пишите мне больше никогда'],
+];
+const NO_REFUSALS = {
+  cancel: ['отмена', 'Отмена.', 'отменить', 'отмените', 'cancel', 'нет', 'не приду'],
+  really: ['да, отменить'],
+  confirm: ['да', '+'],
+  resume: ['subscribe', 'подписаться'],
+  none: [
+    ...[
+      'отмена записи, я заболела',
+      'отменить визит',
+      'cancel all',
+      'да, стоп',
+      'я не пишу стоп',
+      'стопа болит',
+    ],
+    ...['end of the week, please', 'stopped by today', 'не пишется'],
+    ...['Стоп, а я точно записана на завтра к Ольге, а не на четверг?', 'отписался вам вчера'],
+  ],
+} as const;
+
+test('a short message that begins with a word for stop is a stop; one that calls off a visit never is', () => {
+  for (const text of REFUSALS) assert.equal(readWord(text), 'stop', text);
+  for (const [word, texts] of Object.entries(NO_REFUSALS)) {
+    for (const text of texts) assert.equal(readWord(text), word === 'none' ? undefined : word, text);
+  }
 });
 
 const FACTS: Facts = {
