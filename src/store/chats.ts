@@ -144,6 +144,25 @@ export async function recordConsent(db: Db, consent: Consent): Promise<void> {
   });
 }
 
+/** The words of one who said none, but blocked the bot: opening it again takes that back, and nothing else. */
+export const BLOCKED = 'blocked the bot';
+
+/** Those of these companies to which it was said here that no messages are wanted, the last word about that. */
+export async function findRefused(
+  db: Db,
+  { channel, chat, companies }: ChatKey & { readonly companies: readonly { readonly companyId: number }[] },
+): Promise<Set<number>> {
+  const { rows } = await db.query<{ companyId: number }>({
+    name: 'find_refused',
+    text: `
+      SELECT company_id AS "companyId" FROM unnest($3::int4[]) AS s (company_id)
+      WHERE NOT (SELECT granted FROM consents c WHERE c.company_id = s.company_id AND c.channel = $1 AND c.address = $2
+        AND c.category = 'service' AND c.words <> $4 ORDER BY c.id DESC LIMIT 1)`,
+    values: [channel, chat, companies.map(({ companyId }) => companyId), BLOCKED],
+  });
+  return new Set(rows.map(({ companyId }) => companyId));
+}
+
 /** Keeps that a client wants nothing by e-mail any more, for the address we write to. False: there is none. */
 export async function refuseEmail(
   db: Db,

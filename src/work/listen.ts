@@ -30,11 +30,13 @@ import {
   takeAsked,
 } from '../store/actions.ts';
 import {
+  BLOCKED,
   type ChatCompany,
   type ChatKey,
   findChatClients,
   findChatCompanies,
   findNumberCompanies,
+  findRefused,
   isChatOf,
   linkChat,
   openChat,
@@ -306,10 +308,10 @@ async function understand(
   if (company === undefined) {
     return heard.kind === 'left' || ear.costly ? SILENCE : say(phrases.noInvite);
   }
-  const decide = (granted: boolean, words: string) =>
+  const decide = (granted: boolean, words: string, whose = companies) =>
     recordConsent(db, {
       ...key,
-      companyIds: companies.map(({ companyId }) => companyId),
+      companyIds: whose.map(({ companyId }) => companyId),
       // Advertising needs a word of its own to come back.
       categories: granted ? ['service'] : ['service', 'advertising'],
       granted,
@@ -317,23 +319,35 @@ async function understand(
       at: saidAt,
       late: saidAt < now(),
     });
+  /** Allows by the way, which takes nothing back that was refused. Answers whether the salon that speaks is refused. */
+  const allow = async (words: string) => {
+    const refused = await findRefused(db, { ...key, companies });
+    await decide(
+      true,
+      words,
+      companies.filter(({ companyId }) => !refused.has(companyId)),
+    );
+    return refused.has(company.companyId);
+  };
   const welcome = () => welcomeTo(ear, company, phrases, say);
   switch (heard.kind) {
     case 'left':
-      await decide(false, 'blocked the bot');
+      await decide(false, BLOCKED);
       return SILENCE;
-    case 'start':
+    case 'start': {
       // A link of their own is good for a while yet, and is not kept.
-      await decide(
-        true,
-        readPersonalInvite(heard.invite) ? 'opened their own link' : `/start ${heard.invite}`,
-      );
+      const words = readPersonalInvite(heard.invite) ? 'opened their own link' : `/start ${heard.invite}`;
+      // Whoever opens a salon's link wants messages of that salon; of the others they may have refused them.
+      if (opened !== undefined) await decide(true, words, [opened]);
+      else if (await allow(words)) return say(phrases.stopped);
       return company.linked ? say(phrases.linked) : welcome();
+    }
     case 'contact':
       if (!heard.own) return say(phrases.foreignContact, { askForContact: phrases.shareNumber });
       await linkChat(db, key, normalisePhone(heard.phone));
-      await decide(true, 'shared their number');
-      return say(phrases.linked, { contactDone: true });
+      return say((await allow('shared their number')) ? phrases.stopped : phrases.linked, {
+        contactDone: true,
+      });
     case 'text': {
       const word = readWord(heard.text);
       if (word === 'stop' || word === 'resume') {

@@ -257,6 +257,74 @@ test('«стоп» is a word to each salon that the chat was opened for', async 
   ]);
 });
 
+test('a «стоп» stands until it is taken back at that salon: by another’s link, the number or the bot opened again it is not', async () => {
+  const phone = '79001112315';
+  const mila = await linked(145, phone);
+  const elsewhere = COMPANY + 6;
+  await pipeline.addCompany({ companyId: elsewhere, title: 'Юг' });
+  await settleInvite(pipeline.pool, elsewhere, 'e1e2e3e4e5e6');
+  await mila.writes('стоп');
+  mila.reads();
+  const last = async (companyId: number) => {
+    const { rows } = await pipeline.pool.query(
+      `SELECT granted, words FROM consents WHERE address = '145' AND company_id = $1 AND category = 'service'
+       ORDER BY id DESC LIMIT 1`,
+      [companyId],
+    );
+    return rows[0];
+  };
+  const stop = { granted: false, words: 'стоп' };
+  const bookedInSilence = async (day: string) => {
+    await books({ phone: `+${phone}` }, `2031-06-${day}T10:00:00`);
+    return mila.reads().length === 0;
+  };
+  await mila.writes('/start e1e2e3e4e5e6');
+  assert.match(mila.reads()[0]?.text ?? '', /Готово/);
+  assert.deepEqual(await last(COMPANY), stop);
+  assert.deepEqual(await last(elsewhere), { granted: true, words: '/start e1e2e3e4e5e6' });
+  assert.ok(await bookedInSilence('01'));
+
+  await mila.shares(phone);
+  assert.match(mila.reads()[0]?.text ?? '', /Готово/, 'of the salon whose link was opened last');
+  assert.deepEqual(await last(COMPANY), stop);
+  assert.deepEqual(await last(elsewhere), { granted: true, words: 'shared their number' });
+
+  await pipeline.pool.query("DELETE FROM chats WHERE chat = '145' AND company_id = $1", [elsewhere]);
+  for (const text of ['/start', '/start zzzzzzzzzzzz']) {
+    await mila.writes(text);
+    assert.match(mila.reads()[0]?.text ?? '', /Больше не пишем/, 'and it is said so');
+  }
+  await mila.shares(phone);
+  assert.match(mila.reads()[0]?.text ?? '', /Больше не пишем/);
+  assert.deepEqual(await last(COMPANY), stop);
+  assert.ok(await bookedInSilence('02'));
+
+  await mila.writes(`/start ${INVITE}`);
+  mila.reads();
+  assert.equal(await bookedInSilence('03'), false, 'their own salon’s link takes it back');
+});
+
+test('who blocked the bot and opens it again is written to; who had said «стоп» before that is not', async () => {
+  const blocks = async (chat: string) => {
+    await pipeline.pool.query(`INSERT INTO heard (channel, update_id, said) VALUES ('telegram', $1, $2)`, [
+      `left ${chat}`,
+      { chat, kind: 'left' },
+    ]);
+    await listener.runOnce();
+  };
+  const told: number[] = [];
+  for (const id of [146, 147]) {
+    const mila = await linked(id, `79001112${id}`);
+    if (id === 147) await mila.writes('стоп');
+    await blocks(String(id));
+    await mila.writes('/start');
+    mila.reads();
+    await books({ phone: `+79001112${id}` });
+    told.push(mila.reads().length);
+  }
+  assert.deepEqual(told, [1, 0]);
+});
+
 test('without the salon’s link a chat is nobody’s; a wrong invite is no link', async () => {
   const lost = person(106);
   const closed = 'c1o5edc1o5ed';
