@@ -236,10 +236,13 @@ CREATE TABLE consents (
   granted boolean NOT NULL,
   words text NOT NULL,
   given_at timestamp with time zone NOT NULL,
+  client_id bigint,
   CONSTRAINT consents_pkey PRIMARY KEY (company_id, channel, address, category, id),
   CONSTRAINT consents_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(company_id) ON DELETE CASCADE,
   CONSTRAINT consents_address_check CHECK ((address <> ''::text)),
-  CONSTRAINT consents_category_check CHECK ((category = ANY (ARRAY['service'::text, 'advertising'::text])))
+  CONSTRAINT consents_category_check CHECK ((category = ANY (ARRAY['service'::text, 'advertising'::text]))),
+  CONSTRAINT consents_every_channel_check CHECK (((channel <> '*'::text) OR (address = '*'::text))),
+  CONSTRAINT consents_wherever_check CHECK (((address <> '*'::text) OR (client_id IS NOT NULL)))
 );
 
 CREATE TABLE drift (
@@ -596,6 +599,7 @@ CREATE INDEX bookings_by_start ON public.bookings USING btree (company_id, start
 CREATE INDEX bookings_of_client ON public.bookings USING btree (company_id, client_id, starts_at);
 CREATE INDEX chats_of_chat ON public.chats USING btree (channel, chat);
 CREATE INDEX chats_of_phone ON public.chats USING btree (company_id, phone) WHERE (phone IS NOT NULL);
+CREATE INDEX consents_of_client ON public.consents USING btree (company_id, client_id, category, id) WHERE (client_id IS NOT NULL);
 CREATE INDEX heard_aside ON public.heard USING btree (channel) WHERE (error IS NOT NULL);
 CREATE INDEX heard_new ON public.heard USING btree (channel, id) WHERE (said IS NOT NULL);
 CREATE UNIQUE INDEX messages_alert_once ON public.messages USING btree (step, channel) WHERE (purpose = 'alert'::text);

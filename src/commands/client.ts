@@ -31,7 +31,8 @@ function describe(client: ShownClient): string {
     ]),
   ];
   const consents = client.consents.map(({ at, granted, category, channel, address, words }) => [
-    ...[at, granted ? 'allowed' : 'refused', category, channel, address, words],
+    ...[at, granted ? 'allowed' : 'refused', category],
+    ...[channel === '*' ? 'all' : channel, address === '*' ? 'wherever' : address, words],
   ]);
   const messages = client.messages.map(({ at, purpose, recordId, channel, state, text, error }) => [
     ...[at, purpose, recordId === null ? '' : String(recordId), channel ?? '', state],
@@ -103,7 +104,7 @@ async function keep(
     print(
       options,
       { companyId, ...kept, granted },
-      `Kept with its proof: client ${kept.clientIds.join(', ')} has ${word} ${kept.where.join(', ')}.`,
+      `Kept with its proof: client ${kept.clientIds.join(', ')} has ${word} ${kept.where.join(', ').replaceAll('*', 'all channels')}.`,
     );
   });
 }

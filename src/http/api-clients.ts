@@ -11,7 +11,7 @@ const params = z.object({ ...companyParams.shape, client: bigId });
 const search = z.strictObject({ phone: z.string().min(5).max(40) });
 const consent = z.strictObject({
   granted: z.boolean(),
-  /** Wherever they are reached, unless given. */
+  /** Every channel, unless given. */
   channel: z.enum(CHANNEL_NAMES).optional(),
   /** What is refused is refused whole, what is allowed is messages about visits, unless given. */
   category: z.enum(['service', 'advertising']).optional(),
@@ -52,7 +52,7 @@ export const CLIENT_ROUTES: readonly Route[] = [
     summary: 'Keep, with its proof, that a client allows or refuses messages',
     params,
     body: consent,
-    answer: 'clientIds, and where it counts from now on: channel/category',
+    answer: 'clientIds, and where it counts from now on: channel/category, `*` being every channel',
     handle: async ({ pool }, input) => {
       const { company, client } = params.parse(input.params);
       const { granted, channel, category, reason } = consent.parse(input.body);

@@ -63,7 +63,7 @@ export type ConsentOrder = Pick<OperatorConsent, 'channel' | 'granted'> & {
   readonly reason: string;
 };
 
-/** Keeps that a client allows or refuses messages, on an operator's word. Answers where it counts from now on. */
+/** Keeps that a client allows or refuses messages, on an operator's word. Answers where it counts from now on, `*` being every channel. */
 export async function setConsent(
   { pool, actor }: { readonly pool: Pool; readonly actor: 'command' | 'api' },
   companyId: number,
@@ -74,22 +74,14 @@ export async function setConsent(
   const categories = category === undefined ? whole : [category];
   return transaction(pool, async db => {
     const clientIds = await clientsOf(db, companyId, who);
-    const kept = await recordOperatorConsent(db, {
+    await recordOperatorConsent(db, {
       ...{ companyId, clientIds, channel, categories, granted },
       words: `operator (${actor}): ${reason}`,
     });
-    if (kept.length === 0) {
-      throw new PlainError(
-        `client ${clientIds.join(', ')} is not reached ${channel === undefined ? 'anywhere' : `on ${channel}`}: there is nothing to allow or refuse`,
-      );
-    }
     await audit(db, {
       ...{ actor, companyId, action: granted ? 'consent.grant' : 'consent.refuse' },
       subject: clientIds.map(id => `client:${id}`).join(' '),
     });
-    return {
-      clientIds,
-      where: [...new Set(kept.map(({ channel, category }) => `${channel}/${category}`))].sort(),
-    };
+    return { clientIds, where: categories.map(one => `${channel ?? '*'}/${one}`).sort() };
   });
 }

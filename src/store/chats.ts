@@ -1,5 +1,6 @@
 /** Chats that people opened with a bot, whose they are, and what was allowed in them. One function is one statement. */
 import type { EpochMs } from '../domain/time.ts';
+import type { ClientKey } from './plans.ts';
 import type { Db } from './pool.ts';
 
 export type ChatKey = { readonly channel: string; readonly chat: string };
@@ -86,8 +87,8 @@ export async function findChatClients(
   db: Db,
   { channel, chat }: ChatKey,
   companyIds: readonly number[],
-): Promise<{ readonly companyId: number; readonly clientId: number }[]> {
-  const { rows } = await db.query<{ companyId: number; clientId: number }>({
+): Promise<ClientKey[]> {
+  const { rows } = await db.query<ClientKey>({
     name: 'find_chat_clients',
     text: `
       SELECT company_id AS "companyId", client_id AS "clientId" FROM addresses
@@ -112,6 +113,8 @@ export async function linkChat(db: Db, { channel, chat }: ChatKey, phone: string
 
 export type Consent = ChatKey & {
   readonly companyIds: readonly number[];
+  /** Who said it, where it is a word of the person and not of the place alone: it holds for them wherever they go on. */
+  readonly clients?: readonly ClientKey[];
   readonly categories: readonly ('service' | 'advertising')[];
   readonly granted: boolean;
   /** What the person wrote or pressed; never more than that. */
@@ -121,16 +124,23 @@ export type Consent = ChatKey & {
   readonly late?: boolean;
 };
 
-/** Keeps a person's word with its proof. */
+/** SQL: of the channel and the address of these parameters, the address as consents have it. */
+const KEPT_ADDRESS = `CASE $2::text WHEN 'email' THEN lower($3::text) ELSE $3::text END`;
+
+/** Keeps a person's word with its proof, for each client that they are. */
 export async function recordConsent(db: Db, consent: Consent): Promise<void> {
   await db.query({
     name: 'record_consent',
     text: `
-      INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
-      SELECT s.company_id, $2, $3, r.category, $5, $6, $7
+      INSERT INTO consents (company_id, channel, address, category, granted, words, given_at, client_id)
+      SELECT s.company_id, $2, ${KEPT_ADDRESS}, r.category, $5, $6, $7, k.client_id
       FROM unnest($1::int4[]) AS s (company_id) CROSS JOIN unnest($4::text[]) AS r (category)
-      WHERE NOT ($8 AND EXISTS (SELECT FROM consents c WHERE c.company_id = s.company_id AND c.channel = $2
-        AND c.address = $3 AND c.category = r.category AND c.given_at > $7))`,
+      LEFT JOIN unnest($9::int4[], $10::int8[]) AS k (company_id, client_id) ON k.company_id = s.company_id
+      WHERE NOT ($8 AND (
+        EXISTS (SELECT FROM consents c WHERE c.company_id = s.company_id AND c.channel = $2
+          AND c.address = ${KEPT_ADDRESS} AND c.category = r.category AND c.given_at > $7)
+        OR EXISTS (SELECT FROM consents c WHERE c.company_id = s.company_id AND c.client_id = k.client_id
+          AND c.category = r.category AND c.channel IN ($2, '*') AND c.given_at > $7)))`,
     values: [
       consent.companyIds,
       consent.channel,
@@ -140,6 +150,8 @@ export async function recordConsent(db: Db, consent: Consent): Promise<void> {
       consent.words,
       new Date(consent.at).toISOString(),
       consent.late ?? false,
+      (consent.clients ?? []).map(({ companyId }) => companyId),
+      (consent.clients ?? []).map(({ clientId }) => clientId),
     ],
   });
 }
@@ -147,18 +159,33 @@ export async function recordConsent(db: Db, consent: Consent): Promise<void> {
 /** The words of one who said none, but blocked the bot: opening it again takes that back, and nothing else. */
 export const BLOCKED = 'blocked the bot';
 
-/** Those of these companies to which it was said here that no messages are wanted, the last word about that. */
+/**
+ * Those of these companies that are to send no messages here, by the last word of the chat or of a client whose it is.
+ * What was allowed in the chat after a client had refused it, before it was known whose it is, was allowed by them.
+ */
 export async function findRefused(
   db: Db,
-  { channel, chat, companies }: ChatKey & { readonly companies: readonly { readonly companyId: number }[] },
+  { channel, chat }: ChatKey,
+  companyIds: readonly number[],
+  clients: readonly ClientKey[],
 ): Promise<Set<number>> {
   const { rows } = await db.query<{ companyId: number }>({
     name: 'find_refused',
     text: `
-      SELECT company_id AS "companyId" FROM unnest($3::int4[]) AS s (company_id)
-      WHERE NOT (SELECT granted FROM consents c WHERE c.company_id = s.company_id AND c.channel = $1 AND c.address = $2
-        AND c.category = 'service' AND c.words <> $4 ORDER BY c.id DESC LIMIT 1)`,
-    values: [channel, chat, companies.map(({ companyId }) => companyId), BLOCKED],
+      SELECT s.company_id AS "companyId" FROM unnest($3::int4[]) AS s (company_id)
+      LEFT JOIN LATERAL (SELECT granted, id FROM consents c WHERE c.company_id = s.company_id AND c.channel = $1
+        AND c.address = $2 AND c.category = 'service' AND c.words <> $4 ORDER BY c.id DESC LIMIT 1) here ON true
+      WHERE NOT here.granted OR EXISTS (
+        SELECT FROM unnest($5::int4[], $6::int8[]) AS k (company_id, client_id)
+        CROSS JOIN LATERAL (SELECT granted, id FROM consents c WHERE c.company_id = k.company_id
+          AND c.client_id = k.client_id AND c.category = 'service' AND c.channel IN ($1, '*')
+          ORDER BY c.id DESC LIMIT 1) they
+        WHERE k.company_id = s.company_id AND NOT they.granted AND they.id > coalesce(here.id, 0))`,
+    values: [
+      ...[channel, chat, companyIds, BLOCKED],
+      clients.map(({ companyId }) => companyId),
+      clients.map(({ clientId }) => clientId),
+    ],
   });
   return new Set(rows.map(({ companyId }) => companyId));
 }

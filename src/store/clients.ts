@@ -21,7 +21,9 @@ export type ShownClient = {
   readonly chats: readonly { readonly channel: string; readonly chat: string; readonly linkedAt: string }[];
   /** What they, or the operator for them, allowed and refused, the latest first. */
   readonly consents: readonly {
+    /** `*`: every channel. */
     readonly channel: string;
+    /** `*`: wherever they are reached. */
     readonly address: string;
     readonly category: 'service' | 'advertising';
     readonly granted: boolean;
@@ -55,6 +57,9 @@ const REACHED = `(
   UNION
   SELECT 'email', p.email WHERE p.email <> '')`;
 
+/** Of `REACHED`: the address as consents have it. */
+const KEPT_ADDRESS = `CASE channel WHEN 'email' THEN lower(address) ELSE address END`;
+
 const WHEN = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`;
 
 export async function findShownClients(
@@ -73,8 +78,11 @@ export async function findShownClients(
          FROM chats h WHERE h.company_id = p.company_id AND h.phone = p.phone), '[]') AS chats,
        coalesce((SELECT jsonb_agg(jsonb_build_object('channel', channel, 'address', address, 'category', category,
            'granted', granted, 'words', words, 'at', ${WHEN('given_at')}) ORDER BY id DESC)
-         FROM (SELECT * FROM consents c WHERE c.company_id = p.company_id
-           AND (c.channel, c.address) IN (SELECT * FROM ${REACHED} r) ORDER BY id DESC LIMIT $3) k), '[]') AS consents,
+         FROM (SELECT channel, address, category, granted, words, given_at, max(id) AS id
+           FROM consents c WHERE c.company_id = p.company_id AND (c.client_id = p.client_id
+             OR (c.channel, c.address) IN (SELECT channel, ${KEPT_ADDRESS} FROM ${REACHED} r))
+           -- Said once, it is kept for each who has the number.
+           GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY max(id) DESC LIMIT $3) k), '[]') AS consents,
        coalesce((SELECT jsonb_agg(jsonb_build_object('id', id, 'purpose', purpose, 'recordId', record_id,
            'channel', channel, 'state', state, 'error', error, 'text', body,
            'at', ${WHEN('coalesce(sent_at, updated_at)')}) ORDER BY coalesce(sent_at, updated_at) DESC)
@@ -96,20 +104,36 @@ export type OperatorConsent = {
   readonly words: string;
 };
 
-/** Keeps an operator's word for a client, for each address they are reached at there. Answers where. */
+/**
+ * Keeps an operator's word for a client, and for each address they are reached at there, should it be somebody else's
+ * as well. What is allowed lifts what was refused for them at addresses that they had before, too, unless somebody else
+ * has spoken there since.
+ */
 export async function recordOperatorConsent(
   db: Db,
   { companyId, clientIds, channel, categories, granted, words }: OperatorConsent,
-): Promise<{ readonly channel: string; readonly category: string }[]> {
-  const { rows } = await db.query<{ channel: string; category: string }>(
-    `INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
-     SELECT DISTINCT p.company_id, r.channel, r.address, category, $5::bool, $6, now()
-     FROM people p CROSS JOIN LATERAL ${REACHED} r CROSS JOIN unnest($4::text[]) AS category
-     WHERE p.company_id = $1 AND p.client_id = ANY($2::int8[]) AND ($3::text IS NULL OR r.channel = $3)
-     RETURNING channel, category`,
+): Promise<void> {
+  await db.query(
+    `WITH reached AS (
+       SELECT p.client_id, r.channel, ${KEPT_ADDRESS} AS address FROM people p CROSS JOIN LATERAL ${REACHED} r
+       WHERE p.company_id = $1 AND p.client_id = ANY($2::int8[]) AND ($3::text IS NULL OR r.channel = $3)
+     ), places AS (
+       SELECT client_id, channel, address, category FROM reached CROSS JOIN unnest($4::text[]) AS category
+       UNION
+       SELECT w.client_id, coalesce($3, '*'), '*', category
+       FROM unnest($2::int8[]) AS w (client_id) CROSS JOIN unnest($4::text[]) AS category
+       WHERE $3 IS NULL OR NOT EXISTS (SELECT FROM reached r WHERE r.client_id = w.client_id)
+       UNION
+       SELECT client_id, channel, address, category FROM consents c
+       WHERE $5 AND c.company_id = $1 AND c.client_id = ANY($2::int8[]) AND c.category = ANY($4::text[])
+         AND ($3 IS NULL OR c.channel = $3) AND c.address <> '*' AND NOT c.granted
+         AND NOT EXISTS (SELECT FROM consents o WHERE o.company_id = c.company_id AND o.channel = c.channel
+           AND o.address = c.address AND o.category = c.category AND o.id > c.id
+           AND o.client_id IS DISTINCT FROM c.client_id))
+     INSERT INTO consents (company_id, channel, address, category, granted, words, given_at, client_id)
+     SELECT $1, channel, address, category, $5::bool, $6, now(), client_id FROM places`,
     [companyId, clientIds, channel ?? null, categories, granted, words],
   );
-  return rows;
 }
 
 /** Clients of a company by their number, or by their id. */

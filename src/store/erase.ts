@@ -329,11 +329,13 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
   },
   {
     table: 'consents',
-    erase: (db, { companyId, pattern }) =>
-      touched(db, 'DELETE FROM consents WHERE company_id = $1 AND (address ~* $2 OR words ~* $2)', [
-        companyId,
-        pattern,
-      ]),
+    erase: (db, { companyId, clientIds, pattern }) =>
+      touched(
+        db,
+        `DELETE FROM consents
+         WHERE company_id = $1 AND (client_id = ANY($2::int8[]) OR address ~* $3 OR words ~* $3)`,
+        [companyId, clientIds, pattern],
+      ),
   },
   {
     table: 'actions',

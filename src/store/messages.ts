@@ -232,11 +232,26 @@ export async function lockDue(
   return rows;
 }
 
-/** SQL: whether who is behind the address `k` agrees to a category, by their last word; unasked, they do. */
-export function agrees(company: string, category: 'service' | 'advertising'): string {
+/**
+ * SQL: whether who is behind the address `k` agrees to a category, by their last word; unasked, they do. Found by the
+ * key. Where the client is known they are asked as well: a refusal of either holds.
+ */
+export function agrees(company: string, category: ConsentCategory): string {
   return `coalesce((SELECT granted FROM consents c WHERE c.company_id = ${company} AND c.channel = k.channel
-    AND c.address = k.address AND c.category = '${category}' ORDER BY c.id DESC LIMIT 1), true)`;
+    AND c.address = CASE k.channel WHEN 'email' THEN lower(k.address) ELSE k.address END
+    AND c.category = '${category}' ORDER BY c.id DESC LIMIT 1), true)`;
 }
+
+/** SQL: the same of a client, on the channel of `k`, wherever they are reached there. Index: consents_of_client. */
+export function clientAgrees(company: string, client: string, category: ConsentCategory): string {
+  return `coalesce((SELECT granted FROM consents c WHERE c.company_id = ${company} AND c.client_id = ${client}
+    AND c.category = '${category}' AND c.channel IN (k.channel, '*') ORDER BY c.id DESC LIMIT 1), true)`;
+}
+
+export type ConsentCategory = 'service' | 'advertising';
+
+/** SQL: channels where no address is needed, so that a refusal of all channels is one of these, too. */
+export const PLACELESS = `unnest(ARRAY['console', 'webhook'])`;
 
 /** Where and how a person may be reached. */
 export type Contact = {
@@ -267,12 +282,15 @@ export async function findContacts(
         coalesce(w.addresses, '{}') AS addresses, coalesce(w.refused_on, '{}') AS "refusedOn",
         coalesce(w.refused_advertising_on, '{}') AS "refusedAdvertisingOn"
       FROM people p CROSS JOIN LATERAL (
-        SELECT jsonb_object_agg(a.channel, a.address) AS addresses,
+        SELECT jsonb_object_agg(a.channel, a.address) FILTER (WHERE a.address IS NOT NULL) AS addresses,
           array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on,
           array_agg(a.channel) FILTER (WHERE NOT a.advertising) AS refused_advertising_on
         FROM (
-          SELECT DISTINCT ON (k.channel) k.channel, k.address, ${agrees('p.company_id', 'service')} AS granted,
-            ${agrees('p.company_id', 'advertising')} AS advertising
+          SELECT DISTINCT ON (k.channel) k.channel, k.address,
+            ${agrees('p.company_id', 'service')}
+              AND ${clientAgrees('p.company_id', 'p.client_id', 'service')} AS granted,
+            ${agrees('p.company_id', 'advertising')}
+              AND ${clientAgrees('p.company_id', 'p.client_id', 'advertising')} AS advertising
           FROM (
             SELECT channel, address, true AS set_for_them, created_at FROM addresses
             WHERE company_id = p.company_id AND client_id = p.client_id
@@ -282,7 +300,9 @@ export async function findContacts(
             SELECT 'email', p.email, false, '-infinity' WHERE p.email <> ''
             UNION ALL
             SELECT channel, p.phone, false, '-infinity' FROM unnest(ARRAY['sms', 'whatsapp']) AS channel
-            WHERE p.phone ~ '^\\+[1-9][0-9]{6,14}$') k
+            WHERE p.phone ~ '^\\+[1-9][0-9]{6,14}$'
+            UNION ALL
+            SELECT channel, NULL, false, '-infinity' FROM ${PLACELESS} AS channel) k
           ORDER BY k.channel, k.set_for_them DESC, k.created_at DESC) a) w
       WHERE (p.company_id, p.client_id) IN (SELECT * FROM unnest($1::int4[], $2::int8[]))`,
     values: [clients.map(client => client.companyId), clients.map(client => client.clientId)],

@@ -4,7 +4,14 @@ import type { RelayCategory, RelayStatus } from '../domain/relay.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array, uuidArray } from './binary.ts';
 import type { Brand } from './companies.ts';
-import { agrees, type Contact, type MessageKey } from './messages.ts';
+import {
+  agrees,
+  type ConsentCategory,
+  type Contact,
+  clientAgrees,
+  type MessageKey,
+  PLACELESS,
+} from './messages.ts';
 import type { Db } from './pool.ts';
 
 export type NewRelay = {
@@ -92,9 +99,13 @@ export async function findRelays(db: Db, keys: readonly MessageKey[]): Promise<R
   return rows;
 }
 
+const allAgree = (category: ConsentCategory) => `NOT EXISTS (SELECT FROM people o
+  WHERE o.company_id = g.company_id AND o.phone = g.phone AND o.phone <> ''
+    AND NOT ${clientAgrees('o.company_id', 'o.client_id', category)})`;
+
 /**
  * Who has these phones, in place of who is meant: a phone may be that of several clients, or of none. Where one of them
- * wants no messages none are sent; for advertising one of them must want it.
+ * wants no messages, or none there, none are sent; for advertising one of them must want it.
  */
 export async function findPhoneContacts(
   db: Db,
@@ -112,12 +123,13 @@ export async function findPhoneContacts(
         SELECT min(name) AS name, bool_or(refuses) AS refuses, bool_or(newsletter) AS newsletter FROM people
         WHERE company_id = g.company_id AND phone = g.phone AND g.phone <> '') p
       CROSS JOIN LATERAL (
-        SELECT jsonb_object_agg(a.channel, a.address) AS addresses,
+        SELECT jsonb_object_agg(a.channel, a.address) FILTER (WHERE a.address IS NOT NULL) AS addresses,
           array_agg(a.channel) FILTER (WHERE NOT a.granted) AS refused_on,
           array_agg(a.channel) FILTER (WHERE NOT a.advertising) AS refused_advertising_on
         FROM (
-          SELECT DISTINCT ON (k.channel) k.channel, k.address, ${agrees('g.company_id', 'service')} AS granted,
-            ${agrees('g.company_id', 'advertising')} AS advertising
+          SELECT DISTINCT ON (k.channel) k.channel, k.address,
+            ${agrees('g.company_id', 'service')} AND ${allAgree('service')} AS granted,
+            ${agrees('g.company_id', 'advertising')} AND ${allAgree('advertising')} AS advertising
           FROM (
             SELECT channel, chat AS address, created_at FROM chats WHERE company_id = g.company_id AND phone = g.phone
             UNION ALL
@@ -125,7 +137,9 @@ export async function findPhoneContacts(
             WHERE o.company_id = g.company_id AND o.phone = g.phone AND g.phone <> ''
               AND a.channel NOT IN ('email', 'sms', 'whatsapp')
             UNION ALL
-            SELECT channel, g.phone, '-infinity' FROM unnest(ARRAY['sms', 'whatsapp']) AS channel) k
+            SELECT channel, g.phone, '-infinity' FROM unnest(ARRAY['sms', 'whatsapp']) AS channel
+            UNION ALL
+            SELECT channel, NULL, '-infinity' FROM ${PLACELESS} AS channel) k
           ORDER BY k.channel, k.created_at DESC) a) w`,
     values: [int4Array(phones.map(({ companyId }) => companyId)), phones.map(({ phone }) => phone)],
   });

@@ -308,10 +308,12 @@ async function understand(
   if (company === undefined) {
     return heard.kind === 'left' || ear.costly ? SILENCE : say(phrases.noInvite);
   }
-  const decide = (granted: boolean, words: string, whose = companies) =>
-    recordConsent(db, {
-      ...key,
-      companyIds: whose.map(({ companyId }) => companyId),
+  const decide = async (granted: boolean, words: string, whose = companies) => {
+    const companyIds = whose.map(({ companyId }) => companyId);
+    await recordConsent(db, {
+      ...{ ...key, companyIds },
+      // A bot that is blocked says nothing of another chat of theirs.
+      clients: words === BLOCKED ? [] : await findChatClients(db, key, companyIds),
       // Advertising needs a word of its own to come back.
       categories: granted ? ['service'] : ['service', 'advertising'],
       granted,
@@ -319,9 +321,11 @@ async function understand(
       at: saidAt,
       late: saidAt < now(),
     });
+  };
   /** Allows by the way, which takes nothing back that was refused. Answers whether the salon that speaks is refused. */
   const allow = async (words: string) => {
-    const refused = await findRefused(db, { ...key, companies });
+    const companyIds = companies.map(({ companyId }) => companyId);
+    const refused = await findRefused(db, key, companyIds, await findChatClients(db, key, companyIds));
     await decide(
       true,
       words,

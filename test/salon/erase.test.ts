@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import type { Facts } from '../../src/domain/notice.ts';
 import { newId } from '../../src/ids.ts';
 import { quarantined } from '../../src/ingest/read-body.ts';
+import { setConsent } from '../../src/salon/clients.ts';
 import {
   type EraseStep,
   type Erasure,
@@ -299,6 +300,9 @@ async function around(): Promise<void> {
     to(1, `+7${PHONES[0]}`, '501'),
     to(2, `+7${PHONES[1]}`, `7${PHONES[1]}-502`),
   ]);
+  await setConsent({ pool, actor: 'command' }, 1, '9', {
+    ...{ channel: 'vk', category: undefined, granted: false, reason: 'said so at the desk' },
+  });
   await audit(pool, {
     ...{ actor: 'command', action: 'consent.refuse', companyId: 1, subject: 'client:10 client:9' },
   });
@@ -373,6 +377,7 @@ test('their id is gone too, where it was tied to what they did', async () => {
        (SELECT count(*)::int FROM audit_log WHERE subject ~ '\\mclient:9\\M') AS audits,
        (SELECT count(*)::int FROM plan_requests WHERE client_id = 9) AS plans,
        (SELECT count(*)::int FROM relays) AS relays,
+       (SELECT count(*)::int FROM consents WHERE client_id = 9) AS consents,
        (SELECT count(*)::int FROM entities WHERE data ->> 'clientId' = '9') AS entities,
        (SELECT count(*)::int FROM webhook_events WHERE resource = 'client' AND resource_id = 9
           OR event_id LIKE '1:client:9:%' OR payload::text ~ 'client(_id)?": .*\\m9\\M') AS events`,
@@ -384,6 +389,7 @@ test('their id is gone too, where it was tied to what they did', async () => {
     audits: 0,
     plans: 0,
     relays: 0,
+    consents: 0,
     entities: 0,
     events: 0,
   });

@@ -6,6 +6,7 @@ import { createSmscEar } from '../../src/channels/smsc-ear.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { oneClient, setConsent, showClients } from '../../src/salon/clients.ts';
+import { findContacts } from '../../src/store/messages.ts';
 import { createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { COMPANY, createAnswering } from './answering.ts';
@@ -151,6 +152,24 @@ test('СТОП ends SMS to this number and is shown with its proof; an operator�
     [COMPANY, phone],
   );
   await assert.rejects(oneClient(pipeline.pool, COMPANY, phone), /2 clients .* name one by its id/);
+});
+
+test('СТОП holds for the person when their card got another number; theirs is also who takes it back', async () => {
+  const [phone, another] = ['+79001115588', '+79001115599'];
+  await books({ phone });
+  smsc.reads(phone);
+  smsc.texts(phone, 'СТОП, не пишите мне');
+  await hears();
+  const clientId = await oneClient(pipeline.pool, COMPANY, phone);
+  await pipeline.pool.query('UPDATE people SET phone = $3 WHERE company_id = $1 AND client_id = $2', [
+    ...[COMPANY, clientId, another],
+  ]);
+  const contact = async () => (await findContacts(pipeline.pool, [{ companyId: COMPANY, clientId }]))[0];
+  const refused = await contact();
+  assert.deepEqual([refused?.addresses.sms, refused?.refusedOn], [another, ['sms']]);
+  smsc.texts(another, 'возобновить');
+  await hears();
+  assert.deepEqual((await contact())?.refusedOn, []);
 });
 
 test('what SMSC refuses is an error that says so, and nothing is lost', async () => {

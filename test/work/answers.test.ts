@@ -8,6 +8,7 @@ import { createTelegram } from '../../src/channels/telegram.ts';
 import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { setConsent } from '../../src/salon/clients.ts';
 import { inviteMember, removeMember, showTeam } from '../../src/salon/team.ts';
 import { settleInvite } from '../../src/store/chats.ts';
 import { listAside, putBackAside, readAside } from '../../src/store/heard.ts';
@@ -302,6 +303,36 @@ test('a «стоп» stands until it is taken back at that salon: by another’s
   await mila.writes(`/start ${INVITE}`);
   mila.reads();
   assert.equal(await bookedInSilence('03'), false, 'their own salon’s link takes it back');
+});
+
+test('who shares the number of somebody for whom the salon has kept a refusal is not written to until they say so', async () => {
+  const phone = '79001112316';
+  await books({ phone: `+${phone}` });
+  await setConsent({ pool: pipeline.pool, actor: 'command' }, COMPANY, phone, {
+    ...{ channel: undefined, category: undefined, granted: false, reason: 'said so by phone' },
+  });
+  const mila = person(148);
+  await pipeline.pool.query("INSERT INTO chats (company_id, channel, chat) VALUES ($1, 'telegram', '148')", [
+    COMPANY,
+  ]);
+  await mila.shares(phone);
+  assert.match(mila.reads()[0]?.text ?? '', /Больше не пишем/);
+  await books({ phone: `+${phone}` }, '2031-06-04T10:00:00');
+  assert.deepEqual(mila.reads(), []);
+  await mila.writes('возобновить');
+  mila.reads();
+  await books({ phone: `+${phone}` }, '2031-06-05T10:00:00');
+  assert.equal(mila.reads().length, 1);
+
+  // Who opens the link first and says only then who they are has asked for messages after that refusal.
+  const vera = '79001112317';
+  await books({ phone: `+${vera}` });
+  await setConsent({ pool: pipeline.pool, actor: 'command' }, COMPANY, vera, {
+    ...{ channel: undefined, category: undefined, granted: false, reason: 'said so by phone' },
+  });
+  await linked(149, vera);
+  await books({ phone: `+${vera}` }, '2031-06-06T10:00:00');
+  assert.equal(person(149).reads().at(-1)?.buttons.length, 3);
 });
 
 test('who blocked the bot and opens it again is written to; who had said «стоп» before that is not', async () => {

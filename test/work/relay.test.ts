@@ -13,6 +13,7 @@ import { createReceiver } from '../../src/http/receive.ts';
 import { createPostgresLog } from '../../src/ingest/postgres-log.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { setConsent } from '../../src/salon/clients.ts';
 import { closeTexts, openTexts, rotateKey } from '../../src/salon/companies.ts';
 import { erasePerson } from '../../src/salon/erase.ts';
 import { type Platform, startPlatform } from '../../src/simulator/api/platform.ts';
@@ -271,6 +272,18 @@ test('advertising goes to those who want it, where they did not stop it, and not
   const nobody = await relay(other, adds);
   await settle();
   assert.deepEqual(platform.statuses(nobody.id), [8, 16], 'nobody there has consented');
+});
+
+test('who refused all messages for good gets no text at the number that their card has now', async () => {
+  const shop = await salon();
+  await person(shop.companyId, { phone: '+79160000555' });
+  await setConsent({ pool: pipeline.pool, actor: 'command' }, shop.companyId, '9', {
+    ...{ channel: undefined, category: undefined, granted: false, reason: 'said so by phone' },
+  });
+  await pipeline.pool.query('UPDATE people SET phone = $2 WHERE company_id = $1', [shop.companyId, PHONE]);
+  const refused = await relay(shop);
+  await settle();
+  assert.deepEqual([platform.statuses(refused.id), went()], [[8, 16], []]);
 });
 
 test('where the salon wants it, a text about a visit that we tell of ourselves stays away, a code does not', async () => {

@@ -21,6 +21,7 @@ const GROWING = [
   'attempts',
   'receipts',
   'reached',
+  'consents',
 ];
 
 type Node = {
