@@ -7,3 +7,6 @@ ALTER TABLE consents ADD client_id bigint,
 CREATE INDEX consents_of_client ON consents (company_id, client_id, category, id) WHERE client_id IS NOT NULL;
 -- Mail addresses are compared without regard to case, and kept so.
 UPDATE consents SET address = lower(address) WHERE channel = 'email' AND address <> lower(address);
+
+-- Of an e-mail, where it went: the link in it ends messages to that address, whatever the card has by then.
+ALTER TABLE attempts ADD address text;

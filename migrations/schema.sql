@@ -80,6 +80,7 @@ CREATE TABLE attempts (
   reason text DEFAULT ''::text NOT NULL,
   provider_id text,
   scope text,
+  address text,
   CONSTRAINT attempts_pkey PRIMARY KEY (company_id, message_id, number),
   CONSTRAINT attempts_company_id_message_id_fkey FOREIGN KEY (company_id, message_id) REFERENCES messages(company_id, id) ON DELETE CASCADE,
   CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'retry'::text, 'rejected'::text, 'unknown'::text])))

@@ -47,6 +47,8 @@ export type Phrases = {
     readonly visit: string;
     readonly stop: string;
     readonly stopped: string;
+    /** To one of whom we know no more who they are. */
+    notStopped(phone: string): string;
     readonly wrong: string;
     readonly tooOften: string;
   };
@@ -101,6 +103,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       visit: 'Ваша запись',
       stop: 'Не присылать сюда сообщений',
       stopped: 'Больше не пишем на этот адрес.',
+      notStopped: phone =>
+        `Не получилось: мы не знаем, кому ушло это письмо. Скажите салону, что не хотите писем.${phone === '' ? '' : ` Телефон: ${phone}.`}`,
       wrong: 'Ссылка неполная или устарела. Откройте её из письма ещё раз.',
       tooOften: 'Слишком часто. Подождите минуту и откройте ссылку ещё раз.',
     },
@@ -154,6 +158,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       visit: 'Your visit',
       stop: 'Send no more messages here',
       stopped: 'We write to this address no more.',
+      notStopped: phone =>
+        `It did not work: we do not know whom this e-mail went to. Please tell the salon that you want none.${phone === '' ? '' : ` Its phone: ${phone}.`}`,
       wrong: 'The link is incomplete or too old. Open it from the e-mail again.',
       tooOften: 'Too often. Wait a minute and open the link again.',
     },

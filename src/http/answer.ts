@@ -165,11 +165,12 @@ export function addAnswerRoutes(
     scope.post<{ Params: { link: string } }>('/answers/:link/stop', async (request, reply) => {
       const opened = await open(request as Asked, reply);
       if (opened === undefined) return reply;
-      const { companyId, recipient } = opened.answered;
-      const clientId = clientIdOf(recipient);
-      if (clientId !== undefined)
-        await refuseEmail(route.pool, { companyId, clientId, words: 'unsubscribe link', at: route.now() });
-      return show(reply, opened, [html`<p>${opened.phrases.page.stopped}</p>`]);
+      const { answered, company, phrases } = opened;
+      const clientId = clientIdOf(answered.recipient);
+      const about = { ...answered, words: 'unsubscribe link', at: route.now() };
+      const kept = clientId !== undefined && (await refuseEmail(route.pool, { ...about, clientId }));
+      const said = kept ? phrases.page.stopped : phrases.page.notStopped(company.phone);
+      return show(reply, opened, [html`<p>${said}</p>`], kept ? {} : { status: 404 });
     });
     done();
   });
@@ -221,7 +222,7 @@ function show(
   reply: FastifyReply,
   opened: Opened,
   body: readonly Html[],
-  more: { readonly forms?: boolean; readonly againSeconds?: number } = {},
+  more: { readonly forms?: boolean; readonly againSeconds?: number; readonly status?: number } = {},
 ): FastifyReply {
   const { company, phrases } = opened;
   const language: Locale = company.locale;

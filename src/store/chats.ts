@@ -190,23 +190,33 @@ export async function findRefused(
   return new Set(rows.map(({ companyId }) => companyId));
 }
 
-/** Keeps that a client wants nothing by e-mail any more, for the address we write to. False: there is none. */
+/**
+ * Keeps that a client wants nothing by e-mail any more, wherever their card says they are reached, and nobody wants it at
+ * the address that this message went to; where that is not known, at the one we would write to now. False: nothing was
+ * kept.
+ */
 export async function refuseEmail(
   db: Db,
-  { companyId, clientId, words, at }: { companyId: number; clientId: number; words: string; at: EpochMs },
+  about: { companyId: number; messageId: string; clientId: number; words: string; at: EpochMs },
 ): Promise<boolean> {
+  const { companyId, messageId, clientId, words, at } = about;
   const { rowCount } = await db.query({
     name: 'refuse_email',
     text: `
-      INSERT INTO consents (company_id, channel, address, category, granted, words, given_at)
-      SELECT $1, 'email', e.address, category, false, $3, $4
-      FROM (
+      WITH went AS (
+        SELECT DISTINCT lower(address) AS address FROM attempts
+        WHERE company_id = $1 AND message_id = $2 AND channel = 'email' AND address IS NOT NULL
+      ), places AS (
+        SELECT address FROM went
+        UNION ALL
         SELECT coalesce(
-          (SELECT address FROM addresses WHERE company_id = $1 AND client_id = $2 AND channel = 'email'),
-          (SELECT nullif(email, '') FROM people WHERE company_id = $1 AND client_id = $2)) AS address) e
-      CROSS JOIN unnest(ARRAY['service', 'advertising']) AS category
-      WHERE e.address IS NOT NULL`,
-    values: [companyId, clientId, words, new Date(at).toISOString()],
+          (SELECT lower(address) FROM addresses WHERE company_id = $1 AND client_id = $3 AND channel = 'email'),
+          (SELECT lower(nullif(email, '')) FROM people WHERE company_id = $1 AND client_id = $3), '*')
+        WHERE NOT EXISTS (SELECT FROM went))
+      INSERT INTO consents (company_id, channel, address, category, granted, words, given_at, client_id)
+      SELECT $1, 'email', address, category, false, $4, $5, $3
+      FROM places CROSS JOIN unnest(ARRAY['service', 'advertising']) AS category`,
+    values: [companyId, messageId, clientId, words, new Date(at).toISOString()],
   });
   return (rowCount ?? 0) > 0;
 }

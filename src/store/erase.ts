@@ -269,9 +269,10 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
     erase: (db, { companyId, recipients, pattern }) =>
       touched(
         db,
-        `UPDATE attempts a SET reason = '', provider_id = NULL FROM messages m
+        `UPDATE attempts a SET reason = '', provider_id = NULL, address = NULL FROM messages m
          WHERE a.company_id = $1 AND m.company_id = $1 AND m.id = a.message_id AND (m.recipient = ANY($2::text[])
-           OR m.recipient ~* $3 OR m.body ~* $3 OR m.subject ~* $3 OR a.reason ~* $3)`,
+           OR m.recipient ~* $3 OR m.body ~* $3 OR m.subject ~* $3 OR a.reason ~* $3
+           OR a.address ~* $3)`,
         [companyId, recipients, pattern],
       ),
   },

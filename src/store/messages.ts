@@ -471,6 +471,8 @@ export type Attempt = MessageKey & {
   readonly providerId: string | null;
   /** Of a rejection: whose fault it was. */
   readonly scope: RejectedScope | null;
+  /** Of an e-mail, where it went. */
+  readonly address: string | null;
 };
 
 export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Promise<void> {
@@ -479,11 +481,11 @@ export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Prom
     name: 'record_attempts',
     text: `
       INSERT INTO attempts (company_id, message_id, number, channel, started_at, finished_at, outcome, reason, provider_id,
-        scope)
-      SELECT company_id, id, number, channel, started_at, finished_at, outcome, reason, provider_id, scope
+        scope, address)
+      SELECT company_id, id, number, channel, started_at, finished_at, outcome, reason, provider_id, scope, address
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, number int, channel text,
         started_at timestamptz, finished_at timestamptz, outcome text, reason text, provider_id text,
-        scope text)
+        scope text, address text)
       ON CONFLICT (company_id, message_id, number) DO NOTHING`,
     values: [
       JSON.stringify(

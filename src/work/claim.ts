@@ -337,5 +337,6 @@ function lostAttempt(message: OpenMessage, now: EpochMs): Attempt {
     reason: 'the process that was sending it ended',
     providerId: null,
     scope: null,
+    address: null,
   };
 }

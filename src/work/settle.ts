@@ -192,6 +192,8 @@ function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): 
     reason: 'reason' in result ? result.reason : '',
     providerId: 'providerId' in result ? (result.providerId ?? null) : null,
     scope: 'scope' in result ? result.scope : null,
+    // The link in it is of this address. Others are not kept: nothing needs them.
+    address: channel.name === 'email' && outgoing.links !== undefined ? outgoing.address : null,
   };
 }
 

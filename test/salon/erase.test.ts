@@ -312,7 +312,7 @@ async function around(): Promise<void> {
     [EMAIL],
   );
   await pool.query(
-    `UPDATE attempts SET reason = 'refused: ' || $1 WHERE message_id IN (SELECT id FROM messages WHERE recipient = 'client:9')`,
+    `UPDATE attempts SET reason = 'refused: ' || $1, address = $1 WHERE message_id IN (SELECT id FROM messages WHERE recipient = 'client:9')`,
     [EMAIL],
   );
   await pool.query('INSERT INTO plan_requests (company_id, client_id, requested_at) VALUES (1, 9, now())');

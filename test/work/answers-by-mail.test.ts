@@ -1,6 +1,8 @@
 /** What whoever has nothing but a mailbox can answer, and what becomes of the mail. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { findContacts } from '../../src/store/messages.ts';
+import { COMPANY } from './answering.ts';
 import { createAnsweringByMail } from './answering-by-mail.ts';
 
 const rig = await createAnsweringByMail({ after });
@@ -167,6 +169,51 @@ test('one-click is taken in each form that RFC 8058 allows, and whatever else a 
   assert.equal((await fetch(stop, { method: 'POST', body: huge })).status, 413);
   const { rows } = await pipeline.pool.query('SELECT granted FROM consents WHERE address = $1', [address]);
   assert.deepEqual(rows, []);
+});
+
+test('the link of an old mail ends mails to the address it went to, and to the person, whatever their card has by then', async () => {
+  const { stop, address } = await booked();
+  const { pool } = pipeline;
+  const changed = 'New@mail.test';
+  const { rows: people } = await pool.query(
+    'UPDATE people SET email = $2 WHERE email = $1 RETURNING client_id AS "clientId"',
+    [address, changed],
+  );
+  const [{ clientId }] = people;
+  assert.match((await page(stop, { 'List-Unsubscribe': 'One-Click' })).text, /Больше не пишем на этот адрес/);
+  const { rows } = await pool.query(
+    'SELECT address, category, client_id AS "clientId" FROM consents WHERE client_id = $1 ORDER BY category',
+    [clientId],
+  );
+  assert.deepEqual(rows, [
+    { address, category: 'advertising', clientId },
+    { address, category: 'service', clientId },
+  ]);
+  const refused = async () =>
+    (await findContacts(pool, [{ companyId: COMPANY, clientId }]))[0]?.refusedOn.includes('email');
+  assert.equal(await refused(), true, 'nor at the new address');
+  // Whoever else has the mailbox gets none there either.
+  await pool.query('UPDATE people SET client_id = client_id + 500000, email = $2 WHERE client_id = $1', [
+    ...[clientId, address.toUpperCase()],
+  ]);
+  const [other] = await findContacts(pool, [{ companyId: COMPANY, clientId: clientId + 500_000 }]);
+  assert.deepEqual(other?.refusedOn, ['email']);
+});
+
+test('where nothing could be kept, the page does not say that it was', async () => {
+  const { stop } = await booked();
+  const count = async () => (await pipeline.pool.query('SELECT FROM consents')).rowCount;
+  const before = await count();
+  // As when they were erased while the page was open.
+  await pipeline.pool.query(
+    "UPDATE messages SET recipient = 'erased:' || id WHERE $1 LIKE '%' || id || '%'",
+    [stop],
+  );
+  const { status, text } = await page(stop, { 'List-Unsubscribe': 'One-Click' });
+  assert.equal(status, 404);
+  assert.match(text, /Не получилось/);
+  assert.doesNotMatch(text, /Больше не пишем/);
+  assert.equal(await count(), before);
 });
 
 test('451 is tried again and then sent once; 550 fails the message for good', async () => {
