@@ -194,6 +194,41 @@ export async function claimActions(
   return rows;
 }
 
+export type Cancelling = {
+  readonly companyId: number;
+  readonly recordId: number;
+  readonly recipient: string;
+};
+
+/**
+ * Which of these recipients have asked since `since` to cancel these records and do not know yet what came of it.
+ * Index: actions_once, record by record: joined, it was read whole.
+ */
+export async function findCancelling(
+  db: Db,
+  recipients: readonly Cancelling[],
+  since: EpochMs,
+): Promise<Cancelling[]> {
+  if (recipients.length === 0) return [];
+  const { rows } = await db.query<Cancelling>({
+    name: 'find_cancelling',
+    text: `
+      SELECT company_id AS "companyId", record_id AS "recordId", r.recipient
+      FROM unnest($1::int4[], $2::int8[], $3::text[]) AS r (company, record, recipient)
+      CROSS JOIN LATERAL (
+        SELECT company_id, record_id FROM actions a
+        WHERE a.company_id = r.company AND a.record_id = r.record AND a.recipient = r.recipient
+          AND a.kind = 'cancel' AND a.state IN ('due', 'doing') AND a.created_at > $4 LIMIT 1) a`,
+    values: [
+      recipients.map(({ companyId }) => companyId),
+      recipients.map(({ recordId }) => recordId),
+      recipients.map(({ recipient }) => recipient),
+      new Date(since).toISOString(),
+    ],
+  });
+  return rows;
+}
+
 export type ActionEnd = {
   readonly state: 'done' | 'refused' | 'failed' | 'due';
   readonly reason: string | null;

@@ -3,13 +3,14 @@
  * again. A try whose outcome was lost is settled by the look of the next one, so nothing is written blindly twice.
  *
  * Our own write is not news to whoever asked for it: what it came to enters the inbox like anything read from the API,
- * and `told` moves in the same transaction, so the webhook that follows finds nothing left to tell them. Others that the
- * booking concerns are told as of any change.
+ * and `told` moves in the same transaction, so the webhook that follows finds nothing left to tell them. A webhook that
+ * is there before that, since the process died or the API was away, finds their notice waiting for the action to end
+ * (`cancelling` in scene.ts). Others that the booking concerns are told as of any change.
  */
 import { randomUUID } from 'node:crypto';
 import type { Mouth } from '../channels/ear.ts';
 import { judgeAction, type Standing } from '../domain/answer.ts';
-import { concerned, type Facts, factsFor, type ToldByRecipient } from '../domain/notice.ts';
+import { concerned, factsFor, type ToldByRecipient } from '../domain/notice.ts';
 import { outcomeWords, PASSED_ON } from '../domain/outcome.ts';
 import { settleMsOf, tells } from '../domain/policy.ts';
 import { backoffMs } from '../domain/sweep.ts';
@@ -99,11 +100,7 @@ export function createActor(deps: ActDeps): Actor {
       return;
     }
     const span = deps.tracing?.start('act', null);
-    const facts = answered.records.find(({ recordId }) => recordId === action.recordId);
-    const { end, found } =
-      facts === undefined
-        ? { end: failed('what was answered is forgotten'), found: undefined }
-        : await attempt(action, company, facts);
+    const { end, found } = await attempt(action, company, answered);
     const reading = found && { ...found, traceparent: span?.traceparent ?? null };
     const answers = await settle(action, company, answered, end, reading);
     const about = { 'otklik.company_id': companyId, 'otklik.message': action.messageId, 'otklik.kind': kind };
@@ -139,8 +136,13 @@ export function createActor(deps: ActDeps): Actor {
   async function attempt(
     { companyId, recordId, kind, attempts }: Action,
     company: Company,
-    answered: Facts,
+    { records }: Answered,
   ): Promise<{ end: ActionEnd; found?: { record: FoundRecord; readAt: EpochMs } }> {
+    const answered = records.find(record => record.recordId === recordId);
+    if (answered === undefined) return { end: failed('what was answered is forgotten') };
+    // A try that fails counts itself; beyond the last there are only those that took their process along.
+    if (attempts > MAX_ATTEMPTS)
+      return { end: failed('its processes ended before they knew what came of it') };
     try {
       const api = await deps.apiOf(companyId);
       if (api === undefined) throw new ApiError('unauthorised', NO_ACCESS);
@@ -193,21 +195,19 @@ export function createActor(deps: ActDeps): Actor {
         const about = { companyId, status, source: 'verify', readAt, findId: `verify:${newId()}` } as const;
         await insertEvents(db, [apiEvent(record, { ...about, traceparent })]);
       }
-      if (stored !== undefined && end.state === 'done' && action.kind === 'cancel') {
-        const facts = factsFor(recipient, stored.booking, company.zone);
-        const step = (stored.told[recipient]?.step ?? 0) + 1;
-        if (facts !== null) {
-          const told: ToldByRecipient = {
-            ...stored.told,
-            [recipient]: { facts: { ...facts, status: 'cancelled' }, step, how: 'message' },
-          };
-          await saveOwnNews(db, { ...key, told, holdUntil: now() + HOLD_MS });
-        }
-      }
       await lockAnswers(db, action);
       const passed = stored !== undefined && (await passOn(db, action, company, { answered, stored, end }));
       const ended = passed ? { ...end, reason: PASSED_ON } : end;
       if (!(await endAction(db, action, { owner, now: now(), end: ended }))) return undefined;
+      const facts = stored && factsFor(recipient, stored.booking, company.zone);
+      if (stored !== undefined && facts && end.state === 'done' && action.kind === 'cancel') {
+        const step = (stored.told[recipient]?.step ?? 0) + 1;
+        const told: ToldByRecipient = {
+          ...stored.told,
+          [recipient]: { facts: { ...facts, status: 'cancelled' }, step, how: 'message' },
+        };
+        await saveOwnNews(db, { ...key, told, holdUntil: now() + HOLD_MS });
+      }
       const answers = await findAnswers(db, action);
       return answers.filter(({ kind }) => kind === action.kind);
     });

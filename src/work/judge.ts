@@ -27,8 +27,11 @@ import { isPlanned, judgePlanned, type PlannedVerdict, saysTheSame } from './pla
 import { judgeRelay } from './relaying.ts';
 import { chooseWay } from './route.ts';
 import { NOTHING, type Saying } from './saying.ts';
-import { bookingOf, contactOf, type Scene } from './scene.ts';
+import { bookingOf, cancellingKey, contactOf, type Scene } from './scene.ts';
 import { MAX_ATTEMPTS } from './settle.ts';
+
+/** How soon a notice that waits for what came of its client's own answer is looked at again. */
+const CANCELLING_AGAIN_MS = 5_000;
 
 /** A message that ends without being sent. */
 export type Unsent = {
@@ -117,6 +120,9 @@ function judgeNotice(scene: Scene, company: Company, message: OpenMessage, store
     case 'send':
       break;
   }
+  const { companyId, recordId } = stored;
+  if (scene.cancelling.has(cancellingKey({ companyId, recordId, recipient })))
+    return waiting(message, CANCELLING_AGAIN_MS);
   const { notice } = decision;
   const hush = (state: Hush['state'], error: string): Verdict => ({
     do: 'hush',

@@ -8,6 +8,7 @@ import { clientIdOf, clientRecipient } from '../domain/notice.ts';
 import type { PlannedPurpose } from '../domain/plan.ts';
 import { isTeam, memberRecipient } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
+import { type Cancelling, findCancelling } from '../store/actions.ts';
 import { bookingKey, type StoredBooking } from '../store/bookings.ts';
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
 import { type Contact, type DueMessage, findContacts, type OpenMessage } from '../store/messages.ts';
@@ -47,7 +48,12 @@ export type Scene = {
   /** Where people were reached and where not, by company and recipient. */
   readonly reached: ReadonlyMap<string, readonly ReachedRow[]>;
   readonly givers: readonly ReceiptGiver[];
+  /** Who is still to be told what came of the cancellation that they asked for themselves, by `cancellingKey`. */
+  readonly cancelling: ReadonlySet<string>;
 };
+
+/** A notice waits no longer for what came of an answer: one takes half an hour at most unless nobody does it. */
+const CANCELLING_MS = 60 * 60_000;
 
 const NOTHING_KNOWN: Known = { bookings: new Map(), planned: new Map() };
 
@@ -74,9 +80,10 @@ export async function readScene(
   const batches = await readBatches(db, companies, messages, now);
   const spoken = await spokenOf(db, messages, bookings);
   const givers = await giversOf(db, messages);
+  const cancelling = await cancellingOf(db, messages, bookings, now);
   return {
     ...{ now, bookings, companies, templates, secrets, channels, roads, known, digests },
-    ...{ batches, reached, givers },
+    ...{ batches, reached, givers, cancelling },
     relays: relayed.relays,
     contacts: new Map([...contacts, ...relayed.contacts, ...spoken]),
     leaving: new Map(),
@@ -96,6 +103,26 @@ export function clientOf(scene: Scene, message: OpenMessage): Contact | undefine
   const clientId = bookingOf(scene, message)?.booking.fields.clientId;
   if (typeof clientId !== 'number') return undefined;
   return scene.contacts.get(`${message.companyId}:${clientRecipient(clientId)}`);
+}
+
+export function cancellingKey({ companyId, recordId, recipient }: Cancelling): string {
+  return `${companyId}:${recordId}:${recipient}`;
+}
+
+/** Our own cancellation deletes the record; no statement where none of those that a client is due to hear of is. */
+async function cancellingOf(
+  db: Db,
+  messages: readonly DueMessage[],
+  bookings: ReadonlyMap<string, StoredBooking>,
+  now: EpochMs,
+): Promise<ReadonlySet<string>> {
+  const deleted = messages.flatMap(({ companyId, recordId, recipient, purpose, state }) => {
+    if (purpose !== 'notice' || state !== 'due' || recordId === null || isTeam(recipient)) return [];
+    const stored = bookings.get(bookingKey({ companyId, recordId }));
+    return stored?.booking.fields.deleted === true ? [{ companyId, recordId, recipient }] : [];
+  });
+  const cancelling = await findCancelling(db, deleted, now - CANCELLING_MS);
+  return new Set(cancelling.map(cancellingKey));
 }
 
 async function knownOf(

@@ -54,6 +54,8 @@ after(async () => {
 
 type Said = { readonly text: string; readonly buttons: readonly { text: string; callback_data: string }[] };
 
+type Person = ReturnType<typeof person>;
+
 /** One person with a phone in the hand. */
 function person(id: number) {
   const user: TelegramClient = telegram.getClient(TOKEN, { userId: id, chatId: id, firstName: 'Мила' });
@@ -402,36 +404,40 @@ test('one of the team follows a link of their own, once: is told there, and no m
   await pipeline.setPolicy(COMPANY, {});
 });
 
-test('what a client does by a button is news to the salon’s own people, once, whether its webhook comes or not', async () => {
+async function withOlga(id: number, tell: Record<string, object>, work: (olga: Person) => Promise<void>) {
   const who = { companyId: COMPANY, role: 'administrator', staffId: null, name: '' } as const;
+  // The clock of the salon's platform is the real one, from which the pipeline's runs ahead.
   const ahead = 86_400_000;
   pipeline.now -= ahead;
   const deps = { pool: pipeline.pool, actor: 'command', now: pipeline.now } as const;
   const { memberId, invite } = await inviteMember(deps, who);
-  const olga = person(122);
+  const olga = person(id);
   await olga.writes(`/start ${invite}`);
   pipeline.now += ahead;
-  await pipeline.setPolicy(COMPANY, {
-    tell: { confirmed: { any: ['administrator'] } },
-    team: { administrator: { quietHours: { notices: 'send' } } },
-  });
-  const mila = await linked(123, '79001112290');
-  const recordId = await books({ phone: '+79001112290' });
-  const [notice] = mila.reads();
-  olga.reads();
-  const told = async (webhook: string) => {
-    await settles();
-    const first = olga.reads();
-    await tellsOf(recordId, webhook);
-    return [first.map(({ text }) => text.split('\n')[0]), olga.reads()];
-  };
-  await mila.presses(button(notice, 'Подтверждаю'));
-  assert.deepEqual(await told('update'), [['Клиент подтвердил запись.'], []]);
-  await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
-  assert.deepEqual(await told('delete'), [['Запись отменена, время свободно.'], []]);
+  const team = { administrator: { quietHours: { notices: 'send' } } } as const;
+  await pipeline.setPolicy(COMPANY, { tell, team });
+  await work(olga);
   await removeMember(deps, COMPANY, memberId);
   await pipeline.setPolicy(COMPANY, {});
-});
+}
+
+test('what a client does by a button is news to the salon’s own people, once, whether its webhook comes or not', () =>
+  withOlga(122, { confirmed: { any: ['administrator'] } }, async olga => {
+    const mila = await linked(123, '79001112290');
+    const recordId = await books({ phone: '+79001112290' });
+    const [notice] = mila.reads();
+    olga.reads();
+    const told = async (webhook: string) => {
+      await settles();
+      const first = olga.reads();
+      await tellsOf(recordId, webhook);
+      return [first.map(({ text }) => text.split('\n')[0]), olga.reads()];
+    };
+    await mila.presses(button(notice, 'Подтверждаю'));
+    assert.deepEqual(await told('update'), [['Клиент подтвердил запись.'], []]);
+    await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
+    assert.deepEqual(await told('delete'), [['Запись отменена, время свободно.'], []]);
+  }));
 
 test('«стоп» is kept with its proof and ends messages there; «возобновить» brings those of visits back', async () => {
   const mila = await linked(107, '79001112277');
@@ -496,6 +502,162 @@ test('a write whose outcome was lost is looked at before it is tried again', asy
   assert.equal(writes, 1);
   assert.equal((await stateOf('confirm', recordId))?.state, 'done');
   assert.match(mila.reads()[0]?.text ?? '', /Спасибо/);
+});
+
+/** What it writes is written, and the process is gone before it hears so; or only seems to be, and comes back. */
+function dyingActor() {
+  const written = Promise.withResolvers<void>();
+  const back = Promise.withResolvers<void>();
+  async function last<T>(writing: Promise<T>): Promise<T> {
+    const answer = await writing;
+    written.resolve();
+    await back.promise;
+    return answer;
+  }
+  const dying = actorWith({
+    record: api.record,
+    confirmVisit: visit => last(api.confirmVisit(visit)),
+    deleteRecord: id => last(api.deleteRecord(id)),
+  });
+  let running: Promise<unknown>;
+  return {
+    async dies() {
+      running = dying.runOnce();
+      await written.promise;
+    },
+    async comesBack() {
+      back.resolve();
+      await running;
+    },
+  };
+}
+
+async function endLease(recordId: number): Promise<void> {
+  await pipeline.pool.query(
+    "UPDATE actions SET leased_until = now() - interval '1 s' WHERE record_id = $1 AND state = 'doing'",
+    [recordId],
+  );
+}
+
+test('a process that dies after it cancelled: the next one tells it, once; until then the client hears nothing, the salon does', () =>
+  withOlga(150, {}, async olga => {
+    const mila = await linked(151, '79001112321');
+    const recordId = await books({ phone: '+79001112321' });
+    const [notice] = mila.reads();
+    olga.reads();
+    await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'), { alone: true });
+    const { dies, comesBack } = dyingActor();
+    await dies();
+    assert.equal(isDeleted(recordId), true);
+    await tellsOf(recordId, 'delete');
+    assert.deepEqual(
+      olga.reads().map(({ text }) => text.split('\n')[0]),
+      ['Запись отменена, время свободно.'],
+    );
+    for (const _ of [1, 2, 3]) {
+      pipeline.now += 120_000;
+      await settles();
+    }
+    assert.equal(await actor.runOnce(), 0, 'its lease runs yet');
+    assert.deepEqual(mila.reads(), []);
+    await endLease(recordId);
+    assert.equal(await actor.runOnce(), 1);
+    pipeline.now += 120_000;
+    await settles();
+    assert.deepEqual(
+      mila.reads().map(({ text }) => text),
+      ['Запись на 20 мая, вторник, 14:30 отменена.'],
+    );
+    assert.deepEqual(await stateOf('cancel', recordId), { state: 'done', reason: null });
+    const told = () => pipeline.pool.query('SELECT told FROM bookings WHERE record_id = $1', [recordId]);
+    const { rows } = await told();
+    await comesBack();
+    assert.deepEqual((await told()).rows, rows, 'whose lease has passed on moves nothing');
+    assert.deepEqual([mila.reads(), olga.reads()], [[], []]);
+  }));
+
+test('a process that dies after it confirmed: the next one finds it so, writes nothing and says it', async () => {
+  const mila = await linked(152, '79001112322');
+  const recordId = await books({ phone: '+79001112322' });
+  const [notice] = mila.reads();
+  await mila.presses(button(notice, 'Подтверждаю'), { alone: true });
+  await dyingActor().dies();
+  assert.equal(attendanceOf(recordId), 2);
+  await tellsOf(recordId, 'update');
+  const looks: AnswerApi = {
+    record: api.record,
+    confirmVisit: () => assert.fail('written twice'),
+    deleteRecord: () => assert.fail('nobody asked for it'),
+  };
+  assert.equal(await actorWith(looks).runOnce(), 0, 'its lease runs yet');
+  assert.deepEqual(mila.reads(), []);
+  await endLease(recordId);
+  assert.equal(await actorWith(looks).runOnce(), 1);
+  await settles();
+  assert.deepEqual(
+    mila.reads().map(({ text }) => text),
+    ['Спасибо, ждём вас: 20 мая, вторник, 14:30.'],
+  );
+});
+
+test('an answer to the cancellation that was lost, and an API that is away for minutes: it is told once, when it is known', async () => {
+  const mila = await linked(153, '79001112323');
+  const recordId = await books({ phone: '+79001112323' });
+  const [notice] = mila.reads();
+  await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'), { alone: true });
+  let away = false;
+  const unlucky = actorWith({
+    confirmVisit: api.confirmVisit,
+    async record(id) {
+      if (away) throw new ApiError('unavailable', 'no answer');
+      return api.record(id);
+    },
+    async deleteRecord(id) {
+      await api.deleteRecord(id);
+      away = true;
+      throw new ApiError('unavailable', 'no answer', { outcomeUnknown: true });
+    },
+  });
+  assert.equal(await unlucky.runOnce(), 1);
+  await tellsOf(recordId, 'delete');
+  for (const _ of [1, 2, 3]) {
+    pipeline.now += 120_000;
+    assert.equal(await unlucky.runOnce(), 1);
+    await settles();
+  }
+  assert.deepEqual(mila.reads(), []);
+  away = false;
+  pipeline.now += 300_000;
+  assert.equal(await unlucky.runOnce(), 1);
+  pipeline.now += 120_000;
+  await settles();
+  assert.deepEqual(
+    mila.reads().map(({ text }) => text),
+    ['Запись на 20 мая, вторник, 14:30 отменена.'],
+  );
+});
+
+test('of a cancellation that nobody comes to do, or that ends its process each time, there is an end', async () => {
+  const mila = await linked(154, '79001112324');
+  const recordId = await books({ phone: '+79001112324' });
+  const [notice] = mila.reads();
+  await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'), { alone: true });
+  await api.deleteRecord(recordId);
+  await tellsOf(recordId, 'delete');
+  pipeline.now += 50 * 60_000;
+  await settles();
+  assert.deepEqual(mila.reads(), []);
+  pipeline.now += 11 * 60_000;
+  await settles();
+  assert.match(mila.reads()[0]?.text ?? '', /отмен/, 'the salon’s word reaches them after an hour');
+
+  await pipeline.pool.query('UPDATE actions SET attempts = 8 WHERE record_id = $1', [recordId]);
+  const deadly = actorWith({ ...api, record: () => assert.fail('it is tried no more') });
+  assert.equal(await deadly.runOnce(), 1);
+  assert.deepEqual(await stateOf('cancel', recordId), {
+    ...{ state: 'failed', reason: 'its processes ended before they knew what came of it' },
+  });
+  assert.match(mila.reads()[0]?.text ?? '', /Не получилось/);
 });
 
 test('an API that says no is told to the client at once, with the salon’s phone to call', async () => {

@@ -18,6 +18,7 @@ const GROWING = [
   'booking_changes',
   'people',
   'messages',
+  'actions',
   'attempts',
   'receipts',
   'reached',
@@ -44,7 +45,7 @@ test('on a new database every statement of the loops finds its rows by its own i
     pipeline.now = VISIT - 6 * DAY_MS;
     const who = { companyId: 1, role: 'administrator', staffId: null, name: '' } as const;
     await addMember({ pool, actor: 'command', now: pipeline.now }, who, { channel: 'console', address: '' });
-    for (const [step, data] of [{}, { date: '2031-05-21 10:00:00' }, { attendance: -1 }].entries()) {
+    for (const [step, data] of [{}, { date: '2031-05-21 10:00:00' }, { deleted: true }].entries()) {
       pipeline.now = VISIT - 5 * DAY_MS + step * 5_000;
       const body = recordBody({ status: step === 0 ? 'create' : 'update', at: pipeline.now, data });
       await pipeline.receive(1, [{ body, receivedAt: pipeline.now }]);
@@ -55,6 +56,7 @@ test('on a new database every statement of the loops finds its rows by its own i
     pipeline.now += 60_000;
     await dispatcher.drain();
     assert.ok(statements.has('find_parts'), 'nothing was gathered');
+    assert.ok(statements.has('find_cancelling'), 'nothing was called off');
     assert.ok(statements.size > 20, `${statements.size} statements were heard`);
     const columns = await columnsOfIndexes(pool);
     const wide: string[] = [];
