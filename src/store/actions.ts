@@ -32,8 +32,10 @@ export async function findAnswered(
 }
 
 /**
- * The last message of a visit that stands that one of these clients was sent on this channel: what a word of `saidAt` answers.
- * Messages of the last month only, as their clients may have been told elsewhere of what came after.
+ * The last message of a visit that stands that one of these clients was sent on this channel: what a word of `saidAt`
+ * answers. It may have gone on to another channel since, as an SMS does that is late: whoever answers has read it.
+ * Messages of the last month only, as their clients may have been told elsewhere of what came after. Indexes:
+ * bookings_of_client, messages_of_record, the key of attempts.
  */
 export async function findLastAnswerable(
   db: Db,
@@ -47,19 +49,24 @@ export async function findLastAnswerable(
   const { rows } = await db.query<Answered>({
     name: 'find_last_answerable',
     text: `
-      SELECT ${ANSWERED} FROM messages
-      WHERE (company_id, recipient) IN (SELECT company_id, 'client:' || client_id
-          FROM unnest($2::int4[], $3::int8[]) AS c (company_id, client_id))
-        AND channel = $1 AND state IN ('sent', 'delivered', 'unknown') AND purpose IN ('notice', 'reminder')
-        AND record_id IS NOT NULL AND told_after IS NOT NULL AND created_at > $4::timestamptz - interval '31 days'
-        AND told_after ->> 'status' = 'booked'
-        AND ((told_after ->> 'startsLocal')::timestamp AT TIME ZONE (SELECT zone FROM companies c
-          WHERE c.company_id = messages.company_id)) > $4
-        AND EXISTS (SELECT FROM bookings b WHERE b.company_id = messages.company_id
-          AND b.record_id = messages.record_id AND b.state <> 'cancelled'
-          AND b.told -> messages.recipient -> 'facts' ->> 'status' IS DISTINCT FROM 'cancelled')
-        AND coalesce(sent_at, created_at) <= $5
-      ORDER BY sent_at DESC NULLS LAST, id DESC LIMIT 1`,
+      SELECT ${ANSWERED}
+      FROM unnest($2::int4[], $3::int8[]) AS c (company, client)
+      CROSS JOIN LATERAL (
+        SELECT company_id AS company, record_id AS record FROM bookings b
+        WHERE b.company_id = c.company AND b.client_id = c.client AND b.starts_at > $4 AND b.state <> 'cancelled'
+          AND b.told -> ('client:' || c.client) -> 'facts' ->> 'status' IS DISTINCT FROM 'cancelled' OFFSET 0) b
+      JOIN messages m ON m.company_id = b.company AND m.record_id = b.record AND m.recipient = 'client:' || c.client
+      CROSS JOIN LATERAL (
+        SELECT count(*) AS times, max(finished_at) FILTER (WHERE outcome = 'sent') AS left_at FROM attempts a
+        WHERE a.company_id = m.company_id AND a.message_id = m.id AND a.channel = $1
+          AND a.outcome IN ('sent', 'unknown')) t
+      WHERE t.times > 0 AND m.purpose IN ('notice', 'reminder') AND m.told_after IS NOT NULL
+        AND m.created_at > $4::timestamptz - interval '31 days'
+        AND m.told_after ->> 'status' = 'booked'
+        AND ((m.told_after ->> 'startsLocal')::timestamp AT TIME ZONE (SELECT zone FROM companies o
+          WHERE o.company_id = m.company_id)) > $4
+        AND coalesce(t.left_at, m.created_at) <= $5
+      ORDER BY t.left_at DESC NULLS LAST, m.id DESC LIMIT 1`,
     values: [
       channel,
       clients.map(({ companyId }) => companyId),

@@ -1,6 +1,8 @@
 /** What is answered to an SMS: words, of which each that we say back is paid for. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import type { Channel } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import { createSmsc } from '../../src/channels/smsc.ts';
 import { createSmscEar } from '../../src/channels/smsc-ear.ts';
 import { createLog } from '../../src/log.ts';
@@ -16,9 +18,18 @@ const TOKEN = 'not-a-real-apikey';
 const smsc = await startSmsc({ after: close => after(close) }, TOKEN);
 const channel = createSmsc({ token: TOKEN, maxParts: 4, apiUrl: smsc.url });
 const ear = createSmscEar({ token: TOKEN, apiUrl: smsc.url, channel, everyMs: 0 });
-const { pipeline, api, books, attendanceOf, isDeleted, stateOf, close } = await createAnswering(channel, {
-  answers: true,
-});
+/** Where a message goes on to when nothing is heard of its SMS. */
+const next: Channel = {
+  ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: true, concurrency: 1 },
+  send: async () => ({ outcome: 'sent' }),
+};
+const { pipeline, api, books, settles, attendanceOf, isDeleted, stateOf, close } = await createAnswering(
+  channel,
+  { answers: true, others: [next] },
+);
+const routeBy = (...route: string[]) =>
+  pipeline.pool.query('UPDATE companies SET route = $2 WHERE company_id = $1', [COMPANY, route]);
+await routeBy('sms');
 const common = {
   ...{ pool: pipeline.pool, log: createLog('silent'), metrics: createMetrics() },
   now: () => pipeline.now,
@@ -69,11 +80,12 @@ test('НЕТ asks first; the visit is cancelled only by a second SMS, and that i
 });
 
 test('a word is about the last message by SMS, to whoever writes, of a visit that is to come', async () => {
-  const [phone, another] = ['+79001115566', '+79001115577'];
+  const [phone, another, third] = ['+79001115566', '+79001115577', '+79001115599'];
   const days = ['20', '21', '22', '23'].map(day => `2031-05-${day}T14:30:00`);
   const theirs: number[] = [];
   for (const day of days) theirs.push(await books({ phone }, day));
   const others = await books({ phone: another });
+  const nowhere = await books({ phone: third });
   const [asked, over, calledOff, elsewhere] = theirs;
   const { pool } = pipeline;
   await pool.query(
@@ -81,15 +93,43 @@ test('a word is about the last message by SMS, to whoever writes, of a visit tha
     [over],
   );
   await pool.query("UPDATE bookings SET state = 'cancelled' WHERE record_id = $1", [calledOff]);
-  await pool.query("UPDATE messages SET channel = 'email' WHERE record_id = $1", [elsewhere]);
+  await pool.query(
+    "UPDATE attempts SET channel = 'email' WHERE message_id IN (SELECT id FROM messages WHERE record_id = ANY ($1))",
+    [[elsewhere, nowhere]],
+  );
   smsc.texts(phone, 'да');
+  smsc.texts(third, 'да');
   await hears();
   assert.deepEqual(
-    [...theirs, others].filter(recordId => attendanceOf(recordId) === 2),
+    [...theirs, others, nowhere].filter(recordId => attendanceOf(recordId) === 2),
     [asked],
   );
+  for (const one of [phone, another, third]) smsc.reads(one);
+});
+
+test('an SMS is answered, late as it may come, when its message has gone on to the next channel meanwhile', async () => {
+  const phone = '+79001115588';
+  await pipeline.pool.query(
+    'INSERT INTO receipt_givers (company_id, channel, provider) VALUES ($1, $2, $3)',
+    [...[COMPANY, 'sms', channel.provider ?? 'sms']],
+  );
+  await routeBy('sms', 'console');
+  const recordId = await books({ phone });
+  assert.equal(texts(phone).length, 1);
+  pipeline.now += 3_600_000;
+  await settles();
+  const { rows } = await pipeline.pool.query('SELECT channel, state FROM messages WHERE record_id = $1', [
+    recordId,
+  ]);
+  assert.deepEqual(rows, [{ channel: 'console', state: 'sent' }], 'it has gone on');
+  await routeBy('sms');
+  smsc.texts(phone, 'отмена');
+  await hears();
+  assert.match(texts(phone)[0] ?? '', /^Отменить запись на 20 мая/);
+  smsc.texts(phone, 'да, отменить');
+  await hears();
+  assert.equal(isDeleted(recordId), true);
   smsc.reads(phone);
-  smsc.reads(another);
 });
 
 test('what nobody reads, what has no visit to it, and who is nobody’s client is answered by nothing', async () => {

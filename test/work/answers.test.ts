@@ -144,6 +144,10 @@ test('a client links the chat by the own number, gets a notice and confirms: att
   await mila.presses(button(notice, 'Подтверждаю'));
   assert.deepEqual(await stateOf('confirm', recordId), { state: 'done', reason: null });
   assert.equal(mila.reads().length, 1, 'pressed again, it is answered again and written once');
+
+  await pipeline.pool.query("UPDATE messages SET channel = 'sms' WHERE record_id = $1", [recordId]);
+  await mila.presses(button(notice, 'Подтверждаю'));
+  assert.equal(mila.reads().length, 1, 'also when the message has gone on to another channel');
 });
 
 test('a visit is cancelled only after a second press; whoever pressed hears of it once', async () => {

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addMember } from '../../src/salon/team.ts';
+import { findLastAnswerable, takeAsked } from '../../src/store/actions.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
 import { createPipeline, recordBody } from './pipeline.ts';
 
@@ -38,7 +39,8 @@ test('on a new database every statement of the loops finds its rows by its own i
   const statements = new Map<string, string>();
   const pool = createPool(pipeline.url, { max: 4, name: 'by key', statementTimeoutMs: 30_000, byKey: true });
   try {
-    const { processor, planner, dispatcher } = pipeline.another({ pool: noted(pool, statements) });
+    const heard = noted(pool, statements);
+    const { processor, planner, dispatcher } = pipeline.another({ pool: heard });
     // An administrator for whom news is gathered takes the longest way.
     const team = { administrator: { gather: '1m' } };
     await pipeline.addCompany({ companyId: 1, policy: { settle: { any: '0ms' }, team } });
@@ -55,6 +57,10 @@ test('on a new database every statement of the loops finds its rows by its own i
     }
     pipeline.now += 60_000;
     await dispatcher.drain();
+    const key = { channel: 'sms', chat: '+79160000001' };
+    const [saidAt, clients] = [pipeline.now, [{ companyId: 1, clientId: 9 }]];
+    await findLastAnswerable(heard, { ...key, clients, saidAt, now: saidAt });
+    await takeAsked(heard, { ...key, since: 0 });
     assert.ok(statements.has('find_parts'), 'nothing was gathered');
     assert.ok(statements.has('find_cancelling'), 'nothing was called off');
     assert.ok(statements.size > 20, `${statements.size} statements were heard`);
