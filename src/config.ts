@@ -2,6 +2,7 @@
  * Configuration: the only reader of the environment. Every setting is here with its default, its unit and its reason.
  */
 import { z } from 'zod';
+import { distance, nearestOf } from './domain/nearest.ts';
 import { TOKEN } from './domain/token.ts';
 import { readHours } from './domain/working-time.ts';
 import { PlainError } from './log.ts';
@@ -341,6 +342,25 @@ export function readConfig(environment: Environment): Config {
   if (lacks.length > 0)
     throw new PlainError(`the configuration is not valid:\n${lacks.map(lack => `  ${lack}`).join('\n')}`);
   return parsed.data;
+}
+
+/** Names that only we use: what begins so and is no setting was meant as one. */
+const OURS =
+  /^(ADMIN|ALERT|ALTEGIO|KEEP|MAX|OPERATOR|OTKLIK|PUBLIC|RATE|SMS|SMTP|TELEGRAM|TRUSTED|VK|WEBHOOK|WHATSAPP|YCLIENTS)_/;
+/** Of any other name a slip of one letter, or two exchanged, in a long one: `DATABSE_URL`. */
+const SLIP = { letters: 2, leastLength: 8 };
+
+/** Variables that look like settings and are none, in words for the operator; never a value. */
+export function unknownSettings(environment: Environment): readonly string[] {
+  const known = Object.keys(schema.shape);
+  return Object.keys(environment).flatMap(name => {
+    if (known.includes(name)) return [];
+    const meant = nearestOf(name, known);
+    const slipped =
+      meant !== undefined && name.length >= SLIP.leastLength && distance(name, meant) <= SLIP.letters;
+    if (!OURS.test(name) && !slipped) return [];
+    return [`${name} is no setting and does nothing${meant === undefined ? '' : `: did you mean ${meant}?`}`];
+  });
 }
 
 /** Settings that others need. */

@@ -1,7 +1,7 @@
 /** `doctor`: checks what usually goes wrong, and says what to do. Exit code 1 when something is. */
 import { createServer } from 'node:net';
 import { closeChannels, createChannels } from '../channels/registry.ts';
-import { type Config, marketplaceLacks } from '../config.ts';
+import { type Config, marketplaceLacks, unknownSettings } from '../config.ts';
 import { roadsOf } from '../configured-alerts.ts';
 import { channelsConfig } from '../configured-channels.ts';
 import type { AlertState } from '../domain/alert.ts';
@@ -48,6 +48,7 @@ export async function doctor(context: Context, options: Options): Promise<void> 
     throw new PlainError('PUBLIC_URL is not set: say the URL after --public-url');
   const findings = [
     ok('version', `otklik ${VERSION}, Node ${process.versions.node}`),
+    ...unknownSettings(process.env).map(says => note('settings', says)),
     ...(await storeFindings(context)),
     ...(await diskFindings(context.config)),
     ...(await portFindings(context.config)),

@@ -1,4 +1,5 @@
 /** `serve` and `migrate`. */
+import { unknownSettings } from '../config.ts';
 import { type Log, PlainError } from '../log.ts';
 import { startService } from '../main.ts';
 import type { Opened } from '../open.ts';
@@ -8,6 +9,7 @@ import { type Context, print, withStore } from './run.ts';
 
 export async function serve({ config, log }: Context): Promise<void> {
   const supervisor = createSupervisor(process.env, log);
+  for (const reason of unknownSettings(process.env)) log.warn({ reason }, 'unknown setting');
   const end = Promise.withResolvers<string | undefined>();
   const service = await startService(config, { log, onOutgrown: end.resolve });
   onSignal(() => end.resolve(undefined));

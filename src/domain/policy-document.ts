@@ -3,6 +3,7 @@
  * unknown key or word, the one that was probably meant.
  */
 import { z } from 'zod';
+import { nearestOf } from './nearest.ts';
 import { DURATION, durationMs, IN_DIGEST, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
 import { parseReminderTime, reminderName } from './reminder-time.ts';
 import { CHANNEL_NAMES } from './route.ts';
@@ -193,25 +194,7 @@ function shapeOf(schema: unknown): Record<string, unknown> {
 }
 
 function suggestion(given: string, names: readonly string[]): string {
-  const [nearest] = names
-    .map(name => ({ name, far: distance(given.toLowerCase(), name.toLowerCase()) }))
-    .sort((left, right) => left.far - right.far);
-  if (nearest !== undefined && nearest.far <= Math.max(2, nearest.name.length / 3)) {
-    return `; did you mean ${nearest.name}?`;
-  }
+  const nearest = nearestOf(given, names);
+  if (nearest !== undefined) return `; did you mean ${nearest}?`;
   return names.length === 0 ? '' : `; there are ${names.join(', ')}`;
-}
-
-/** Levenshtein's. */
-function distance(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= left.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= right.length; j += 1) {
-      const swap = (row[j - 1] ?? 0) + (left[i - 1] === right[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[right.length] ?? 0;
 }
