@@ -134,6 +134,7 @@ CREATE TABLE bookings (
   updated_at timestamp with time zone DEFAULT now() NOT NULL,
   found_version timestamp with time zone,
   doubt_until timestamp with time zone,
+  attendance_said jsonb,
   CONSTRAINT bookings_pkey PRIMARY KEY (company_id, record_id),
   CONSTRAINT bookings_attendance_check CHECK ((attendance = ANY (ARRAY['-1'::integer, 0, 1, 2]))),
   CONSTRAINT bookings_check CHECK ((client_known OR (client_id IS NULL))),

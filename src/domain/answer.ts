@@ -2,7 +2,7 @@
  * What people answer, read: buttons they pressed, words they wrote, and whether what they ask for still makes sense.
  * Pure; `work/listen.ts` hears, `work/act.ts` does.
  */
-import type { Attendance } from './booking.ts';
+import type { Attendance } from './attendance.ts';
 import type { Facts } from './notice.ts';
 import type { EpochMs, Wall } from './time.ts';
 

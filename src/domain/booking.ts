@@ -5,13 +5,11 @@
  * Any order and any number of copies of the same bodies therefore end in the same booking, and a body that lacks
  * a field (a delete without a client, an older build without `record_from`) leaves that field alone.
  */
+import { type Attendance, type AttendanceSaid, sayAttendance } from './attendance.ts';
 import type { Origin } from './origin.ts';
 import { type EpochMs, instantOf, type Wall } from './time.ts';
 
 export type Service = { readonly id: number; readonly title: string; readonly amount: number };
-
-/** 2 confirmed by the client, 1 came, 0 waiting, -1 did not come (or was cancelled by the salon). */
-export type Attendance = -1 | 0 | 1 | 2;
 
 /** What a body says of a booking. A field it does not mention is absent, never null. */
 export type BookingFields = {
@@ -41,6 +39,8 @@ export type Booking = {
   /** The highest version merged so far: the sender's `last_change_date`, or the receipt of an unversioned body. */
   readonly version: EpochMs;
   readonly fieldVersions: FieldVersions;
+  /** Since when a mark (-1, 1) has been said; absent on other bookings, and on rows from before it was kept. */
+  readonly attendanceSaid?: AttendanceSaid;
 };
 
 export type Merge = {
@@ -63,12 +63,16 @@ export function merge(
   const before = known ?? { fields: {}, version, fieldVersions: {} };
   const merged: Record<string, unknown> = { ...before.fields };
   const versions: Record<string, number> = {};
+  let said = before.attendanceSaid;
   let effect: Merge['effect'] = version < before.version && settles < before.version ? 'stale' : 'same';
   for (const name of fieldNames(before.fields, fields)) {
     const held = heldVersion(before, name);
     const taken =
       fields[name] !== undefined &&
       (wins(name, fields[name], version, held) || (held !== undefined && held <= settles));
+    if (name === 'attendance' && fields.attendance !== undefined) {
+      said = sayAttendance(attendanceHeld(before), { value: fields.attendance, version, taken });
+    }
     if (taken && !sameValue(merged[name], fields[name])) {
       merged[name] = fields[name];
       effect = 'merged';
@@ -79,7 +83,22 @@ export function merge(
   const standing = before.version <= settles ? Object.values(versions) : [before.version];
   const newest = Math.max(version, ...standing);
   const fieldVersions = Object.fromEntries(Object.entries(versions).filter(([, held]) => held !== newest));
-  return { booking: { fields: merged as Partial<BookingFields>, version: newest, fieldVersions }, effect };
+  const booking = { fields: merged as Partial<BookingFields>, version: newest, fieldVersions };
+  return { booking: said === undefined ? booking : { ...booking, attendanceSaid: said }, effect };
+}
+
+function attendanceHeld(booking: Booking): Parameters<typeof sayAttendance>[0] {
+  const { fields, attendanceSaid: said } = booking;
+  const version = heldVersion(booking, 'attendance');
+  if (fields.attendance === undefined || version === undefined) return null;
+  return { value: fields.attendance, version, ...(said === undefined ? {} : { said }) };
+}
+
+/** Since when the attendance has been what it is, as far as bodies tell. */
+export function attendanceSaidAt(booking: Booking): EpochMs {
+  const { fields, attendanceSaid: said } = booking;
+  if (said !== undefined && said.value === fields.attendance) return said.versions[0];
+  return heldVersion(booking, 'attendance') ?? booking.version;
 }
 
 function heldVersion(booking: Booking, name: FieldName): EpochMs | undefined {
@@ -156,8 +175,8 @@ function sameServiceToTheLetter(left: Service, right: Service): boolean {
 export type BookingState = 'waiting' | 'confirmed' | 'arrived' | 'no_show' | 'cancelled';
 
 /**
- * The state of a booking: `deleted` first, then attendance. Salons also cancel by attendance -1, so -1 said before
- * the visit begins is a cancellation and -1 said afterwards is a no-show.
+ * The state of a booking: `deleted` first, then attendance. Salons also cancel by attendance -1, so -1 first said
+ * before the visit begins is a cancellation and -1 first said afterwards is a no-show.
  */
 export function stateOf(booking: Booking, zone: string): BookingState {
   const { deleted, attendance } = booking.fields;
@@ -165,8 +184,7 @@ export function stateOf(booking: Booking, zone: string): BookingState {
   switch (attendance) {
     case -1: {
       const starts = startsAt(booking, zone);
-      const said = booking.fieldVersions.attendance ?? booking.version;
-      return starts !== undefined && said < starts ? 'cancelled' : 'no_show';
+      return starts !== undefined && attendanceSaidAt(booking) < starts ? 'cancelled' : 'no_show';
     }
     case 1:
       return 'arrived';

@@ -16,7 +16,7 @@ export function changesBetween(before: Booking | null, after: Booking, zone: str
     return [{ kind: 'created' }, ...stateChanges('waiting', after, zone), ...payment(null, after)];
   return [
     ...moves(before, after),
-    ...stateChanges(stateOf(before, zone), after, zone, before),
+    ...stateChanges(stateOf(before, zone), after, zone),
     ...payment(before, after),
   ];
 }
@@ -39,12 +39,9 @@ function moves({ fields: from }: Booking, { fields: to }: Booking): Change[] {
   return changes;
 }
 
-function stateChanges(from: BookingState, after: Booking, zone: string, before?: Booking): Change[] {
+function stateChanges(from: BookingState, after: Booking, zone: string): Change[] {
   const to = stateOf(after, zone);
   if (from === to) return [];
-  // A cancellation by attendance -1 that is touched again after the visit's hour does not become a no-show.
-  const repeated = before?.fields.attendance === -1 && after.fields.attendance === -1;
-  if (repeated && from === 'cancelled' && to === 'no_show') return [];
   const restored: Change[] = from === 'cancelled' ? [{ kind: 'restored' }] : [];
   switch (to) {
     case 'cancelled':

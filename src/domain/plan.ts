@@ -8,7 +8,7 @@
  * hour. What was not planned before its moment is not said late, so that nobody who booked at noon is told at once
  * that this is a day ahead; what was planned and could not leave in time leaves later, while it is of use.
  */
-import type { Booking } from './booking.ts';
+import { attendanceSaidAt, type Booking } from './booking.ts';
 import type { Category, Policy } from './policy.ts';
 import { afterQuiet } from './quiet.ts';
 import { parseReminderTime, reminderMoment } from './reminder-time.ts';
@@ -95,7 +95,15 @@ const PLANNED_BY = [
 
 /** Whether a booking has changed in something that its client's plan looks at. */
 export function concernsPlan(before: Booking | null, after: Booking): boolean {
-  return before === null || PLANNED_BY.some(name => before.fields[name] !== after.fields[name]);
+  return (
+    before === null ||
+    PLANNED_BY.some(name => before.fields[name] !== after.fields[name]) ||
+    (isMark(after) && attendanceSaidAt(before) !== attendanceSaidAt(after))
+  );
+}
+
+function isMark({ fields }: Booking): boolean {
+  return fields.attendance === 1 || fields.attendance === -1;
 }
 
 export function plan(input: PlanInput): Plan {
@@ -217,9 +225,9 @@ function afterVisit(visit: Visit, visits: readonly Visit[], input: PlanInput): (
   }
 }
 
-/** When it was last said that they came, or that they did not: administrators often mark it in the evening. */
+/** When it was first said that they came, or that they did not, of the last record: it is often marked in the evening. */
 function saidAt(records: readonly VisitRecord[]): EpochMs {
-  return Math.max(0, ...records.map(({ booking }) => booking.fieldVersions.attendance ?? booking.version));
+  return Math.max(0, ...records.map(({ booking }) => attendanceSaidAt(booking)));
 }
 
 /** Whether a candidate is still to be said, and when. */

@@ -1,4 +1,5 @@
 /** Bookings, their changes, and what each recipient was told of them. */
+import type { AttendanceSaid } from '../domain/attendance.ts';
 import type { Booking, BookingFields, BookingState, FieldVersions, Service } from '../domain/booking.ts';
 import type { ToldByRecipient } from '../domain/notice.ts';
 import type { EpochMs } from '../domain/time.ts';
@@ -39,14 +40,15 @@ type Row = {
   made_at: EpochMs | null;
   version: EpochMs;
   field_versions: FieldVersions;
+  attendance_said: AttendanceSaid | null;
   told: ToldByRecipient;
   found_version: EpochMs | null;
   doubt_until: EpochMs | null;
 };
 
 const COLUMNS = `company_id, record_id, visit_id, starts_local, duration_seconds, staff_id, staff_name, services,
-  client_id, client_known, attendance, deleted, paid, comment, origin, made_at, version, field_versions, told,
-  found_version, doubt_until`;
+  client_id, client_known, attendance, deleted, paid, comment, origin, made_at, version, field_versions,
+  attendance_said, told, found_version, doubt_until`;
 
 /**
  * Locks bookings and reads them, in the order of their keys so that two callers cannot deadlock. `skipLocked`
@@ -163,7 +165,12 @@ function stored(row: Row): StoredBooking {
   return {
     companyId: row.company_id,
     recordId: row.record_id,
-    booking: { fields: { ...known, ...client }, version: row.version, fieldVersions: row.field_versions },
+    booking: {
+      fields: { ...known, ...client },
+      version: row.version,
+      fieldVersions: row.field_versions,
+      ...(row.attendance_said === null ? {} : { attendanceSaid: row.attendance_said }),
+    },
     told: row.told,
     foundVersion: row.found_version,
     doubtUntil: row.doubt_until,
@@ -183,15 +190,15 @@ export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): 
     text: `
       INSERT INTO bookings (company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
         staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
-        version, field_versions, told, found_version, doubt_until)
+        version, field_versions, attendance_said, told, found_version, doubt_until)
       SELECT company_id, record_id, visit_id, starts_local, starts_at, duration_seconds, staff_id,
         staff_name, services, client_id, client_known, attendance, deleted, paid, comment, origin, made_at, state,
-        version, field_versions, told, found_version, doubt_until
+        version, field_versions, attendance_said, told, found_version, doubt_until
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, record_id bigint, visit_id bigint,
         starts_local timestamp, starts_at timestamptz, duration_seconds int, staff_id bigint, staff_name text,
         services jsonb, client_id bigint, client_known boolean, attendance smallint, deleted boolean, paid boolean,
         comment text, origin text, made_at timestamptz, state text, version timestamptz, field_versions jsonb,
-        told jsonb, found_version timestamptz, doubt_until timestamptz)
+        attendance_said jsonb, told jsonb, found_version timestamptz, doubt_until timestamptz)
       ON CONFLICT (company_id, record_id) DO UPDATE SET
         visit_id = EXCLUDED.visit_id, starts_local = EXCLUDED.starts_local, starts_at = EXCLUDED.starts_at,
         duration_seconds = EXCLUDED.duration_seconds, staff_id = EXCLUDED.staff_id,
@@ -199,14 +206,14 @@ export async function saveBookings(db: Db, bookings: readonly BookingToSave[]): 
         client_known = EXCLUDED.client_known, attendance = EXCLUDED.attendance, deleted = EXCLUDED.deleted,
         paid = EXCLUDED.paid, comment = EXCLUDED.comment, origin = EXCLUDED.origin, made_at = EXCLUDED.made_at,
         state = EXCLUDED.state, version = EXCLUDED.version, field_versions = EXCLUDED.field_versions,
-        told = EXCLUDED.told, found_version = EXCLUDED.found_version, doubt_until = EXCLUDED.doubt_until,
+        attendance_said = EXCLUDED.attendance_said, told = EXCLUDED.told, found_version = EXCLUDED.found_version, doubt_until = EXCLUDED.doubt_until,
         updated_at = now()`,
     values: [JSON.stringify(bookings.map(toRow))],
   });
 }
 
 function toRow(stored: BookingToSave): Record<string, unknown> {
-  const { fields, version, fieldVersions } = stored.booking;
+  const { fields, version, fieldVersions, attendanceSaid } = stored.booking;
   return {
     company_id: stored.companyId,
     record_id: stored.recordId,
@@ -228,6 +235,7 @@ function toRow(stored: BookingToSave): Record<string, unknown> {
     state: stored.state,
     version: isoOrNull(version),
     field_versions: fieldVersions,
+    attendance_said: attendanceSaid,
     told: stored.told,
     found_version: isoOrNull(stored.foundVersion ?? undefined),
     doubt_until: isoOrNull(stored.doubtUntil ?? undefined),

@@ -4,7 +4,8 @@
  *
  * Sources: the vendor's developer documents (2026) and real bodies of 2022-2026; see docs/wire.md.
  */
-import type { Attendance, BookingFields, Service } from '../domain/booking.ts';
+import type { Attendance } from '../domain/attendance.ts';
+import type { BookingFields, Service } from '../domain/booking.ts';
 import type { Finding } from '../domain/drift.ts';
 import { originOf } from '../domain/origin.ts';
 import { type EpochMs, isZone } from '../domain/time.ts';

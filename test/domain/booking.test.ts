@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Booking, type BookingFields, merge, sameServices, stateOf } from '../../src/domain/booking.ts';
+import {
+  attendanceSaidAt,
+  type Booking,
+  type BookingFields,
+  merge,
+  sameServices,
+  stateOf,
+} from '../../src/domain/booking.ts';
 import { changesBetween } from '../../src/domain/change.ts';
 import { type Facts, isBaseline, noticeBetween } from '../../src/domain/notice.ts';
 import { originOf } from '../../src/domain/origin.ts';
@@ -46,7 +53,16 @@ test('any order and any copies of the same bodies end in the same booking', () =
     fc.property(bodies, fc.infiniteStream(fc.nat()), (clean, keys) => {
       const copies = [...clean, ...clean].map(body => ({ body, key: keys.next().value ?? 0 }));
       const shuffled = copies.sort((a, b) => a.key - b.key).map(({ body }) => body);
-      assert.deepEqual(fold(shuffled), fold(clean.toSorted((a, b) => a[0] - b[0])));
+      const inOrder = clean.toSorted((a, b) => a[0] - b[0]);
+      const folded = fold(shuffled);
+      assert.deepEqual(folded, fold(inOrder));
+      const said = inOrder.flatMap(([version, { attendance }]) =>
+        attendance === undefined ? [] : [{ version, attendance }],
+      );
+      const last = said.at(-1)?.attendance;
+      if (folded === null || (last !== -1 && last !== 1)) return;
+      const first = said.findLastIndex(({ attendance }) => attendance !== last) + 1;
+      assert.equal(attendanceSaidAt(folded), said[first]?.version, 'said since it was last another');
     }),
     { numRuns: 1_000, seed: 7 },
   );
@@ -69,6 +85,43 @@ test('attendance -1 is a cancellation before the visit and a no-show after it', 
   assert.equal(stateOf(booking({ attendance: -1 }, STARTS - 1), ZONE), 'cancelled');
   assert.equal(stateOf(booking({ attendance: -1 }, STARTS), ZONE), 'no_show');
   assert.equal(stateOf(booking({ attendance: 1, deleted: true }), ZONE), 'cancelled');
+});
+
+test('an attendance counts from when it was first said, whatever repeats it and in whatever order', () => {
+  const cancelled = booking({ attendance: -1 }, STARTS - 30);
+  const edited = merge(cancelled, { ...BASE, attendance: -1, durationSeconds: 60 }, STARTS + 10).booking;
+  assert.equal(stateOf(edited, ZONE), 'cancelled');
+  const back = merge(edited, { attendance: 0 }, STARTS + 20).booking;
+  assert.equal(stateOf(merge(back, { attendance: -1 }, STARTS + 30).booking, ZONE), 'no_show', 'said anew');
+  const late = merge(edited, { attendance: 0 }, STARTS - 20).booking;
+  assert.equal(stateOf(late, ZONE), 'no_show', 'an older body shows that it was taken back between');
+  const older = merge(booking({ attendance: -1 }, STARTS + 10), { attendance: -1 }, STARTS - 30).booking;
+  assert.equal(stateOf(older, ZONE), 'cancelled', 'an older body shows that it was there already');
+  assert.equal(stateOf(merge(late, { attendance: -1 }, STARTS - 30).booking, ZONE), 'no_show');
+});
+
+test('a row from before the moment was kept has that of its version, and keeps it', () => {
+  const row: Booking = { fields: { ...BASE, attendance: -1 }, version: STARTS - 5, fieldVersions: {} };
+  assert.equal(attendanceSaidAt(row), STARTS - 5);
+  assert.equal(stateOf(merge(row, { attendance: -1 }, STARTS + 5).booking, ZONE), 'cancelled');
+});
+
+test('what was read to settle a doubt says since when, too', () => {
+  const doubtful = merge(booking({ attendance: 0 }, 10), { attendance: -1 }, 50).booking;
+  const settled = merge(doubtful, { attendance: 1 }, 40, 60).booking;
+  assert.deepEqual([settled.fields.attendance, attendanceSaidAt(settled)], [1, 40]);
+  const again = merge(settled, { attendance: 1 }, 70).booking;
+  assert.equal(attendanceSaidAt(again), 40);
+});
+
+test('of very many repeats the first are kept, and the moment with them', () => {
+  let known = booking({ attendance: 1 }, 10);
+  for (let version = 11; version < 200; version += 1)
+    known = merge(known, { attendance: 1 }, version).booking;
+  assert.equal(attendanceSaidAt(known), 10);
+  assert.ok(JSON.stringify(known.attendanceSaid).length < 400);
+  const late = merge(known, { attendance: 0 }, 150).booking;
+  assert.equal(attendanceSaidAt(late), 199, 'the newest, where those between were let go');
 });
 
 test('every change has its name', () => {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Temporal } from 'temporal-polyfill';
-import type { Booking } from '../../src/domain/booking.ts';
-import { type PlanInput, plan } from '../../src/domain/plan.ts';
+import { type Booking, merge } from '../../src/domain/booking.ts';
+import { concernsPlan, type PlanInput, plan } from '../../src/domain/plan.ts';
 import { type PolicyDocument, policyOf } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
 import { history, play, type Salon, START, ZONE } from '../support/reminder-history.ts';
@@ -272,6 +272,28 @@ test('after a visit: a review when they came, a follow-up when they did not, an 
     [],
     'who has booked again was not lost',
   );
+});
+
+test('what is said after a visit is not put off, nor made of a cancellation, by bodies that repeat the attendance', () => {
+  const policy = policyOf(AFTER);
+  const at = (hour: number, minute = 0) => Date.UTC(2026, 2, 11, hour, minute);
+  // From noon to one o'clock in Belgrade, an hour ahead of UTC.
+  const visit = { startsLocal: '2026-03-11T12:00:00', durationSeconds: 3600, deleted: false };
+  const after = (attendance: -1 | 1, marked: number) => {
+    const marking = merge(booking({ ...visit }, START), { ...visit, attendance }, marked).booking;
+    const edited = merge(marking, { ...visit, attendance, durationSeconds: 3000 }, at(13, 50)).booking;
+    const rules = (one: Booking) =>
+      moments({ bookings: [{ recordId: 1, booking: one }], policy, now: at(12, 5) });
+    assert.deepEqual(rules(edited), rules(marking));
+    assert.ok(!concernsPlan(edited, merge(edited, { comment: 'а', attendance }, at(13, 55)).booking));
+    return rules(edited);
+  };
+  assert.deepEqual(after(1, at(12, 5)), ['review 2026-03-11T15:05:00']);
+  assert.deepEqual(after(-1, at(12, 5)), ['no_show 2026-03-11T14:05:00']);
+  assert.deepEqual(after(-1, at(8)), [], 'called off three hours before');
+  const late = merge(booking({ ...visit }, START), { ...visit, attendance: 1 }, at(13, 50)).booking;
+  const heard = merge(late, { attendance: 1 }, at(12, 5)).booking;
+  assert.ok(concernsPlan(late, heard), 'an older body brings the mark forward');
 });
 
 test('after a visit by the quiet hours of each kind, and not more than two days late', () => {

@@ -117,7 +117,7 @@ const NOT_OF_PEOPLE = new Set(
     audit_log: 'action actor',
     // Ids alone, like the data of entities: see the test after the scan's.
     booking_changes: 'detail kind',
-    bookings: 'field_versions origin services staff_name state',
+    bookings: 'attendance_said field_versions origin services staff_name state',
     chats: 'channel',
     // The salon's own; should it be a person's too, it is said to be left, like templates.
     companies:

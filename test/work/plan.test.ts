@@ -373,6 +373,42 @@ test('after the visit: a review where the client came, by the policy', async () 
   assert.deepEqual(await planned(), ['no_show 05-20T15:40 of 101', 'review 05-20T17:30 of 100']);
 });
 
+test('who called off by attendance -1 is not told that they did not come, whatever is edited afterwards', async () => {
+  const document = { ...REMINDED, reminders: { at: [] }, afterVisit: { noShow: '1h' } };
+  await pipeline.setPolicy(1, document);
+  const eva = { id: 10, name: 'Ева', phone: '79160000002' };
+  await receive(created(), created(101, { client: eva }));
+  await pass(VISIT - 3 * HOUR);
+  await receive(update({ attendance: -1 }), update({ attendance: -1, client: eva }, 101));
+  assert.deepEqual(
+    pipeline.sent.map(({ notice }) => notice?.kind),
+    ['booked', 'booked', 'cancelled', 'cancelled'],
+  );
+  pipeline.now = VISIT + HOUR;
+  await receive(
+    update({ attendance: -1, seance_length: 5400 }),
+    update({ attendance: -1, client: eva, comment: 'заболела' }, 101),
+  );
+  // Plans for everybody anew.
+  await pipeline.setPolicy(1, { ...document, settle: { any: '1s' } });
+  await pipeline.settle();
+  await pass(VISIT + 2 * DAY);
+  assert.deepEqual(await planned(), []);
+  const { rows } = await pipeline.pool.query('SELECT DISTINCT state FROM bookings');
+  assert.deepEqual(rows, [{ state: 'cancelled' }]);
+});
+
+test('a review counts from the mark, not from what is edited after it', async () => {
+  await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: [] }, afterVisit: { review: '2h' } });
+  await receive(created());
+  pipeline.now = VISIT + 65 * MINUTE;
+  await receive(update({ attendance: 1 }));
+  await pass(VISIT + 2 * HOUR);
+  await receive(update({ attendance: 1, seance_length: 3000, comment: 'чай' }));
+  await pass(VISIT + 2 * DAY);
+  assert.deepEqual(await planned(), ['review 05-20T17:35 of 100']);
+});
+
 test('an invitation to book again is for those who agreed, and for none who has booked', async () => {
   await pipeline.setPolicy(1, { ...REMINDED, reminders: { at: [] }, afterVisit: { rebook: '20d' } });
   const client = (id: number, agreed: number) =>
