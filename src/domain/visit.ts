@@ -1,6 +1,7 @@
 /**
  * Visits: what a client comes for, which may be several records of the platform (a haircut with one, nails with
- * another). The records of one client on one day that share a `visit_id`, or follow each other, are one visit.
+ * another). The records of one client on one day that share a `visit_id`, or follow each other, are one visit, and so is
+ * what hangs together by both.
  */
 import { type Booking, type BookingState, startsAt, stateOf } from './booking.ts';
 import type { Facts } from './notice.ts';
@@ -35,19 +36,33 @@ export function visitsOf(
   zone: string,
 ): Visit[] {
   const records = bookings.flatMap(({ recordId, booking }) => recordOf(recordId, booking, zone));
-  records.sort((left, right) => left.startsAt - right.startsAt || left.recordId - right.recordId);
-  const groups: [VisitRecord, ...VisitRecord[]][] = [];
+  records.sort(byBeginning);
+  let groups: VisitRecord[][] = [];
   for (const record of records) {
-    const group = groups.findLast(candidate => belongs(record, candidate));
-    if (group === undefined) groups.push([record]);
-    else group.push(record);
+    // It may touch one visit and share the number of another: then all of them are one.
+    const { own = [], others = [] } = Object.groupBy(groups, group =>
+      belongs(record, group) ? 'own' : 'others',
+    );
+    groups = [...others, [...own.flat(), record]];
   }
-  return groups.map(group => ({
-    records: group,
-    startsLocal: group[0].startsLocal,
-    startsAt: group[0].startsAt,
-    endsAt: Math.max(...group.map(record => record.endsAt)),
-  }));
+  return groups.flatMap(visitOf).sort((left, right) => byBeginning(left.records[0], right.records[0]));
+}
+
+function byBeginning(left: VisitRecord, right: VisitRecord): number {
+  return left.startsAt - right.startsAt || left.recordId - right.recordId;
+}
+
+function visitOf(group: readonly VisitRecord[]): Visit[] {
+  const [first, ...more] = group.toSorted(byBeginning);
+  if (first === undefined) return [];
+  return [
+    {
+      records: [first, ...more],
+      startsLocal: first.startsLocal,
+      startsAt: first.startsAt,
+      endsAt: Math.max(...group.map(record => record.endsAt)),
+    },
+  ];
 }
 
 function recordOf(recordId: number, booking: Booking, zone: string): VisitRecord[] {

@@ -7,6 +7,7 @@ import { type Booking, merge } from '../../src/domain/booking.ts';
 import { concernsPlan, type PlanInput, plan } from '../../src/domain/plan.ts';
 import { type PolicyDocument, policyOf } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
+import { visitsOf } from '../../src/domain/visit.ts';
 import { history, play, type Salon, START, ZONE } from '../support/reminder-history.ts';
 
 const MINUTE = 60_000;
@@ -190,6 +191,54 @@ test('records that share a visit, or follow each other, are reminded of once', (
   assert.deepEqual(visits(at('12:00', 7), at('16:00', 7)), [[1, 2]], 'one visit by its number');
   assert.deepEqual(visits(at('12:00', 7), at('16:00', 8)), [[1], [2]], 'twice on one day');
   assert.deepEqual(visits(at('12:00', 0), at('16:00', 0)), [[1], [2]], '0 is no number');
+  const [first, between, third] = [at('10:00', 7), at('14:00', 8), at('15:00', 7)];
+  assert.deepEqual(visits(first, between, third), [[1, 2, 3]], 'one of its records touches another visit');
+  assert.deepEqual(visits(first, at('13:00', 8), third), [[1, 3], [2]], 'another visit between its records');
+});
+
+test('records of one visit by its number are never parted, and what follows what is one, in any order', () => {
+  const records = fc.array(
+    fc.record({
+      day: fc.constantFrom('20', '20', '21'),
+      quarter: fc.integer({ min: 32, max: 80 }),
+      quarters: fc.integer({ min: 1, max: 8 }),
+      visitId: fc.integer({ min: 0, max: 3 }),
+    }),
+    { minLength: 2, maxLength: 7 },
+  );
+  let parted = 0;
+  fc.assert(
+    fc.property(records, fc.infiniteStream(fc.nat()), (list, keys) => {
+      const bookings = list.map(({ day, quarter, quarters, visitId }, index) => {
+        const time = `${String(Math.floor(quarter / 4)).padStart(2, '0')}:${String((quarter % 4) * 15).padStart(2, '0')}`;
+        const fields = { visitId, startsLocal: `2026-03-${day}T${time}:00`, durationSeconds: quarters * 900 };
+        return { recordId: index + 1, booking: booking(fields) };
+      });
+      const groups = visitsOf(bookings, ZONE).map(({ records: theirs }) => theirs.map(one => one.recordId));
+      const groupOf = (recordId: number) => groups.find(group => group.includes(recordId));
+      for (const [index, one] of list.entries()) {
+        for (const [place, other] of list.entries()) {
+          if (place === index || one.day !== other.day) continue;
+          const gap = other.quarter - (one.quarter + one.quarters);
+          const near = other.quarter >= one.quarter && gap <= 1;
+          const same = one.visitId > 0 && one.visitId === other.visitId;
+          if (near || same) assert.equal(groupOf(index + 1), groupOf(place + 1));
+          if (same && !near && gap > 1) parted += 1;
+        }
+      }
+      const shuffled = bookings
+        .map(one => ({ one, key: keys.next().value ?? 0 }))
+        .sort((left, right) => left.key - right.key)
+        .map(({ one }) => one);
+      assert.deepEqual(visitsOf(shuffled, ZONE), visitsOf(bookings, ZONE));
+      for (const visit of visitsOf(bookings, ZONE)) {
+        assert.equal(visit.startsAt, Math.min(...visit.records.map(one => one.startsAt)));
+        assert.ok(new Set(visit.records.map(one => one.startsLocal.slice(0, 10))).size === 1, 'of one day');
+      }
+    }),
+    { numRuns: 300 },
+  );
+  assert.ok(parted > 50, `only ${parted} pairs of one visit lay apart`);
 });
 
 test('what was reminded of stays so when the visit loses or gains a record', () => {
