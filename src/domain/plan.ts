@@ -5,8 +5,9 @@
  * then is compared with what is stored (`compareWithPlan`).
  *
  * A reminder is one a visit and reminder time: it is wanted until it was said of a record of the visit at its present
- * hour. What was not planned before its moment is not said late, so that nobody who booked at noon is told at once
- * that this is a day ahead; what was planned and could not leave in time leaves later, while it is of use.
+ * hour, and again if the visit has come to begin earlier than was said. What was not planned before its moment is not
+ * said late, so that nobody who booked at noon is told at once that this is a day ahead; what was planned and could not
+ * leave in time leaves later, while it is of use.
  */
 import { attendanceSaidAt, type Booking } from './booking.ts';
 import type { Category, Policy } from './policy.ts';
@@ -241,7 +242,7 @@ function weigh(candidate: Candidate, input: PlanInput): Wanted | Unwanted {
   ) {
     return not('the client is there already, or was marked as absent');
   }
-  if (input.said.some(message => message.rule === rule && speaksOf(message, candidate)))
+  if (input.said.some(message => message.rule === rule && hasSaid(message, candidate)))
     return not('it was said');
   if (plannedFor >= input.now) {
     return plannedFor < until ? { ...candidate, sendAt: plannedFor } : not('it would be too late');
@@ -251,6 +252,15 @@ function weigh(candidate: Candidate, input: PlanInput): Wanted | Unwanted {
   const sendAt = afterQuiet(input.policy, CATEGORY_OF[purpose], input.now, input.zone);
   if (sendAt === null || sendAt >= until) return not('it is too late for it');
   return { ...candidate, sendAt };
+}
+
+/**
+ * Whether a message has told of the visit: of one of its records, and of a beginning no later than it has now. Who was
+ * told of noon would miss a visit that has come to begin at ten.
+ */
+function hasSaid(message: PlannedMessage, candidate: Candidate): boolean {
+  const begins = candidate.visit.startsLocal;
+  return speaksOf(message, candidate) && message.covers.some(({ startsLocal }) => startsLocal <= begins);
 }
 
 /** Whether a message speaks of one of the records at the hour that it has now. */

@@ -8,7 +8,7 @@ import { concernsPlan, type PlanInput, plan } from '../../src/domain/plan.ts';
 import { type PolicyDocument, policyOf } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
 import { visitsOf } from '../../src/domain/visit.ts';
-import { history, play, type Salon, START, ZONE } from '../support/reminder-history.ts';
+import { history, play, type Salon, type Sent, START, ZONE } from '../support/reminder-history.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -18,6 +18,11 @@ function isQuiet({ document, zone }: Salon, now: number): boolean {
   const time = wallOf(now, zone).slice(11, 16);
   const inside = from > to ? time >= from || time < to : time >= from && time < to;
   return reminders !== 'send' && inside;
+}
+
+/** The first hour of which it speaks. */
+function beginningOf({ covers }: Pick<Sent, 'covers'>): string {
+  return covers.map(({ startsLocal }) => startsLocal).sort()[0] ?? '';
 }
 
 test('whatever happens, no reminder of a visit that is off, was moved or has begun; no second; none in quiet hours', () => {
@@ -30,7 +35,9 @@ test('whatever happens, no reminder of a visit that is off, was moved or has beg
       play(
         steps,
         (salon, now, sent) => {
-          for (const { covers, rule, at } of sent.slice(seen)) {
+          for (const message of sent.slice(seen)) {
+            const { covers, rule, at } = message;
+            const begins = beginningOf(message);
             assert.equal(at, now);
             assert.ok(!isQuiet(salon, now), 'none in quiet hours');
             assert.ok(!salon.refuses, 'none to a client who refuses');
@@ -45,9 +52,11 @@ test('whatever happens, no reminder of a visit that is off, was moved or has beg
               assert.ok(
                 Temporal.PlainDateTime.from(startsLocal).toZonedDateTime(salon.zone).epochMilliseconds > now,
               );
+              // Once more only of a visit that has come to begin earlier than was said.
               const same = sent.filter(
                 other =>
                   other.rule === rule &&
+                  beginningOf(other) <= begins &&
                   other.covers.some(one => one.recordId === recordId && one.startsLocal === startsLocal),
               );
               assert.equal(same.length, 1, 'one a visit and reminder time');
@@ -257,6 +266,27 @@ test('what was reminded of stays so when the visit loses or gains a record', () 
   assert.deepEqual(rules([{ recordId: 2, booking: other }]), ['24h', '2h'], 'another visit');
   const moved = booking({ startsLocal: '2026-03-25T12:00:00' });
   assert.deepEqual(rules([{ recordId: 1, booking: moved }]), ['24h', '2h'], 'another hour');
+});
+
+test('a visit that begins earlier than was said is reminded of at its new beginning, one that begins later is not', () => {
+  const at = (recordId: number, time: string) => ({
+    recordId,
+    booking: booking({ startsLocal: `2026-03-20T${time}:00`, visitId: 7 }),
+  });
+  const covers = (...records: [number, string][]) =>
+    records.map(([recordId, time]) => ({ recordId, startsLocal: `2026-03-20T${time}:00` }));
+  const said = [{ rule: '24h', covers: covers([1, '12:00'], [2, '13:00']) }];
+  const rules = (bookings: PlanInput['bookings'], also: PlanInput['said'] = []) =>
+    ask({ bookings, said: [...said, ...also] }).wanted.map(({ rule }) => rule);
+  assert.deepEqual(rules([at(1, '10:00'), at(2, '13:00')]), ['24h', '2h'], 'its first record earlier');
+  assert.deepEqual(rules([at(1, '12:00'), at(2, '10:00')]), ['24h', '2h'], 'its second goes first');
+  assert.deepEqual(rules([at(3, '11:00'), at(1, '12:00')]), ['24h', '2h'], 'one is added in front');
+  assert.deepEqual(rules([at(1, '12:00'), at(2, '16:00')]), ['2h'], 'its second later');
+  assert.deepEqual(rules([at(1, '12:30'), at(2, '13:00')]), ['2h'], 'its first later');
+  assert.deepEqual(rules([at(2, '13:00'), at(1, '14:00')]), ['2h'], 'the other way round');
+  const again = [{ rule: '24h', covers: covers([1, '10:00'], [2, '13:00']) }];
+  assert.deepEqual(rules([at(1, '10:00'), at(2, '13:00')], again), ['2h'], 'and once');
+  assert.deepEqual(rules([at(1, '12:00'), at(2, '13:00')], again), ['2h'], 'nor when it is put back');
 });
 
 test('quiet hours defer a reminder to the morning, and what falls together is said once', () => {
