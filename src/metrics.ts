@@ -39,7 +39,7 @@ export const REJECT_CAUSES = [
     'too_large',
     'head_too_large',
   ],
-  ...['store_down', 'overloaded', 'error', 'receipt', 'answer_rate', 'answer_link'],
+  ...['store_down', 'overloaded', 'error', 'receipt', 'receipt_rate', 'answer_rate', 'answer_link'],
   ...['connect_rate', 'connect_malformed', 'connect_signature', 'connect_salons', 'connect_not_set_up'],
   ...['lifecycle_rate', 'lifecycle_unreadable', 'lifecycle_token', 'lifecycle_application'],
   ...['lifecycle_unknown_event', 'lifecycle_unknown_company', 'lifecycle_event_here', 'entity_event_here'],
