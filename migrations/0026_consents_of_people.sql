@@ -10,3 +10,6 @@ UPDATE consents SET address = lower(address) WHERE channel = 'email' AND address
 
 -- Of an e-mail, where it went: the link in it ends messages to that address, whatever the card has by then.
 ALTER TABLE attempts ADD address text;
+
+-- Who answers a text of the platform may be no client: their number is known by the text alone.
+CREATE INDEX messages_relayed_to ON messages (company_id, recipient) WHERE purpose = 'relay';

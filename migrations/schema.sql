@@ -617,6 +617,7 @@ CREATE INDEX messages_of_recipient ON public.messages USING btree (company_id, r
 CREATE INDEX messages_of_record ON public.messages USING btree (company_id, record_id);
 CREATE UNIQUE INDEX messages_once ON public.messages USING btree (company_id, record_id, purpose, recipient, step) WHERE ((purpose = 'notice'::text) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
 CREATE UNIQUE INDEX messages_planned_once ON public.messages USING btree (company_id, record_id, rule, recipient, visit_at) WHERE ((rule IS NOT NULL) AND (state = ANY (ARRAY['due'::text, 'sending'::text, 'sent'::text, 'delivered'::text, 'unknown'::text])));
+CREATE INDEX messages_relayed_to ON public.messages USING btree (company_id, recipient) WHERE (purpose = 'relay'::text);
 CREATE INDEX messages_sending ON public.messages USING btree (leased_until) WHERE (state = 'sending'::text);
 CREATE INDEX people_of_phone ON public.people USING btree (company_id, phone) WHERE (phone <> ''::text);
 CREATE INDEX receipts_by_time ON public.receipts USING btree (created_at);

@@ -65,7 +65,10 @@ export async function findChatCompanies(db: Db, { channel, chat }: ChatKey): Pro
   return rows;
 }
 
-/** The companies of which a client, or one of the team, is reached on this channel by this number, which is the chat. */
+/**
+ * The companies of which a client, or one of the team, is reached on this channel by this number, which is the chat; and
+ * those whose texts of the platform went there, to whoever it is. Index: messages_relayed_to.
+ */
 export async function findNumberCompanies(db: Db, { channel, chat }: ChatKey): Promise<ChatCompany[]> {
   const { rows } = await db.query<ChatCompany>({
     name: 'find_number_companies',
@@ -75,7 +78,9 @@ export async function findNumberCompanies(db: Db, { channel, chat }: ChatKey): P
         EXISTS (SELECT FROM people p WHERE p.company_id = c.company_id AND p.phone = $2)
         OR EXISTS (SELECT FROM addresses a WHERE a.company_id = c.company_id AND a.channel = $1 AND a.address = $2)
         OR EXISTS (SELECT FROM team t WHERE t.company_id = c.company_id AND (t.channel = $1 AND t.address = $2
-          OR t.others @> jsonb_build_array(jsonb_build_object('channel', $1::text, 'address', $2::text)))))
+          OR t.others @> jsonb_build_array(jsonb_build_object('channel', $1::text, 'address', $2::text))))
+        OR EXISTS (SELECT FROM messages m WHERE m.company_id = c.company_id AND m.purpose = 'relay'
+          AND m.recipient = $2))
       ORDER BY c.company_id`,
     values: [channel, chat],
   });

@@ -22,6 +22,7 @@ import { saveReceipts } from '../../src/store/receipts.ts';
 import { claimReports, endReport, findRelayedMessages } from '../../src/store/relays.ts';
 import { showMessage } from '../../src/store/views.ts';
 import type { Dispatcher } from '../../src/work/dispatch.ts';
+import { createListener } from '../../src/work/listen.ts';
 import { createReporter, type Reporter } from '../../src/work/report.ts';
 import { createStatusTeller, type StatusTeller } from '../../src/yclients/relay-status.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
@@ -282,6 +283,46 @@ test('who refused all messages for good gets no text at the number that their ca
   });
   await pipeline.pool.query('UPDATE people SET phone = $2 WHERE company_id = $1', [shop.companyId, PHONE]);
   const refused = await relay(shop);
+  await settle();
+  assert.deepEqual([platform.statuses(refused.id), went()], [[8, 16], []]);
+});
+
+test('«стоп» of somebody who is no client is a word to the salon whose text they got, and to no other', async () => {
+  const [shop, other] = [await salon(), await salon()];
+  const phone = '+79160000777';
+  await relay(shop, { phone });
+  await relay(other, { phone: '+79160000778' });
+  const listener = createListener({
+    ...{ pool: pipeline.pool, log, metrics, vault: pipeline.vault, now: () => pipeline.now },
+    ear: {
+      ...{ channel: 'sms', account: 'texts', numbers: 'chat', costly: true, waitMs: 0 },
+      listen: async position => ({
+        heard: position > 0 ? [] : [{ chat: phone, kind: 'text', text: 'СТОП, не пишите мне' }],
+        position: 1,
+      }),
+      ...{
+        inviteUrl: async () => '',
+        readAgain: () => [],
+        acknowledge: async () => undefined,
+        reply: async () => undefined,
+      },
+      close: async () => {},
+    },
+    onAction: () => {},
+  });
+  await settle();
+  assert.equal(await listener.runOnce(), 1);
+  await listener.stop();
+  const { rows } = await pipeline.pool.query(
+    'SELECT company_id AS "companyId", category, granted FROM consents WHERE address = $1 ORDER BY category',
+    [phone],
+  );
+  assert.deepEqual(rows, [
+    { companyId: shop.companyId, category: 'advertising', granted: false },
+    { companyId: shop.companyId, category: 'service', granted: false },
+  ]);
+  sent.length = 0;
+  const refused = await relay(shop, { phone });
   await settle();
   assert.deepEqual([platform.statuses(refused.id), went()], [[8, 16], []]);
 });
