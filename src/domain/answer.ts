@@ -70,8 +70,11 @@ export function readPersonalInvite(text: string): PersonalInvite | undefined {
   return { companyId: Number(companyId), clientId: Number(clientId), day: Number(day), proof };
 }
 
-/** `really`: yes to the question whether to cancel. */
-export type Word = 'stop' | 'resume' | 'confirm' | 'cancel' | 'really' | 'move';
+/** `really`: yes to the question whether to cancel; `come`: a yes to the visit, whatever was asked. */
+export type Word = 'stop' | 'resume' | VisitWord;
+
+/** Of a visit. */
+export type VisitWord = 'confirm' | 'come' | 'no' | 'cancel' | 'really' | 'move';
 
 const WORDS: Readonly<Record<Word, readonly string[]>> = {
   stop: [
@@ -79,8 +82,10 @@ const WORDS: Readonly<Record<Word, readonly string[]>> = {
     ...['стоп', 'отписаться', 'отписать', 'отпишите', 'отпишитесь', 'отписка', 'не пишите', 'не писать'],
   ],
   resume: ['resume', 'возобновить', 'подписаться', 'subscribe'],
-  confirm: ['да', 'yes', 'подтверждаю', 'подтвердить', 'confirm', 'приду', 'буду', '+'],
-  cancel: ['нет', 'no', 'отмена', 'отменить', 'отменяю', 'отмените', 'cancel', 'не приду', 'не смогу'],
+  confirm: ['да', 'yes', 'подтверждаю', 'подтвердить', 'confirm', '+'],
+  come: ['приду', 'буду', 'нет, приду', 'нет приду', 'no, i will come'],
+  no: ['нет', 'no'],
+  cancel: ['отмена', 'отменить', 'отменяю', 'отмените', 'cancel', 'не приду', 'не смогу'],
   really: ['да, отменить', 'да отменить', 'yes, cancel', 'yes cancel'],
   move: ['перенести', 'перенос', 'перенесите', 'move', 'reschedule'],
 };
@@ -108,6 +113,31 @@ export function readWord(text: string): Word | undefined {
   const word = (Object.keys(WORDS) as Word[]).find(name => WORDS[name].includes(bare));
   if (word !== undefined || bare.length > SHORT) return word;
   return STOPS.test(bare.replace(ASKING, '')) ? 'stop' : undefined;
+}
+
+/**
+ * What a word wishes; `asked`: it answers the question whether to cancel. There «да» is neither a yes to the visit nor to
+ * its end: who corrects a hasty «нет» by a «да» before the question has come, as an SMS may take a minute, must not
+ * lose the visit, and who means the end must not be expected. «Отмена» said again is asked again, for the same reason.
+ */
+export function wishOf(
+  word: VisitWord,
+  asked: boolean,
+): 'confirm' | 'move' | 'ask_cancel' | 'ask_again' | 'cancel' | 'keep' {
+  switch (word) {
+    case 'come':
+      return 'confirm';
+    case 'confirm':
+      return asked ? 'ask_again' : 'confirm';
+    case 'no':
+      return asked ? 'keep' : 'ask_cancel';
+    case 'really':
+      return asked ? 'cancel' : 'ask_cancel';
+    case 'cancel':
+      return 'ask_cancel';
+    case 'move':
+      return 'move';
+  }
 }
 
 /** A record as it is at the platform right now; null: it is not there (any more). */

@@ -33,6 +33,8 @@ export type Phrases = {
   askCancel(when: string): string;
   /** The same where there are no buttons. */
   askCancelByWord(when: string): string;
+  /** To an answer that may mean either. */
+  askCancelAgain(when: string): string;
   /** Where a visit can be moved; undefined: nowhere but at the salon. */
   moveBy(link: string | undefined, phone: string): string;
   /** That they want to move it was told to the salon. */
@@ -81,6 +83,8 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       `Сейчас отвечать не на что: предстоящей записи, о которой мы здесь писали, нет.${phone === '' ? '' : ` Телефон салона: ${phone}.`}`,
     askCancel: when => `Отменить запись на ${when}?`,
     askCancelByWord: when => `Отменить запись на ${when}? Ответьте: да, отменить`,
+    askCancelAgain: when =>
+      `Чтобы отменить запись на ${when}, ответьте: да, отменить. Чтобы она осталась: нет`,
     moveBy: (link, phone) =>
       link === undefined
         ? `Перенести запись может только салон.${phone === '' ? '' : ` Позвоните: ${phone}.`}`
@@ -136,6 +140,7 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
       `There is nothing to answer just now: no visit to come of which we have told you here.${phone === '' ? '' : ` The salon’s phone: ${phone}.`}`,
     askCancel: when => `Cancel the visit on ${when}?`,
     askCancelByWord: when => `Cancel the visit on ${when}? Answer: yes, cancel`,
+    askCancelAgain: when => `To cancel the visit on ${when}, answer: yes, cancel. To keep it: no`,
     moveBy: (link, phone) =>
       link === undefined
         ? `Only the salon can move the visit.${phone === '' ? '' : ` Please call ${phone}.`}`

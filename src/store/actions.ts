@@ -31,6 +31,9 @@ export async function findAnswered(
   return rows[0];
 }
 
+/** `leftAt`: by this channel; null where it only may have. */
+export type LastAnswerable = Answered & { readonly leftAt: EpochMs | null };
+
 /**
  * The last message of a visit that stands that one of these clients was sent on this channel: what a word of `saidAt`
  * answers. It may have gone on to another channel since, as an SMS does that is late: whoever answers has read it.
@@ -45,11 +48,11 @@ export async function findLastAnswerable(
     saidAt,
     now,
   }: { channel: string; clients: readonly ClientKey[]; saidAt: EpochMs; now: EpochMs },
-): Promise<Answered | undefined> {
-  const { rows } = await db.query<Answered>({
+): Promise<LastAnswerable | undefined> {
+  const { rows } = await db.query<LastAnswerable>({
     name: 'find_last_answerable',
     text: `
-      SELECT ${ANSWERED}
+      SELECT ${ANSWERED}, t.left_at AS "leftAt"
       FROM unnest($2::int4[], $3::int8[]) AS c (company, client)
       CROSS JOIN LATERAL (
         SELECT company_id AS company, record_id AS record FROM bookings b
@@ -146,19 +149,24 @@ export async function insertActions(db: Db, newId: () => string, action: NewActi
   return rowCount ?? 0;
 }
 
-/** What was asked for by a word in this chat since `since`, with the question not answered yet; it is answered by this. */
+export type Question = { readonly companyId: number; readonly messageId: string; readonly askedAt: EpochMs };
+
+/**
+ * The question whether to cancel that a word asked for in this chat since `since`, before what was said at `saidAt`; it is
+ * answered by that.
+ */
 export async function takeAsked(
   db: Db,
-  { channel, chat, since }: { readonly channel: string; readonly chat: string; readonly since: EpochMs },
-): Promise<{ readonly companyId: number; readonly messageId: string } | undefined> {
-  const { rows } = await db.query<{ companyId: number; messageId: string; fresh: boolean }>({
+  { channel, chat, saidAt, since }: Record<'channel' | 'chat', string> & Record<'saidAt' | 'since', EpochMs>,
+): Promise<Question | undefined> {
+  const { rows } = await db.query<Question>({
     name: 'take_asked',
     text: `
-      DELETE FROM actions WHERE channel = $1 AND chat = $2 AND state = 'asked'
-      RETURNING company_id AS "companyId", message_id AS "messageId", created_at > $3 AS fresh`,
-    values: [channel, chat, new Date(since).toISOString()],
+      DELETE FROM actions WHERE channel = $1 AND chat = $2 AND state = 'asked' AND created_at <= $3
+      RETURNING company_id AS "companyId", message_id AS "messageId", created_at AS "askedAt"`,
+    values: [channel, chat, new Date(saidAt).toISOString()],
   });
-  return rows.find(({ fresh }) => fresh);
+  return rows.filter(({ askedAt }) => askedAt > since).toSorted((a, b) => b.askedAt - a.askedAt)[0];
 }
 
 export type Action = {

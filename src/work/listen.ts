@@ -12,6 +12,8 @@ import {
   readPersonalInvite,
   readPress,
   readWord,
+  type VisitWord,
+  wishOf,
   writePress,
 } from '../domain/answer.ts';
 import { clientIdOf } from '../domain/notice.ts';
@@ -378,35 +380,53 @@ function welcomeTo({ numbers }: Mouth, { title }: ChatCompany, phrases: Phrases,
   return say(phrases.welcome(title), { askForContact: phrases.shareNumber });
 }
 
-/** A word is about the last message of a visit to come that whoever writes was sent here. */
+/**
+ * A word is about the question whether to cancel, where that stands, or about the last message of a visit to come that
+ * whoever writes was sent here, whichever came later; only the yes that the question asks for is about nothing else.
+ */
 async function answerWord(
   deps: ListenDeps,
   db: Db,
   { companies, ...key }: Chat,
-  { word, saidAt }: { word: 'confirm' | 'cancel' | 'really' | 'move'; saidAt: EpochMs },
+  { word, saidAt }: { word: VisitWord; saidAt: EpochMs },
 ): Promise<Answer> {
-  const since = deps.now() - ASKED_MS;
-  const asked = word === 'really' && saidAt > since ? await takeAsked(db, { ...key, since }) : undefined;
+  const now = deps.now();
+  const question = await takeAsked(db, { ...key, saidAt, since: now - ASKED_MS });
   const clients = await findChatClients(
     db,
     key,
     companies.map(({ companyId }) => companyId),
   );
-  const answered =
-    asked === undefined
-      ? await findLastAnswerable(db, { channel: key.channel, clients, saidAt, now: deps.now() })
-      : await findAnswered(db, asked);
+  const last = await findLastAnswerable(db, { channel: key.channel, clients, saidAt, now });
+  const overtaken =
+    question !== undefined &&
+    last?.messageId !== question.messageId &&
+    (last?.leftAt ?? 0) > question.askedAt;
+  const asked = overtaken && word !== 'really' ? undefined : question;
+  const answered = asked === undefined ? last : await findAnswered(db, asked);
   const company = companies.find(({ companyId }) => companyId === answered?.companyId);
   if (answered === undefined || company === undefined) {
     const [first] = companies;
     const phrases = PHRASES[first?.locale ?? 'ru'];
     return deps.ear.costly ? SILENCE : sayIn(key.chat)(phrases.nothingToAnswer(first?.phone ?? ''));
   }
-  if (word === 'confirm' || word === 'move') return act(deps, db, key, answered, word);
-  if (asked !== undefined) return act(deps, db, key, answered, 'cancel');
-  // Whoever says at once that they really mean it was not asked yet, or too long ago.
-  await insertActions(db, newId, { ...key, kind: 'cancel', answered, now: deps.now(), state: 'asked' });
-  return sayIn(key.chat)(PHRASES[company.locale].askCancelByWord(whenOf(answered, company)));
+  const phrases = PHRASES[company.locale];
+  const say = sayIn(key.chat);
+  const wish = wishOf(word, asked !== undefined);
+  switch (wish) {
+    case 'confirm':
+    case 'move':
+    case 'cancel':
+      return act(deps, db, key, answered, wish);
+    case 'keep':
+      return say(phrases.kept);
+    case 'ask_cancel':
+    case 'ask_again': {
+      await insertActions(db, newId, { ...key, kind: 'cancel', answered, now, state: 'asked' });
+      const words = wish === 'ask_cancel' ? phrases.askCancelByWord : phrases.askCancelAgain;
+      return say(words(whenOf(answered, company)));
+    }
+  }
 }
 
 /**
@@ -427,6 +447,8 @@ async function answerPress(
   const { companyId } = press;
   const company = companies.find(candidate => candidate.companyId === companyId);
   if (company === undefined || !(await isChatOf(db, key, { companyId, clientId }))) return SILENCE;
+  // Whatever was asked by words before is answered by it.
+  await takeAsked(db, { ...key, saidAt, since: saidAt });
   const phrases = PHRASES[company.locale];
   const say = sayIn(key.chat);
   const wish = press.act === 'cancel' && saidAt <= deps.now() - ASKED_MS ? 'ask_cancel' : press.act;

@@ -7,6 +7,7 @@ import {
   readPress,
   readWord,
   type Standing,
+  wishOf,
   writePress,
 } from '../../src/domain/answer.ts';
 import type { Facts } from '../../src/domain/notice.ts';
@@ -61,7 +62,8 @@ const REFUSALS = [
   ...['Пожалуйста, не пишите мне', 'больше не пишите', 'Please stop', 'СТОП, не пишите мне больше никогда'],
 ];
 const NO_REFUSALS = {
-  cancel: ['отмена', 'Отмена.', 'отменить', 'отмените', 'cancel', 'нет', 'не приду'],
+  cancel: ['отмена', 'Отмена.', 'отменить', 'отмените', 'cancel', 'не приду'],
+  no: ['нет'],
   really: ['да, отменить'],
   confirm: ['да', '+'],
   resume: ['subscribe', 'подписаться'],
@@ -84,6 +86,21 @@ test('a short message that begins with a word for stop is a stop; one that calls
   for (const [word, texts] of Object.entries(NO_REFUSALS)) {
     for (const text of texts) assert.equal(readWord(text), word === 'none' ? undefined : word, text);
   }
+});
+
+test('what a word wishes depends on whether it was asked whether to cancel', () => {
+  const wishes = (text: string) => {
+    const word = readWord(text);
+    assert.ok(word !== undefined && word !== 'stop' && word !== 'resume', text);
+    return [wishOf(word, false), wishOf(word, true)];
+  };
+  for (const text of ['да', 'Yes', '+', 'подтверждаю'])
+    assert.deepEqual(wishes(text), ['confirm', 'ask_again']);
+  for (const text of ['приду', 'Нет, приду!']) assert.deepEqual(wishes(text), ['confirm', 'confirm']);
+  for (const text of ['нет', 'No.']) assert.deepEqual(wishes(text), ['ask_cancel', 'keep']);
+  for (const text of ['отмена', 'не приду']) assert.deepEqual(wishes(text), ['ask_cancel', 'ask_cancel']);
+  for (const text of ['Да, отменить', 'yes cancel']) assert.deepEqual(wishes(text), ['ask_cancel', 'cancel']);
+  assert.deepEqual(wishes('перенести'), ['move', 'move']);
 });
 
 const FACTS: Facts = {

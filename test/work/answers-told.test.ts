@@ -222,9 +222,12 @@ test('MAX: a yes in words is a confirmation, a no asks first; «стоп» and l
     questions[1]?.text ?? '',
     /Отменить запись на 20 мая, вторник, 14:30\? Ответьте: да, отменить/,
   );
-  await mila.writes('Подтверждаю.');
+  for (const text of ['Нет.', 'Подтверждаю.']) await mila.writes(text);
   await inMax.hears();
   assert.equal(inMax.attendanceOf(recordId), 2);
+  max.reads(mila.chat);
+  await mila.writes('отменить');
+  await inMax.hears();
   max.reads(mila.chat);
   await mila.writes('ДА, ОТМЕНИТЬ');
   await inMax.hears();

@@ -483,6 +483,36 @@ test('who answers a time that has changed since is told so, and nothing is writt
   assert.deepEqual(await stateOf('confirm', recordId), { state: 'refused', reason: 'moved' });
 });
 
+test('whether to cancel was asked, and the visit was moved meanwhile: their yes is to an hour that is no more', async () => {
+  const mila = await linked(155, '79001112325');
+  const recordId = await books({ phone: '+79001112325' });
+  const [notice] = mila.reads();
+  await mila.writes('отмена');
+  assert.match(mila.reads()[0]?.text ?? '', /Ответьте/);
+  await api.moveRecord(recordId, { datetime: '2031-05-24T18:00:00+03:00' });
+  await mila.writes('да, отменить');
+  await mila.presses(button(notice, 'Отменить запись').replace('x.', 'X.'));
+  assert.equal(isDeleted(recordId), false);
+  for (const { text } of mila.reads()) assert.match(text, /изменилось/);
+  assert.deepEqual(await stateOf('cancel', recordId), { state: 'refused', reason: 'moved' });
+});
+
+test('a word said before the question is no answer to it; a button pressed after it is one', async () => {
+  const mila = await linked(156, '79001112326');
+  const recordId = await books({ phone: '+79001112326' });
+  const [notice] = mila.reads();
+  pipeline.now += 300_000;
+  await mila.writes('отмена');
+  for (const text of ['нет', 'да, отменить']) await mila.writes(text, { saidAt: pipeline.now - 120_000 });
+  await mila.presses(button(notice, 'Подтверждаю'));
+  await mila.writes('нет');
+  assert.deepEqual(
+    mila.reads().map(({ text }) => text.split(' ')[0]),
+    ['Отменить', 'Отменить', 'Отменить', 'Спасибо,', 'Отменить'],
+  );
+  assert.deepEqual([attendanceOf(recordId), isDeleted(recordId)], [2, false]);
+});
+
 test('a write whose outcome was lost is looked at before it is tried again', async () => {
   const mila = await linked(109, '79001112299');
   const recordId = await books({ phone: '+79001112299' });

@@ -60,7 +60,7 @@ test('on a new database every statement of the loops finds its rows by its own i
     const key = { channel: 'sms', chat: '+79160000001' };
     const [saidAt, clients] = [pipeline.now, [{ companyId: 1, clientId: 9 }]];
     await findLastAnswerable(heard, { ...key, clients, saidAt, now: saidAt });
-    await takeAsked(heard, { ...key, since: 0 });
+    await takeAsked(heard, { ...key, saidAt, since: 0 });
     assert.ok(statements.has('find_parts'), 'nothing was gathered');
     assert.ok(statements.has('find_cancelling'), 'nothing was called off');
     assert.ok(statements.size > 20, `${statements.size} statements were heard`);

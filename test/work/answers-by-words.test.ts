@@ -1,4 +1,7 @@
-/** A client who wants another hour and cannot move the visit: wherever they say so, the salon's own people are told. */
+/**
+ * What a client says in words, in Telegram, MAX, VK and by SMS: that they come, or do not, or want another hour. Of that
+ * the salon's own people are told where the client cannot move the visit.
+ */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Fastify from 'fastify';
@@ -13,6 +16,7 @@ import { createTelegram } from '../../src/channels/telegram.ts';
 import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
 import { createVk } from '../../src/channels/vk.ts';
 import { createVkEar, vkUpdates } from '../../src/channels/vk-ear.ts';
+import { writePress } from '../../src/domain/answer.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -55,13 +59,11 @@ const deskChannel: Channel = {
     return { outcome: 'sent' };
   },
 };
-const { pipeline, api, books, tellsOf, settles, stateOf, close } = await createAnswering(
-  createTelegram(bot),
-  {
+const { pipeline, api, books, tellsOf, settles, stateOf, attendanceOf, isDeleted, close } =
+  await createAnswering(createTelegram(bot), {
     answers: true,
     others: [createMax(atMax), createVk(atVk), sms, deskChannel],
-  },
-);
+  });
 const { pool, vault } = pipeline;
 const common = { pool, log: createLog('silent'), metrics: createMetrics(), now: () => pipeline.now };
 const app = Fastify();
@@ -85,10 +87,12 @@ const linkless: AnswerApi = {
     return rest;
   },
 };
-const actor = createActor({
-  ...{ ...common, mouths: new Map(ears.map(ear => [ear.channel, ear])), random: () => 0.5 },
-  ...{ apiOf: async () => linkless, onFound: () => {} },
-});
+const actorOf = (given: AnswerApi) =>
+  createActor({
+    ...{ ...common, mouths: new Map(ears.map(ear => [ear.channel, ear])), random: () => 0.5 },
+    ...{ apiOf: async () => given, onFound: () => {} },
+  });
+const actor = actorOf(linkless);
 async function hears() {
   for (const listener of listeners) while ((await listener.runOnce()) > 0);
   while ((await actor.runOnce()) > 0);
@@ -171,10 +175,14 @@ async function linked(name: string, phone: string): Promise<Person> {
   return mila;
 }
 
+/** Linked by the first test of each. */
+const people = new Map<string, Person>();
+
 for (const [index, name] of Object.keys(PEOPLE).entries()) {
   test(`${name}: «перенести» is told to an administrator, once, and the client that it was`, async () => {
     const phone = `+7900111660${index}`;
     const mila = await linked(name, phone);
+    people.set(name, mila);
     const recordId = await books({ phone }, `2031-05-2${index + 1}T10:00:00`);
     assert.equal(mila.reads().length, 1, `the notice came by ${name}`);
     const before = asked().length;
@@ -198,6 +206,97 @@ for (const [index, name] of Object.keys(PEOPLE).entries()) {
     assert.deepEqual(await stateOf('move', recordId), { state: 'done', reason: 'passed_on' });
   });
 }
+
+/** Says it, and reads what comes back. */
+async function replies(mila: Person | undefined, text: string): Promise<string[]> {
+  await mila?.says(text);
+  await hears();
+  return mila?.reads() ?? [];
+}
+const DAYS = ['воскресенье', 'понедельник', 'вторник', 'среда'];
+const QUESTION = /^Отменить запись на .*\? Ответьте: да, отменить$/;
+const AGAIN = /^Чтобы отменить запись на .*, ответьте: да, отменить\. Чтобы она осталась: нет$/;
+
+for (const [index, name] of Object.keys(PEOPLE).entries()) {
+  test(`${name}: asked whether to cancel, «нет» keeps the visit, «да» does neither, «приду» confirms`, async () => {
+    const mila = people.get(name);
+    const recordId = await books({ phone: `+7900111660${index}` }, `2031-06-0${index + 1}T10:00:00`);
+    mila?.reads();
+    assert.match((await replies(mila, 'Отмена'))[0] ?? '', QUESTION);
+    assert.deepEqual(await replies(mila, 'Нет'), ['Хорошо, запись остаётся.']);
+    assert.match((await replies(mila, 'нет'))[0] ?? '', QUESTION, 'that question was answered');
+    for (const text of ['Да', 'подтверждаю']) assert.match((await replies(mila, text))[0] ?? '', AGAIN);
+    assert.deepEqual([attendanceOf(recordId), isDeleted(recordId)], [0, false]);
+    assert.deepEqual(
+      await replies(mila, 'Приду'),
+      name === 'sms' ? [] : [`Спасибо, ждём вас: ${index + 1} июня, ${DAYS[index]}, 10:00.`],
+    );
+    assert.equal(attendanceOf(recordId), 2);
+    assert.match((await replies(mila, 'да, отменить'))[0] ?? '', QUESTION, 'that one was, too');
+    await replies(mila, 'да');
+    assert.match(
+      (await replies(mila, 'да, отменить'))[0] ?? '',
+      /отменена/,
+      'after the second question as well',
+    );
+    assert.equal(isDeleted(recordId), true);
+  });
+}
+
+test('a message that came after the question is what a word is about, and not what was asked before', async () => {
+  const phone = '+79001116603';
+  const mila = people.get('sms');
+  const first = await books({ phone }, '2031-06-11T10:00:00');
+  await replies(mila, 'отмена');
+  pipeline.now += 1_000;
+  const second = await books({ phone }, '2031-06-12T10:00:00');
+  mila?.reads();
+  assert.deepEqual(await replies(mila, 'да'), []);
+  assert.deepEqual([attendanceOf(first), attendanceOf(second)], [0, 2]);
+  assert.match((await replies(mila, 'отмена'))[0] ?? '', /12 июня/);
+  pipeline.now += 1_000;
+  const third = await books({ phone }, '2031-06-13T10:00:00');
+  mila?.reads();
+  assert.match((await replies(mila, 'нет'))[0] ?? '', /13 июня.*\?/);
+  pipeline.now += 1_000;
+  await books({ phone }, '2031-06-15T10:00:00');
+  mila?.reads();
+  assert.match((await replies(mila, 'да, отменить'))[0] ?? '', /13 июня.*отменена/);
+  assert.deepEqual([first, second, third].map(isDeleted), [false, false, true]);
+});
+
+test('confirmed in two messengers at once: it is written once, and answered', async () => {
+  const phone = '+79001116600';
+  const recordId = await books({ phone }, '2031-06-14T10:00:00');
+  const { rows } = await pool.query(
+    `SELECT m.id, b.client_id AS "clientId" FROM messages m JOIN bookings b USING (company_id, record_id)
+     WHERE record_id = $1 AND purpose = 'notice'`,
+    [recordId],
+  );
+  const inMax = max.person(412);
+  const client = { companyId: COMPANY, clientId: Number(rows[0].clientId) };
+  await inMax.opens(personalInvite(vault, client, pipeline.now).invite);
+  await hears();
+  people.get('telegram')?.reads();
+  max.reads(inMax.chat);
+  const press = writePress({ act: 'confirm', companyId: COMPANY, messageId: rows[0].id });
+  const inTelegram = telegram.getClient(TOKEN, { userId: 401, chatId: 401, firstName: 'Мила' });
+  await Promise.all([inTelegram.sendCallback(inTelegram.makeCallbackQuery(press)), inMax.presses(press)]);
+  await Promise.all(listeners.map(listener => listener.runOnce()));
+  let writes = 0;
+  const counting: AnswerApi = {
+    ...api,
+    confirmVisit(visit) {
+      writes += 1;
+      return api.confirmVisit(visit);
+    },
+  };
+  const actors = [actorOf(counting), actorOf(counting)];
+  assert.deepEqual((await Promise.all(actors.map(one => one.runOnce()))).toSorted(), [0, 1]);
+  assert.deepEqual([writes, attendanceOf(recordId)], [1, 2]);
+  const said = [...(people.get('telegram')?.reads() ?? []), ...max.reads(inMax.chat).map(({ text }) => text)];
+  assert.deepEqual(said, ['Спасибо, ждём вас: 14 июня, суббота, 10:00.']);
+});
 
 test('what was asked is told no more once the visit was moved or called off', async () => {
   await pipeline.setPolicy(COMPANY, {
@@ -237,18 +336,16 @@ test('where nobody of the salon is told, the client is asked to call', async () 
   await pipeline.setPolicy(COMPANY, { tell: { move_asked: { any: [] } } });
   const phone = '+79001116620';
   const mila = await linked('sms', phone);
-  const replies = async (datetime: string) => {
+  const asks = async (datetime: string) => {
     await books({ phone }, datetime);
     mila.reads();
-    await mila.says('перенести');
-    await hears();
-    return mila.reads();
+    return replies(mila, 'перенести');
   };
   const call = ['Перенести запись может только салон. Позвоните: +7 495 000-00-00.'];
   const before = asked().length;
-  assert.deepEqual(await replies('2031-05-27T10:00:00'), call, 'the policy tells nobody');
+  assert.deepEqual(await asks('2031-05-27T10:00:00'), call, 'the policy tells nobody');
   await pipeline.setPolicy(COMPANY, {});
   await removeMember({ ...DEPS, now: pipeline.now }, COMPANY, memberId);
-  assert.deepEqual(await replies('2031-05-28T10:00:00'), call, 'nobody is in the team');
+  assert.deepEqual(await asks('2031-05-28T10:00:00'), call, 'nobody is in the team');
   assert.equal(asked().length, before);
 });
