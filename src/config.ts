@@ -171,11 +171,21 @@ const schema = z.object({
   WHATSAPP_APP_SECRET: token
     .optional()
     .describe('cloud: the app’s secret, which proves its receipts; unset: they are not read.'),
+  WHATSAPP_WEBHOOK_TOKEN: token
+    .optional()
+    .describe(
+      'green-api: the webhookUrlToken of the instance, which its receipts then have to bring; unset: the address alone proves them.',
+    ),
   SMS_PROVIDER: z
     .enum(['sms.ru', 'smsc'])
     .optional()
     .describe('Turns the sms channel on, and says who carries it.'),
   SMS_TOKEN: token.optional().describe('sms.ru: api_id, on its first page; smsc: an API key (apikey).'),
+  SMS_RECEIPT_SECRET: token
+    .optional()
+    .describe(
+      'smsc: the secret under which its receipts are hashed (docs/channels.md); unset: the address alone proves them.',
+    ),
   SMS_SENDER: z
     .string()
     .regex(/^[\w .-]{1,15}$/, 'must be at most 15 letters and digits')

@@ -2,9 +2,9 @@
 import { maxUpdates } from './channels/max-ear.ts';
 import {
   cloudReceipts,
-  GREEN_API_RECEIPTS,
+  greenApiReceipts,
   type ReceiptReader,
-  SMSC_RECEIPTS,
+  smscReceipts,
   smsRuReceipts,
   WAZZUP_RECEIPTS,
 } from './channels/receipts.ts';
@@ -21,19 +21,23 @@ export function receiptReaders(config: Config): Map<string, ReceiptReader> {
   if (whatsapp !== undefined && WHATSAPP_PROVIDER !== undefined)
     readers.set(WHATSAPP_PROVIDER, { ...whatsapp, hear: whatsappHeard(WHATSAPP_PROVIDER, WHATSAPP_ACCOUNT) });
   if (SMS_PROVIDER === 'sms.ru') readers.set('sms.ru', smsRuReceipts(SMS_TOKEN));
-  if (SMS_PROVIDER === 'smsc') readers.set('smsc', SMSC_RECEIPTS);
+  if (SMS_PROVIDER === 'smsc') readers.set('smsc', smscReceipts(config.SMS_RECEIPT_SECRET));
   if (MAX_TOKEN !== undefined) readers.set('max', maxUpdates(MAX_TOKEN));
   if (VK_TOKEN !== undefined && confirmation !== undefined && secret !== undefined)
     readers.set('vk', vkUpdates({ confirmation, secret }));
   return readers;
 }
 
-function whatsappReceipts({ WHATSAPP_PROVIDER, WHATSAPP_APP_SECRET }: Config): ReceiptReader | undefined {
+function whatsappReceipts({
+  WHATSAPP_PROVIDER,
+  WHATSAPP_APP_SECRET,
+  WHATSAPP_WEBHOOK_TOKEN,
+}: Config): ReceiptReader | undefined {
   switch (WHATSAPP_PROVIDER) {
     case 'cloud':
       return WHATSAPP_APP_SECRET === undefined ? undefined : cloudReceipts(WHATSAPP_APP_SECRET);
     case 'green-api':
-      return GREEN_API_RECEIPTS;
+      return greenApiReceipts(WHATSAPP_WEBHOOK_TOKEN);
     case 'wazzup':
       return WAZZUP_RECEIPTS;
     case undefined:

@@ -71,9 +71,22 @@ export function cloudReceipts(appSecret: string): ReceiptReader {
 
 /**
  * Green-API, green-api.com/en/docs/api/receiving/notifications-format/outgoing-message/OutgoingMessageStatus. It signs
- * nothing.
+ * nothing; …/account/SetSettings has `webhookUrlToken`, «token to access your notification server», which comes in
+ * Authorization: as `Bearer <token>`, or as it was entered where that names a scheme itself. Undefined: none was entered.
  */
-export const GREEN_API_RECEIPTS: ReceiptReader = {
+export function greenApiReceipts(token?: string): ReceiptReader {
+  return {
+    ...GREEN_API,
+    read: (body, headers) => (bears(headers, token) ? GREEN_API.read(body, headers) : undefined),
+  };
+}
+
+function bears({ authorization }: Readonly<Record<string, unknown>>, token: string | undefined): boolean {
+  const given = String(authorization);
+  return token === undefined || same(given, `Bearer ${token}`) || same(given, token);
+}
+
+const GREEN_API: ReceiptReader = {
   channel: 'whatsapp',
   answer: '',
   read(body) {
@@ -139,8 +152,29 @@ export function smsRuReceipts(apiId: string): ReceiptReader {
   };
 }
 
-/** SMSC, smsc.ru/api/http/miscellaneous/callback: a form with `id` and `status`, which are those of smsc.ru/api/#statuses. */
-export const SMSC_RECEIPTS: ReceiptReader = {
+/**
+ * SMSC, smsc.ru/api/http/miscellaneous/callback: a form with `id` and `status`, which are those of smsc.ru/api/#statuses.
+ * «To protect the transmitted data from spoofing» its handler's address may ask for `md5` or `sha1`: over
+ * `id:phone:status:secret`, as the package codewiser/smscenter-mailer reads it. Undefined: no secret was agreed.
+ */
+export function smscReceipts(secret?: string): ReceiptReader {
+  return {
+    ...SMSC,
+    read(body, headers) {
+      const form = new URLSearchParams(body.toString());
+      return secret === undefined || isHashed(form, secret) ? SMSC.read(body, headers) : undefined;
+    },
+  };
+}
+
+function isHashed(form: URLSearchParams, secret: string): boolean {
+  const said = [...['id', 'phone', 'status'].map(name => form.get(name) ?? ''), secret].join(':');
+  const algorithm = form.has('sha1') ? 'sha1' : 'md5';
+  const mac = createHash(algorithm).update(said).digest('hex');
+  return same((form.get(algorithm) ?? '').toLowerCase(), mac);
+}
+
+const SMSC: ReceiptReader = {
   channel: 'sms',
   answer: 'OK',
   read(body) {

@@ -4,9 +4,9 @@ import { createHash, createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import {
   cloudReceipts,
-  GREEN_API_RECEIPTS,
+  greenApiReceipts,
   type ReceiptReader,
-  SMSC_RECEIPTS,
+  smscReceipts,
   smsRuReceipts,
   WAZZUP_RECEIPTS,
 } from '../../src/channels/receipts.ts';
@@ -87,7 +87,7 @@ test('Green-API: the status of a message, and other notifications are none', () 
     said(status),
   );
   assert.deepEqual(
-    bodies.map(body => brief(read(GREEN_API_RECEIPTS, body))),
+    bodies.map(body => brief(read(greenApiReceipts(), body))),
     [
       [],
       ['3EB0C767D097B7C7C030 delivered'],
@@ -97,7 +97,7 @@ test('Green-API: the status of a message, and other notifications are none', () 
       [],
     ],
   );
-  assert.deepEqual(read(GREEN_API_RECEIPTS, said('delivered', 'incomingMessageReceived')), []);
+  assert.deepEqual(read(greenApiReceipts(), said('delivered', 'incomingMessageReceived')), []);
 });
 
 test('Wazzup: statuses beside messages, and its trial call', () => {
@@ -139,7 +139,7 @@ test('SMS.ru: entries whose hash is right', () => {
 
 test('SMSC: one status a call', () => {
   const said = (status: string) =>
-    brief(read(SMSC_RECEIPTS, `id=77&phone=79000000001&status=${status}&ts=1764000000`));
+    brief(read(smscReceipts(), `id=77&phone=79000000001&status=${status}&ts=1764000000`));
   assert.deepEqual(['-1', '0', '1', '2', '3', '20', '25'].map(said), [
     [],
     [],
@@ -149,7 +149,7 @@ test('SMSC: one status a call', () => {
     ['77 failed 20'],
     ['77 failed 25'],
   ]);
-  assert.equal(read(SMSC_RECEIPTS, 'something=else'), undefined);
+  assert.equal(read(smscReceipts(), 'something=else'), undefined);
 });
 
 test('whatever comes, nothing breaks and nothing but receipts is read', () => {
@@ -166,8 +166,35 @@ test('whatever comes, nothing breaks and nothing but receipts is read', () => {
   ];
   const odd = ['{"statuses":[null,1,{"messageId":{},"status":"read"},{"messageId":"a b","status":"read"}]}'];
   for (const body of [...bodies, ...odd]) {
-    for (const reader of [GREEN_API_RECEIPTS, WAZZUP_RECEIPTS, SMSC_RECEIPTS, smsRuReceipts('x')])
+    for (const reader of [greenApiReceipts(), WAZZUP_RECEIPTS, smscReceipts(), smsRuReceipts('x')])
       assert.deepEqual(read(reader, body) ?? [], [], body);
     assert.deepEqual(read(cloud, body, signed(body)) ?? [], [], body);
   }
+});
+
+test('Green-API: with a token that was entered there, only what brings it', () => {
+  const body = Buffer.from('{"typeWebhook":"outgoingMessageStatus","idMessage":"a","status":"read"}');
+  const brings = (authorization?: string) =>
+    greenApiReceipts('t0ken').read(body, authorization === undefined ? {} : { authorization })?.length;
+  assert.deepEqual([brings('Bearer t0ken'), brings('t0ken')], [1, 1]);
+  assert.deepEqual(
+    [brings(), brings('Bearer other'), brings('Basic t0ken')],
+    [undefined, undefined, undefined],
+  );
+});
+
+test('SMSC: with a secret that was agreed, only what is hashed under it', () => {
+  const hash = (algorithm: string, status = '1', secret = 'word') =>
+    createHash(algorithm).update(`77:79000000001:${status}:${secret}`).digest('hex');
+  const says = (more: string) =>
+    read(smscReceipts('word'), `id=77&phone=79000000001&status=1&ts=1764000000${more}`)?.length;
+  assert.deepEqual([says(`&md5=${hash('md5')}`), says(`&sha1=${hash('sha1').toUpperCase()}`)], [1, 1]);
+  for (const wrong of [
+    '',
+    '&md5=',
+    `&sha1=${hash('md5')}`,
+    `&md5=${hash('md5', '2')}`,
+    `&md5=${hash('md5', '1', 'other')}`,
+  ])
+    assert.equal(says(wrong), undefined, wrong);
 });

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { fastify } from 'fastify';
 import { maxUpdates } from '../../src/channels/max-ear.ts';
-import { cloudReceipts, SMSC_RECEIPTS, smsRuReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
+import { cloudReceipts, smscReceipts, smsRuReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
 import { vkUpdates } from '../../src/channels/vk-ear.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -202,7 +202,7 @@ test('each provider has a secret of its own, which opens nobody else’s door; e
   const doors = fastify();
   const readers = new Map([
     ['wazzup', WAZZUP_RECEIPTS],
-    ['smsc', SMSC_RECEIPTS],
+    ['smsc', smscReceipts()],
   ]);
   const secretsOf = (provider: string) => liveReceiptSecrets(pool, { vault, now }, provider);
   addReceiptRoutes(doors, { metrics: createMetrics() }, { pool, secretsOf, readers });
