@@ -6,6 +6,7 @@ import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { addMember, inviteMember, removeMember, setOthers, showTeam } from '../../src/salon/team.ts';
 import { findChatCompanies, findNumberCompanies, recordConsent } from '../../src/store/chats.ts';
+import { saveReceipts } from '../../src/store/receipts.ts';
 import { joinTeam } from '../../src/store/team.ts';
 import { statementsOf } from '../support/statements.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
@@ -273,6 +274,58 @@ test('whom the first place does not reach is told at the next, as clients are; w
   await assert.rejects(set(sms, sms), /each channel once/);
   await assert.rejects(set({ channel: 'sms', address: 'Ольга' }), /a phone like/);
   await assert.rejects(setOthers(deps(), { companyId: 1, memberId: 999_999 }, []), /no member 999999/);
+  await dispatcher.stop();
+});
+
+test('a digest or a batch which a channel took is not said again by another, though it was not delivered', async () => {
+  const sent: string[] = [];
+  const channel = (name: ChannelName, address: Channel['traits']['address']): Channel => ({
+    ...{ name, traits: { ...CONSOLE_TRAITS, address }, idempotent: false, concurrency: 1 },
+    async send({ purpose }) {
+      sent.push(`${name}: ${purpose}`);
+      return { outcome: 'sent', providerId: purpose };
+    },
+  });
+  const channels = new Map<ChannelName, Channel>([
+    ['sms', channel('sms', 'phone')],
+    ['email', channel('email', 'email')],
+  ]);
+  const { dispatcher } = pipeline.another({ channels });
+  const { memberId } = await addMember(
+    deps(),
+    { companyId: 1, role: 'administrator', staffId: null, name: '' },
+    { channel: 'sms', address: '+79160000099' },
+  );
+  await setOthers(deps(), { companyId: 1, memberId }, [{ channel: 'email', address: 'desk@salon.test' }]);
+  for (const purpose of ['digest', 'batch']) {
+    await pipeline.pool.query(
+      `INSERT INTO messages (company_id, id, purpose, recipient, state, due_at, planned_for, fall_at, channel, provider_id, attempts)
+       VALUES (1, gen_random_uuid(), $1, $2, 'sent', now(), now(), '-infinity', 'sms', $1, 1)`,
+      [purpose, `administrator:${memberId}`],
+    );
+    await pipeline.pool.query(
+      `INSERT INTO attempts (company_id, message_id, number, channel, started_at, finished_at, outcome, provider_id)
+       SELECT 1, id, 1, 'sms', now(), now(), 'sent', $1 FROM messages WHERE purpose = $1`,
+      [purpose],
+    );
+  }
+  const failed = {
+    channel: 'sms',
+    provider: 'sms',
+    status: 'failed',
+    reason: '20',
+    happenedAt: null,
+  } as const;
+  await saveReceipts(pipeline.pool, [
+    { ...failed, providerId: 'digest' },
+    { ...failed, providerId: 'batch' },
+  ]);
+  await dispatcher.drain();
+  assert.deepEqual(sent, []);
+  const { rows } = await pipeline.pool.query(
+    `SELECT DISTINCT error FROM messages WHERE purpose IN ('digest', 'batch')`,
+  );
+  assert.deepEqual(rows, [{ error: 'not sent by another channel: it is said once' }]);
   await dispatcher.stop();
 });
 
