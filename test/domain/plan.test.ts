@@ -8,7 +8,7 @@ import { concernsPlan, type PlanInput, plan } from '../../src/domain/plan.ts';
 import { type PolicyDocument, policyOf } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
 import { visitsOf } from '../../src/domain/visit.ts';
-import { history, play, type Salon, type Sent, START, ZONE } from '../support/reminder-history.ts';
+import { histories, play, type Salon, type Sent, START, ZONE } from '../support/reminder-history.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -27,8 +27,9 @@ function beginningOf({ covers }: Pick<Sent, 'covers'>): string {
 
 test('whatever happens, no reminder of a visit that is off, was moved or has begun; no second; none in quiet hours', () => {
   let total = 0;
+  let several = 0;
   fc.assert(
-    fc.property(history, fc.integer({ min: 0, max: 5 }), (steps, sleep) => {
+    fc.property(histories, fc.integer({ min: 0, max: 5 }), ({ start, steps }, sleep) => {
       // Down for some hours of each day: what is late by then must obey the same rules.
       const asleep = (now: number) => new Date(now).getUTCHours() < sleep * 3;
       let seen = 0;
@@ -38,6 +39,7 @@ test('whatever happens, no reminder of a visit that is off, was moved or has beg
           for (const message of sent.slice(seen)) {
             const { covers, rule, at } = message;
             const begins = beginningOf(message);
+            if (covers.length > 1) several += 1;
             assert.equal(at, now);
             assert.ok(!isQuiet(salon, now), 'none in quiet hours');
             assert.ok(!salon.refuses, 'none to a client who refuses');
@@ -65,12 +67,13 @@ test('whatever happens, no reminder of a visit that is off, was moved or has beg
           total += sent.length - seen;
           seen = sent.length;
         },
-        { asleep },
+        { start, asleep },
       );
     }),
-    { numRuns: 50 },
+    { numRuns: 60 },
   );
   assert.ok(total > 120, `only ${total} reminders were sent`);
+  assert.ok(several > 20, `only ${several} of several records`);
 });
 
 /** When a reminder is due by the book, for a record that is a visit of its own; null: not at all. */
@@ -113,7 +116,6 @@ function onDayOf({ bookings }: Salon, startsLocal: string): number {
 
 /** What is due by the book of visits that stand, and that are visits of their own: two on one day have tests of their own. */
 function dueByTheBook(salon: Salon): readonly Due[] {
-  if (salon.refuses) return [];
   const rules = salon.document.reminders?.at ?? ['24h', '2h'];
   return [...salon.bookings].flatMap(([recordId, { fields }]) => {
     const { startsLocal = '', createdAt = 0, deleted } = fields;
@@ -125,6 +127,12 @@ function dueByTheBook(salon: Salon): readonly Due[] {
   });
 }
 
+/** Whether the clocks change between a moment and the hour of a visit. */
+function clocksChange(startsLocal: string, moment: number, zone: string): boolean {
+  const then = Temporal.PlainDateTime.from(startsLocal).toZonedDateTime(zone).offset;
+  return then !== Temporal.Instant.fromEpochMilliseconds(moment).toZonedDateTimeISO(zone).offset;
+}
+
 test('otherwise there is exactly one reminder a visit and reminder time', () => {
   let total = 0;
   // Each action makes another salon; between two nothing becomes due that was not.
@@ -134,8 +142,10 @@ test('otherwise there is exactly one reminder a visit and reminder time', () => 
     return known.due;
   };
   const after = { policy: 0, zone: 0, restore: 0, accept: 0 };
+  /** Where a change of clocks lies between it and the visit; where it had been said already; where it is refused. */
+  const cases = { dst: 0, reopened: 0, refused: 0 };
   fc.assert(
-    fc.property(history, steps => {
+    fc.property(histories, ({ start, steps }) => {
       let seen = 0;
       play(
         steps,
@@ -146,8 +156,10 @@ test('otherwise there is exactly one reminder a visit and reminder time', () => 
             const { startsLocal, recordId } = cover;
             const createdAt = salon.bookings.get(recordId)?.fields.createdAt ?? 0;
             const due = byTheBook(salon, startsLocal, createdAt, rule);
-            // Late where another policy or zone has just put back what was planned for later.
-            const put = steps.some(step => step.at === now);
+            // Late where another policy or zone has put back what was planned for later: at once, or after quiet hours.
+            const put = steps.some(({ at }) => {
+              return due !== null && due < at && (at === now || (at < now && isQuiet(salon, at)));
+            });
             assert.ok(due !== null && (due === now || (put && due < now)), `${rule} is due by the book`);
           }
           seen = sent.length;
@@ -159,20 +171,28 @@ test('otherwise there is exactly one reminder a visit and reminder time', () => 
                 message.covers.some(one => one.recordId === recordId && one.startsLocal === startsLocal),
             );
             const what = `${rule} of ${recordId} at ${startsLocal}, ${new Date(now).toISOString()}`;
+            if (salon.refuses) {
+              assert.ok(!told.some(message => message.at === now), what);
+              cases.refused += 1;
+              continue;
+            }
             assert.equal(told.length, 1, what);
             total += 1;
+            if (told[0] !== undefined && told[0].at < now) cases.reopened += 1;
+            if (clocksChange(startsLocal, now, salon.zone)) cases.dst += 1;
             for (const { action, at: done } of steps)
               if (done < now && action.kind in after) after[action.kind as keyof typeof after] += 1;
           }
         },
         // Also where nothing was planned: what is forgotten would not be missed otherwise.
-        { moments: salon => dueIn(salon).map(({ at }) => at) },
+        { start, moments: salon => dueIn(salon).map(({ at }) => at) },
       );
     }),
-    { numRuns: 50 },
+    { numRuns: 60 },
   );
   assert.ok(total > 120, `only ${total} reminders were due by the book`);
   for (const [kind, count] of Object.entries(after)) assert.ok(count > 20, `${count} after a ${kind}`);
+  for (const [kind, count] of Object.entries(cases)) assert.ok(count > 8, `${count} cases of ${kind}`);
 });
 
 const booking = (fields: Partial<Booking['fields']>, version = START): Booking => ({

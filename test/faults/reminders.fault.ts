@@ -107,7 +107,9 @@ async function act(
       const known = bookings.get(action.record);
       if (action.kind !== 'put' && known === undefined) return;
       const told =
-        action.kind === 'put' ? { date: hourOf(at, action) } : { deleted: action.kind === 'cancel' };
+        action.kind === 'put'
+          ? { date: hourOf(at, action), visit_id: action.visitId }
+          : { deleted: action.kind === 'cancel' };
       const data = { create_date: new Date(at).toISOString(), ...known, ...told };
       bookings.set(action.record, data);
       const status = known === undefined ? 'create' : 'update';
