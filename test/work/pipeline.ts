@@ -6,10 +6,10 @@ import { createTexts } from '../../src/domain/text.ts';
 import type { EpochMs } from '../../src/domain/time.ts';
 import { readBody } from '../../src/ingest/read-body.ts';
 import { createLog } from '../../src/log.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import { setPolicy } from '../../src/salon/policies.ts';
 import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
-import { insertEvents } from '../../src/store/inbox.ts';
+import { type EventSource, insertEvents } from '../../src/store/inbox.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
 import { createVault, type Vault } from '../../src/vault.ts';
@@ -38,6 +38,7 @@ export type Pipeline = {
   receive(
     companyId: number,
     bodies: readonly { readonly body: string; readonly receivedAt: EpochMs }[],
+    source?: EventSource,
   ): Promise<void>;
   /** Processes and dispatches until nothing is left to do at this moment. */
   settle(): Promise<void>;
@@ -53,6 +54,7 @@ export type Pipeline = {
     readonly roads?: Roads;
     /** What its planner is told of the inbox. */
     readonly isBehind?: () => boolean;
+    readonly metrics?: Metrics;
   }): {
     processor: Processor;
     planner: Planner;
@@ -89,7 +91,7 @@ export async function createPipeline(
   const build: Pipeline['another'] = (other = {}) => {
     const channels = other.channels ?? new Map<ChannelName, Channel>([['console', other.channel ?? channel]]);
     const common = {
-      ...{ pool: other.pool ?? pool, log, vault, metrics: createMetrics() },
+      ...{ pool: other.pool ?? pool, log, vault, metrics: other.metrics ?? createMetrics() },
       now: () => pipeline.now,
       random: () => 0.5,
     };
@@ -134,9 +136,9 @@ export async function createPipeline(
     async setPolicy(companyId, document) {
       await setPolicy({ pool, actor: 'command' }, companyId, { ...QUIET, ...document });
     },
-    async receive(companyId, bodies) {
+    async receive(companyId, bodies, source = 'webhook') {
       const events = bodies.flatMap(({ body, receivedAt }) => {
-        const read = readBody(Buffer.from(body), { companyId, receivedAt, source: 'webhook' });
+        const read = readBody(Buffer.from(body), { companyId, receivedAt, source });
         if ('unreadable' in read) throw new Error(`unreadable: ${read.unreadable}`);
         return read.map(event => ({ event, receivedAt }));
       });
