@@ -1,7 +1,7 @@
 /**
  * The image that `deploy/docker/Dockerfile` makes, built and run with the restrictions of compose.yaml (read-only, no
  * capability, no new privileges) on the real PostgreSQL: it becomes ready and healthy as nobody in particular, makes a
- * message of a webhook, and ends in order when it is asked to.
+ * message of a webhook, keeps its backup outside, and ends in order when it is asked to.
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -65,6 +65,9 @@ test('the container is ready and healthy, without rights; a webhook becomes a me
   assert.equal(code, 0, says);
   assert.match(says, /service +running and ready/);
 
+  const made = await containers.podman('exec', 'otklik', 'node', 'src/cli.ts', 'backup', '/backups/monday');
+  assert.equal(made.code, 0, made.says);
+
   assert.equal(await service.stop(), 0, service.output());
   assert.match(service.output(), /"msg":"stopped"/);
   assert.notEqual(
@@ -72,6 +75,8 @@ test('the container is ready and healthy, without rights; a webhook becomes a me
     0,
     'a container that is gone',
   );
+  const kept = await containers.node({}, '-e', 'console.log(require("fs").readdirSync("/backups").join())');
+  assert.equal(kept.says.trim(), 'monday', 'the backup outlives the container');
 });
 
 test('nothing but the program is in the image, and the healthcheck fails where the service does not answer', async () => {
@@ -87,7 +92,13 @@ test('nothing but the program is in the image, and the healthcheck fails where t
   const alone = await containers.node({ ADMIN_PORT: String(admin) }, ...args);
   assert.equal(alone.code, 1, alone.says);
   const compose = await readFile(new URL('../../deploy/docker/compose.yaml', import.meta.url), 'utf8');
-  for (const part of ['read_only: true', 'cap_drop: [ALL]', 'no-new-privileges:true', 'tmpfs: [/tmp]']) {
+  for (const part of [
+    'read_only: true',
+    'cap_drop: [ALL]',
+    'no-new-privileges:true',
+    'tmpfs: [/tmp]',
+    'backups:/backups',
+  ]) {
     assert.ok(
       compose.includes(part),
       `the container is run here with ${part}, and compose.yaml is without it`,

@@ -28,7 +28,10 @@ export type Containers = {
 };
 
 /** As compose.yaml has it. */
-const RESTRICTIONS = '--read-only --tmpfs /tmp --cap-drop all --security-opt no-new-privileges'.split(' ');
+const RESTRICTIONS =
+  '--read-only --tmpfs /tmp --volume backups:/backups --cap-drop all --security-opt no-new-privileges'.split(
+    ' ',
+  );
 
 /** Takes a minute. */
 export async function buildImage(directory: string): Promise<Containers> {
@@ -59,6 +62,7 @@ export async function buildImage(directory: string): Promise<Containers> {
     node: (env, ...args) => podman(...start('--entrypoint', 'node', ...variables(env)), IMAGE, ...args),
     async close() {
       await podman('rm', '--all', '--force', '--time', '0');
+      await podman('volume', 'rm', '--all', '--force');
       await podman('rmi', '--all', '--force');
     },
   };
