@@ -109,6 +109,15 @@ export type SendResult =
   | { readonly outcome: 'rejected'; readonly reason: string; readonly scope: RejectedScope }
   | { readonly outcome: 'unknown'; readonly reason: string };
 
+/**
+ * What a provider says of our account when it is asked.
+ * - `soon`: it works, and its money or its term is about to end.
+ * - `unknown`: nobody answered, or not in a way that says anything of the account.
+ */
+export type AccountState =
+  | { readonly state: 'ok' }
+  | { readonly state: 'refused' | 'soon' | 'unknown'; readonly reason: string };
+
 export type RejectedScope = 'address' | 'person' | 'message' | 'channel';
 
 /** What a channel can and cannot, by its provider's documents; docs/channels.md shows the same. */
@@ -147,6 +156,11 @@ export type Channel = {
     message: Pick<Outgoing, 'address' | 'text'>,
     signal: AbortSignal,
   ): Promise<{ readonly parts: number; readonly price: number | undefined }>;
+  /**
+   * Asks the provider whether it still takes our account, with nothing sent and nothing paid; absent where nothing can be
+   * asked. Of reasons and time the same holds as of `send`.
+   */
+  check?(signal: AbortSignal): Promise<AccountState>;
   /** Ends what is kept open between sends; absent where nothing is. */
   close?(): Promise<void>;
 };

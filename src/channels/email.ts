@@ -4,13 +4,15 @@
  * SMTP has one moment of doubt, the one between the body and the server's last reply: lost there is `unknown`, lost
  * before is `retry`, and every reply is the server's word. A repeat carries the same Message-ID, but servers deliver
  * it again, so the channel is not idempotent. The pool's own silent requeueing is off: trying again is decided once,
- * by who asked to send.
+ * by who asked to send. The account is tried as nodemailer.com/smtp describes `verify()`: a connection of its own on which
+ * we sign in and say goodbye.
  */
 import type { Readable } from 'node:stream';
 import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
 import { plainLine, plainText } from '../domain/plain.ts';
-import { codeOf } from '../outgoing.ts';
-import type { Channel, RejectedScope, SendResult } from './channel.ts';
+import { codeOf, rejectionOf } from '../outgoing.ts';
+import type { AccountState, Channel, RejectedScope, SendResult } from './channel.ts';
+import { refusalOf, unknown, WORKS } from './provider.ts';
 
 export type EmailConfig = {
   /** smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; options in a query are not read. */
@@ -24,6 +26,8 @@ export type EmailConfig = {
 const TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 const CONNECTIONS = 5;
+/** For each step of signing in to see whether it works; nobody waits for it. */
+const CHECK_TIMEOUT_MS = 10_000;
 /** Below any server's own limit, so that a connection is not lost under a message. */
 const IDLE_TIMEOUT_MS = 20_000;
 const MAX_SUBJECT = 200;
@@ -34,6 +38,13 @@ const MAILBOX = /^[^\s@<>,;:"()[\]\\\p{C}]{1,64}@[^\s@<>,;:"()[\]\\\p{C}]{1,189}
 export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConfig): Channel {
   const sender = readSender(from);
   const transport = createTransport({ ...readSmtpUrl(smtpUrl), ...limits(timeoutMs), name: sender.domain });
+  const checker = createTransport({
+    ...readSmtpUrl(smtpUrl),
+    ...limits(Math.min(timeoutMs, CHECK_TIMEOUT_MS)),
+    name: sender.domain,
+  });
+  /** At most one at a time, also when who asked did not wait for its end. */
+  let checking: Promise<AccountState> | undefined;
   /** The body of each message under way, by the signal that only it has. */
   const bodies = new WeakMap<AbortSignal, Readable>();
   transport.use('stream', (mail, done) => {
@@ -89,8 +100,19 @@ export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConf
         return resultOfError(error, left);
       }
     },
+    async check(signal) {
+      checking ??= checker
+        .verify()
+        .then(() => WORKS, accountOfError)
+        .finally(() => {
+          checking = undefined;
+        });
+      if (signal.aborted) return unknown('stopped by us');
+      return Promise.race([checking, rejectionOf(signal).catch(() => unknown('stopped by us'))]);
+    },
     async close() {
       transport.close();
+      checker.close();
     },
   };
 }
@@ -156,6 +178,11 @@ function resultOfError(error: unknown, left: boolean): SendResult {
     default:
       return doubt(left, originalCode ?? codeOf(error) ?? 'network error');
   }
+}
+
+function accountOfError(error: unknown): AccountState {
+  const result = resultOfError(error, false);
+  return refusalOf(result) ?? unknown('reason' in result ? result.reason : 'no reply');
 }
 
 /**

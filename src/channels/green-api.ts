@@ -5,10 +5,10 @@
  * characters) into a queue; «messages will be kept for 24 hours in the queue until instance will be authorized». A
  * reminder that leaves when somebody links the phone again the next morning is worse than none, and one message cannot
  * be taken out of the queue: so nothing is put in while the instance is not `authorized` (…/account/GetStateInstance,
- * once a second at most). /docs/api/ratelimiter: 50 messages a second of one instance, above it 429; 466 is the quota
+ * once a second at most; `sleepMode` and `starting` pass by themselves, `yellowCard` is a stop for what WhatsApp takes for spam). /docs/api/ratelimiter: 50 messages a second of one instance, above it 429; 466 is the quota
  * of the tariff. No key that would make a repeat harmless, so an answer that did not come is `unknown`.
  */
-import type { Channel, SendResult } from './channel.ts';
+import type { AccountState, Channel, SendResult } from './channel.ts';
 import {
   type Answer,
   type Caller,
@@ -16,10 +16,13 @@ import {
   createProviderChannel,
   type ProviderConfig,
   phoneDigits,
+  refusalOf,
+  refused,
   rejected,
   retry,
   rootOf,
   textAt,
+  WORKS,
 } from './provider.ts';
 
 export type GreenApiConfig = ProviderConfig & {
@@ -59,9 +62,24 @@ export function createGreenApi({ token, account, apiUrl, ...config }: GreenApiCo
         body: { chatId: `${to}@c.us`, message: text, linkPreview: false },
       }),
       read,
+      account: { asked: { url: url('getStateInstance') }, read: readState },
     },
     caller,
   );
+}
+
+const TROUBLES: Readonly<Record<string, string>> = {
+  blocked: 'WhatsApp has blocked this phone',
+  notAuthorized: 'the phone is not linked, see its console',
+  yellowCard: 'WhatsApp has stopped this phone for spam',
+};
+
+function readState(answer: Answer): AccountState | undefined {
+  const state = textAt(answer.json, 'stateInstance');
+  if (state === undefined) return refusalOf(read(answer));
+  const trouble = Object.hasOwn(TROUBLES, state) ? TROUBLES[state] : undefined;
+  if (trouble !== undefined) return refused(`Green-API: ${trouble}`);
+  return state === 'authorized' ? WORKS : undefined;
 }
 
 /** Looks whether the phone is linked, when that was not seen lately. */

@@ -6,6 +6,7 @@
  * (dev.max.ru/docs-api). Buttons are an attachment `inline_keyboard`, rows of `callback` and `link`. Errors are JSON `{code, message}`; codes of their own for a dialog: `chat.denied` with
  * `error.dialog.suspended` is somebody who has stopped the bot. No key that would make a repeat harmless, so an answer
  * that did not come is `unknown`. Ours and not the official client: that one sends without a timeout.
+ * …/methods/GET/me: 200 with the bot, 401 where the token is wrong or was taken back.
  */
 import type { Button, Channel, SendResult } from './channel.ts';
 import {
@@ -13,10 +14,12 @@ import {
   createCaller,
   createProviderChannel,
   type ProviderConfig,
+  refusalOf,
   rejected,
   retry,
   rootOf,
   textAt,
+  WORKS,
 } from './provider.ts';
 
 export type MaxConfig = ProviderConfig & { readonly token: string; readonly apiUrl?: string | undefined };
@@ -47,6 +50,13 @@ export function createMax({ token, apiUrl, ...config }: MaxConfig): Channel {
         body: { text, ...keyboardOf(buttons) },
       }),
       read: readMaxSent,
+      account: {
+        asked: { url: `${root}/me`, headers: { authorization: token } },
+        read: answer =>
+          answer.status === 200 && textAt(answer.json, 'user_id') !== undefined
+            ? WORKS
+            : refusalOf(readMaxSent(answer)),
+      },
     },
     createCaller(config),
   );

@@ -5,7 +5,7 @@
  */
 import { Agent } from 'undici';
 import { retryAfterMs } from '../outgoing.ts';
-import type { Channel, Outgoing, RejectedScope, SendResult } from './channel.ts';
+import type { AccountState, Channel, Outgoing, RejectedScope, SendResult } from './channel.ts';
 import { type Posting, post } from './post.ts';
 
 export type Asked = {
@@ -36,7 +36,7 @@ export type Caller = {
   close(): Promise<void>;
 };
 
-type Provider = Omit<Channel, 'send' | 'close'> & {
+type Provider = Omit<Channel, 'send' | 'check' | 'close'> & {
   /** An address in the provider's own form; undefined where it is none. */
   readAddress(address: string): string | undefined;
   write(to: string, text: string, message: Outgoing): Asked;
@@ -44,6 +44,8 @@ type Provider = Omit<Channel, 'send' | 'close'> & {
   read(answer: Answer, to: string): SendResult | undefined;
   /** Something that forbids sending just now. */
   hindrance?(signal: AbortSignal): Promise<SendResult | undefined>;
+  /** How it is asked of our account, and what its answer means; undefined where it says nothing of that. */
+  readonly account?: { readonly asked: Asked; read(answer: Answer): AccountState | undefined };
 };
 
 /** All answer in a second or two; what takes longer than this has an outcome that nobody knows. */
@@ -71,11 +73,19 @@ export function createCaller({ timeoutMs = TIMEOUT_MS, now = Date.now }: Provide
 }
 
 export function createProviderChannel(
-  { readAddress, write, read, hindrance, ...channel }: Provider,
+  { readAddress, write, read, hindrance, account, ...channel }: Provider,
   { ask, close }: Caller,
 ): Channel {
   return {
     ...channel,
+    ...(account && {
+      async check(signal) {
+        const answer = await ask(account.asked, signal);
+        if ('failed' in answer)
+          return unknown('reason' in answer.failed ? answer.failed.reason : 'no answer');
+        return account.read(answer) ?? unknown(`HTTP ${answer.status}, which says nothing of the account`);
+      },
+    }),
     async send(message, signal) {
       const to = readAddress(message.address);
       if (to === undefined)
@@ -126,6 +136,21 @@ export function foreignAnswer(status: number, waitMs: number | undefined): SendR
   if (status === 503) return retry(reason, waitMs);
   if (status >= 300 && status < 500) return rejected('channel', reason);
   return { outcome: 'unknown', reason };
+}
+
+export const WORKS: AccountState = { state: 'ok' };
+
+export function refused(reason: string): AccountState {
+  return { state: 'refused', reason };
+}
+
+export function unknown(reason: string): AccountState {
+  return { state: 'unknown', reason };
+}
+
+/** Where an answer to the question means what it would mean of a message. */
+export function refusalOf(result: SendResult | undefined): AccountState | undefined {
+  return result?.outcome === 'rejected' && result.scope === 'channel' ? refused(result.reason) : undefined;
 }
 
 export function rejected(scope: RejectedScope, reason: string): SendResult {

@@ -6,6 +6,8 @@
  * price. Codes as sms.ru/api lists them. HTTP is 200 also for errors. No limit of rate is documented for an account;
  * 10 a second is ours. A number takes so many a day (230) and the same text once a minute (231). No key that would
  * make a repeat harmless, so an answer that did not come is `unknown`.
+ * sms.ru/api/balance, as its clients in public repositories call it: `/my/balance`, a form with `json=1`, answers 100 and
+ * `balance`. 200 and 300 to 302 are a key or an account that is not taken.
  */
 import { NO_MONEY } from '../domain/relay.ts';
 import { smsParts } from '../domain/sms.ts';
@@ -16,16 +18,25 @@ import {
   createProviderChannel,
   numberAt,
   phoneDigits,
+  refused,
   rejected,
   retry,
   rootOf,
   textAt,
 } from './provider.ts';
-import { fit, minutesLeft, SMS_TRAITS, type SmsConfig } from './sms.ts';
+import { accountWith, fit, minutesLeft, SMS_TRAITS, type SmsConfig } from './sms.ts';
 
 const MAX_TTL_MINUTES = 1440;
+const NOT_TAKEN = [200, 300, 301, 302];
 
-export function createSmsRu({ token, sender, maxParts, apiUrl, ...config }: SmsConfig): Channel {
+export function createSmsRu({
+  token,
+  sender,
+  maxParts,
+  leastBalance,
+  apiUrl,
+  ...config
+}: SmsConfig): Channel {
   const root = rootOf(apiUrl, 'https://sms.ru');
   const caller = createCaller(config);
   const form = (to: string, text: string) => ({
@@ -47,6 +58,15 @@ export function createSmsRu({ token, sender, maxParts, apiUrl, ...config }: SmsC
         return { url: `${root}/sms/send`, body };
       },
       read,
+      account: {
+        asked: { url: `${root}/my/balance`, body: new URLSearchParams({ api_id: token, json: '1' }) },
+        read({ json }) {
+          const code = numberAt(json, 'status_code') ?? 0;
+          const balance = numberAt(json, 'balance');
+          if (code === 100 && balance !== undefined) return accountWith(balance, leastBalance, 'SMS.ru');
+          return NOT_TAKEN.includes(code) ? refused(`SMS.ru ${code}`) : undefined;
+        },
+      },
       async quote({ address, text }, signal) {
         const body = new URLSearchParams(form(phoneDigits(address) ?? '', text));
         const answer = await caller.ask({ url: `${root}/sms/cost`, body }, signal);

@@ -1,8 +1,8 @@
 /** What SMS are, whoever carries them. */
 import { fitSms } from '../domain/sms.ts';
 import type { EpochMs } from '../domain/time.ts';
-import type { Traits } from './channel.ts';
-import type { ProviderConfig } from './provider.ts';
+import type { AccountState, Traits } from './channel.ts';
+import { type ProviderConfig, WORKS } from './provider.ts';
 
 export type SmsConfig = ProviderConfig & {
   /** api_id of SMS.ru, apikey of SMSC. */
@@ -11,6 +11,8 @@ export type SmsConfig = ProviderConfig & {
   readonly sender?: string | undefined;
   /** A longer text is cut: each part is paid. */
   readonly maxParts: number;
+  /** An account with less money than this is about to fail, in its own currency; 0 or undefined: whatever it has. */
+  readonly leastBalance?: number | undefined;
   readonly apiUrl?: string | undefined;
 };
 
@@ -25,6 +27,11 @@ export const SMS_TRAITS: Traits = {
   receiptWithinMs: 10 * 60_000,
   pace: { everyMs: 100, chatEveryMs: 1000 },
 };
+
+export function accountWith(balance: number, least: number | undefined, provider: string): AccountState {
+  if (least === undefined || least === 0 || balance >= least) return WORKS;
+  return { state: 'soon', reason: `${provider}: ${balance} left, the limit is ${least}` };
+}
 
 /** One line break is as good as two, and each is paid. */
 export function fit(text: string, maxParts: number): string {

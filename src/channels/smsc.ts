@@ -7,6 +7,7 @@
  * text or sender, 7 no number, 8 cannot be delivered, 9 the same request within a minute. No limit of rate is
  * documented for different texts; 10 a second is ours. `id` may be given by us but does not keep a repeat from
  * leaving, so an answer that did not come is `unknown`.
+ * smsc.ru/api/http/balance: `balance.php` with `fmt=3` answers `{balance}`, or an error as above; ten times a minute at most.
  */
 import { NO_MONEY } from '../domain/relay.ts';
 import { smsParts } from '../domain/sms.ts';
@@ -17,16 +18,17 @@ import {
   createProviderChannel,
   numberAt,
   phoneDigits,
+  refused,
   rejected,
   retry,
   rootOf,
   textAt,
 } from './provider.ts';
-import { fit, minutesLeft, SMS_TRAITS, type SmsConfig } from './sms.ts';
+import { accountWith, fit, minutesLeft, SMS_TRAITS, type SmsConfig } from './sms.ts';
 
 const MAX_VALID_MINUTES = 24 * 60;
 
-export function createSmsc({ token, sender, maxParts, apiUrl, ...config }: SmsConfig): Channel {
+export function createSmsc({ token, sender, maxParts, leastBalance, apiUrl, ...config }: SmsConfig): Channel {
   const root = rootOf(apiUrl, 'https://smsc.ru');
   const url = `${root}/sys/send.php`;
   const caller = createCaller(config);
@@ -50,6 +52,17 @@ export function createSmsc({ token, sender, maxParts, apiUrl, ...config }: SmsCo
         return { url, body };
       },
       read,
+      account: {
+        asked: {
+          url: `${root}/sys/balance.php`,
+          body: new URLSearchParams({ apikey: token, fmt: '3' }),
+        },
+        read({ json }) {
+          const balance = numberAt(json, 'balance');
+          if (balance !== undefined) return accountWith(balance, leastBalance, 'SMSC');
+          return numberAt(json, 'error_code') === 2 ? refused('SMSC error 2') : undefined;
+        },
+      },
       async quote({ address, text }, signal) {
         const body = new URLSearchParams({ ...form(phoneDigits(address) ?? '', text), cost: '1' });
         const answer = await caller.ask({ url, body }, signal);

@@ -4,13 +4,14 @@
  * No parse_mode, so that a name cannot break or forge markup, and no link previews. Telegram takes no key that
  * would make a repeat harmless, so an answer that did not come is `unknown`. Errors of the Bot API and of fetch can
  * carry the URL, and with it the token; reasons are therefore made of codes and of the phrases listed here, only.
+ * core.telegram.org/bots/api#getme: a method to test the token by, without parameters.
  */
 import { GrammyError } from 'grammy';
 import { boundedWaitMs } from '../outgoing.ts';
 import { type BotConfig, createBotApi } from './bot-api.ts';
-import type { Button, Channel, SendResult } from './channel.ts';
+import type { AccountState, Button, Channel, SendResult } from './channel.ts';
 import type { Posted } from './post.ts';
-import { clip, foreignAnswer, rejected, retry } from './provider.ts';
+import { clip, foreignAnswer, refusalOf, rejected, retry, unknown, WORKS } from './provider.ts';
 
 export type TelegramConfig = BotConfig & { readonly timeoutMs?: number | undefined };
 
@@ -79,6 +80,11 @@ export function createTelegram({ timeoutMs = TIMEOUT_MS, ...config }: TelegramCo
       if (!called.ok) return resultOfFailure(called.error, called.posted);
       return { outcome: 'sent', providerId: called.value };
     },
+    async check(signal) {
+      const limits = { signal, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES };
+      const called = await bot.call(api => api.getMe(), limits);
+      return called.ok ? WORKS : accountOfFailure(called.error, called.posted);
+    },
     close: bot.close,
   };
 }
@@ -94,6 +100,13 @@ export function keyboardOf(buttons: readonly Button[]): {
         : { text: button.label, callback_data: button.press },
     ]),
   };
+}
+
+/** A proxy that refuses us is not Telegram, which says so in its own JSON. */
+function accountOfFailure(error: unknown, posted: Posted | undefined): AccountState {
+  const result = resultOfFailure(error, posted);
+  const refusal = error instanceof GrammyError ? refusalOf(result) : undefined;
+  return refusal ?? unknown('reason' in result ? result.reason : 'no answer');
 }
 
 /** What became of a call that failed. Its reason is made of codes and known phrases. */

@@ -12,9 +12,11 @@
  * inline, ten at most, a label of 40 characters; pressed, one of the type `text` comes back as a message with its
  * `payload`, in every client and without an event of its own that the community would have to switch on. The HTTP status is 200 whatever happens: what counts is `error.error_code`, see
  * VKCOM/vk-api-schema, errors.json. `error.request_params` repeats what was asked, so no word of it is ever told.
+ * dev.vk.com/method/groups.getTokenPermissions, for a community's key alone: `mask` of its rights, in which 4096 is that to
+ * messages (dev.vk.com/reference/access-rights). Errors 5 and 27 are a key that is not taken.
  */
 import { createHash } from 'node:crypto';
-import type { Button, Channel, SendResult } from './channel.ts';
+import type { AccountState, Button, Channel, SendResult } from './channel.ts';
 import {
   type Answer,
   clip,
@@ -22,10 +24,12 @@ import {
   createProviderChannel,
   numberAt,
   type ProviderConfig,
+  refused,
   rejected,
   retry,
   rootOf,
   textAt,
+  WORKS,
 } from './provider.ts';
 
 export type VkConfig = ProviderConfig & { readonly token: string; readonly apiUrl?: string | undefined };
@@ -65,9 +69,26 @@ export function createVk({ token, apiUrl, ...config }: VkConfig): Channel {
         }),
       }),
       read: readVkSent,
+      account: {
+        asked: {
+          url: `${root}/method/groups.getTokenPermissions`,
+          body: new URLSearchParams({ access_token: token, v: VK_VERSION }),
+        },
+        read: readVkRights,
+      },
     },
     createCaller(config),
   );
+}
+
+const MESSAGES = 4096;
+
+function readVkRights({ json }: Answer): AccountState | undefined {
+  const rights = numberAt(json, 'response', 'mask');
+  if (rights !== undefined)
+    return (rights & MESSAGES) === 0 ? refused('VK: the key has no right to messages') : WORKS;
+  const code = numberAt(json, 'error', 'error_code');
+  return code === 5 || code === 27 ? refused(`VK error ${code}`) : undefined;
 }
 
 const LABEL = 40;

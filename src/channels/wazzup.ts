@@ -7,18 +7,23 @@
  * doubt is tried again within 45 s, and is `unknown` after that. Codes of errors are written both ways there
  * (REPEATED_CRM_MESSAGE_ID, repeatedCrmMessageId), so they are compared without regard to it.
  * …/common-errors: 500 requests in 5 seconds, above it 429.
+ * …/working-with-channels: `GET /v3/channels` lists the account's channels with the `state` of each; `init` and
+ * `phoneUnavailable` pass by themselves.
  */
-import type { Channel, SendResult } from './channel.ts';
+import type { AccountState, Channel, SendResult } from './channel.ts';
 import {
   type Answer,
   createCaller,
   createProviderChannel,
   type ProviderConfig,
   phoneDigits,
+  refusalOf,
+  refused,
   rejected,
   retry,
   rootOf,
   textAt,
+  WORKS,
 } from './provider.ts';
 
 export type WazzupConfig = ProviderConfig & {
@@ -56,9 +61,34 @@ export function createWazzup({ token, account, apiUrl, ...config }: WazzupConfig
         },
       }),
       read,
+      account: {
+        asked: { url: `${root}/v3/channels`, headers: { authorization: `Bearer ${token}` } },
+        read: answer => readState(answer, account),
+      },
     },
     createCaller(config),
   );
+}
+
+const TROUBLES: Readonly<Record<string, string>> = {
+  disabled: 'is turned off',
+  qr: 'waits for its QR code to be scanned',
+  openelsewhere: 'is open in another account',
+  notenoughmoney: 'is not paid',
+  foreignphone: 'was linked to another phone',
+  unauthorized: 'is not authorised',
+  waitforpassword: 'waits for its password',
+};
+
+function readState(answer: Answer, account: string): AccountState | undefined {
+  const { status, json } = answer;
+  if (status !== 200 || !Array.isArray(json)) return refusalOf(read(answer));
+  const own: unknown = json.find(one => textAt(one, 'channelId') === account);
+  if (own === undefined) return refused('Wazzup: the channel is not in this account');
+  const state = textAt(own, 'state')?.toLowerCase() ?? '';
+  const trouble = Object.hasOwn(TROUBLES, state) ? TROUBLES[state] : undefined;
+  if (trouble !== undefined) return refused(`Wazzup: the channel ${trouble}`);
+  return state === 'active' ? WORKS : undefined;
 }
 
 const SCOPES: Readonly<Record<string, Parameters<typeof rejected>[0]>> = {

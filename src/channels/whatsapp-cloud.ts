@@ -7,6 +7,9 @@
  * - support/error-codes: «build your app's error handling logic around code values»; so it is done here.
  * - throughput: 80 messages a second for a number, 20 for one used in the WhatsApp Business app as well, which is what
  *   is kept here; one in 6 seconds to the same person (131056).
+ * - reference/whatsapp-business-phone-number: `GET /<phone number id>`. Asked for the id alone, which needs no right that
+ *   sending does without; 190 is a token that has ended or was taken back (docs/graph-api/guides/error-handling). When a
+ *   token will end only `debug_token` tells, to another token of the same app, which we do not have.
  * No key that would make a repeat harmless, so an answer that did not come is `unknown`.
  */
 import type { Channel, SendResult } from './channel.ts';
@@ -17,10 +20,12 @@ import {
   numberAt,
   type ProviderConfig,
   phoneDigits,
+  refused,
   rejected,
   retry,
   rootOf,
   textAt,
+  WORKS,
 } from './provider.ts';
 
 export type WhatsappCloudConfig = ProviderConfig & {
@@ -71,6 +76,13 @@ export function createWhatsappCloud({
         },
       }),
       read,
+      account: {
+        asked: { url: `${root}/${account}?fields=id`, headers: { authorization: `Bearer ${token}` } },
+        read({ status, json }) {
+          if (status === 200 && textAt(json, 'id') !== undefined) return WORKS;
+          return numberAt(json, 'error', 'code') === 190 ? refused('WhatsApp error 190') : undefined;
+        },
+      },
     },
     createCaller(config),
   );

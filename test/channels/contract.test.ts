@@ -1,7 +1,7 @@
 /** What every channel promises to whoever sends through it, held against the real other side of each. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Outgoing, SendResult } from '../../src/channels/channel.ts';
+import type { AccountState, Outgoing, SendResult } from '../../src/channels/channel.ts';
 import { HOSTILE_TEXTS } from '../support/hostile-text.ts';
 import { type Counterpart, type Manner, openConsole, outgoing, WELL_KNOWN } from './counterparts.ts';
 import { PROVIDERS } from './providers.ts';
@@ -86,6 +86,27 @@ describe('every channel', { concurrency: 6 }, () => {
         assert.equal(scopeOf(await send(side, broken)), 'channel');
       },
     );
+
+    if (name !== 'webhook') {
+      against('an account that works is told by the check, and nothing is sent', 'accept', async side => {
+        assert.deepEqual(await check(side), { state: 'ok' });
+        assert.equal(side.received.length, 0);
+      });
+
+      against('an account that is refused is told by the check', 'locked', async side => {
+        assert.equal((await check(side)).state, 'refused');
+      });
+
+      against('where nobody can be asked the check tells neither', 'absent', async side => {
+        const told = await check(side);
+        assert.equal(told.state, 'unknown');
+        assert.match('reason' in told ? told.reason : '', /ECONNREFUSED/);
+      });
+
+      against('a check that was stopped tells neither', 'accept', async side => {
+        assert.equal((await check(side, AbortSignal.abort())).state, 'unknown');
+      });
+    }
 
     against('an address of another channel is rejected as an address', 'accept', async side => {
       for (const address of [
@@ -244,6 +265,16 @@ async function send(side: Counterpart, changes: Partial<Outgoing> = {}, signal =
   }
   assert.ok(result.reason.length < 80 && /^[\x20-\x7e]+$/.test(result.reason), result.reason);
   return result;
+}
+
+/** Asks of the account, and holds the answer to the same rule. */
+async function check({ channel, address, secrets }: Counterpart, signal = never): Promise<AccountState> {
+  const told = (await channel.check?.(signal)) ?? assert.fail('it cannot be asked');
+  if (told.state === 'ok') return told;
+  for (const secret of [address, ...secrets])
+    assert.ok(!told.reason.includes(secret), `the reason gives away ${secret}`);
+  assert.ok(told.reason.length < 80 && /^[\x20-\x7e]+$/.test(told.reason), told.reason);
+  return told;
 }
 
 function scopeOf(result: SendResult): string {

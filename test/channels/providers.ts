@@ -37,6 +37,8 @@ type Provider = Omit<Side, 'open'> & {
   config(apiUrl: string, timeoutMs: number): Partial<ChannelsConfig>;
   /** The message in a request, where it is one and is addressed and authorised as it must be. */
   read(asked: Asked): Received | undefined;
+  /** Whether it is asked of our account, as it must be, and what it says of one that works. */
+  readonly account: { asks(asked: Asked): boolean; readonly works: Reply };
   /** What is answered to anything else. */
   readonly other: Reply;
   taken(asked: Asked): Reply;
@@ -51,6 +53,7 @@ type Provider = Omit<Side, 'open'> & {
 
 const TOKEN = 'f9LHodD0cOKpR-not-a-real-token-0123456789';
 const PHONE = '79000000001';
+const WAZZUP_CHANNEL = 'e0629e11-0f67-4567-92a9-2237e91ec1b9';
 const text = (value: unknown) => String(value ?? '');
 const bearer = ({ headers }: Asked) => headers.authorization === `Bearer ${TOKEN}`;
 const wait = { 'retry-after': String(BUSY_MS / 1000) };
@@ -70,6 +73,10 @@ const max: Provider = {
     path === '/messages?chat_id=1234567890&disable_link_preview=true' && headers.authorization === TOKEN
       ? { id: undefined, text: text(body.text) }
       : undefined,
+  account: {
+    asks: ({ path, headers }) => path === '/me' && headers.authorization === TOKEN,
+    works: [200, { user_id: 1, first_name: 'Север', username: 'sever_bot', is_bot: true }],
+  },
   other: [404, { code: 'not.found', message: 'no such path' }],
   taken: ({ body }) => [200, { message: { timestamp: 1, body: { mid: 'mid.1', seq: 1, text: body.text } } }],
   busy: echo => [429, { code: 'too.many.requests', message: echo }, wait],
@@ -108,6 +115,10 @@ const whatsappCloud: Provider = {
     if (path !== '/106540352242922/messages' || !bearer(asked) || !whole) return undefined;
     return { id: text(body.biz_opaque_callback_data), text: text(Object(body.text).body) };
   },
+  account: {
+    asks: asked => asked.path === '/106540352242922?fields=id' && bearer(asked),
+    works: [200, { id: '106540352242922' }],
+  },
   other: [400, { error: { message: 'Unsupported post request', type: 'GraphMethodException', code: 100 } }],
   taken: () => [
     200,
@@ -135,7 +146,11 @@ const greenApi: Provider = {
     path === `/waInstance1101000001/sendMessage/${TOKEN}` && body.chatId === `${PHONE}@c.us`
       ? { id: undefined, text: text(body.message) }
       : undefined,
-  other: [200, { stateInstance: 'authorized' }],
+  account: {
+    asks: ({ path }) => path === `/waInstance1101000001/getStateInstance/${TOKEN}`,
+    works: [200, { stateInstance: 'authorized' }],
+  },
+  other: [404, { statusCode: 404, message: 'no such method' }],
   taken: () => [200, { idMessage: '3EB0C767D097B7C7C030' }],
   busy: echo => [429, { statusCode: 429, message: echo }, wait],
   gone: echo => [400, { statusCode: 400, message: `Validation failed. Details: 'chatId' ${echo}` }],
@@ -156,6 +171,16 @@ const wazzup: Provider = {
     if (path !== '/v3/message' || !bearer(asked) || !whole) return undefined;
     return { id: text(body.crmMessageId), text: text(body.text) };
   },
+  account: {
+    asks: asked => asked.path === '/v3/channels' && bearer(asked),
+    works: [
+      200,
+      [
+        { channelId: 'f1', transport: 'instagram', plainId: 'sever', state: 'qr' },
+        { channelId: WAZZUP_CHANNEL, transport: 'whatsapp', plainId: PHONE, state: 'active' },
+      ],
+    ],
+  },
   other: [404, { error: 'NOT_FOUND', description: '' }],
   taken: () => [201, { messageId: 'f66c53a6-957a-46b6-b41b-5a2ac4c2e42f', chatId: PHONE }],
   remembers: {
@@ -167,7 +192,6 @@ const wazzup: Provider = {
   bad: echo => [400, { error: 'MESSAGE_TEXT_TOO_LONG', description: echo }],
   locked: echo => [401, { error: 'Unauthorized', description: echo }],
 };
-const WAZZUP_CHANNEL = 'e0629e11-0f67-4567-92a9-2237e91ec1b9';
 
 /** sms.ru/api/send: HTTP 200 for everything. */
 const smsRuError =
@@ -191,6 +215,10 @@ const smsRu: Provider = {
     path === '/sms/send' && body.api_id === TOKEN && body.to === PHONE && body.json === '1'
       ? { id: undefined, text: text(body.msg) }
       : undefined,
+  account: {
+    asks: ({ path, body }) => path === '/my/balance' && body.api_id === TOKEN && body.json === '1',
+    works: [200, { status: 'OK', status_code: 100, balance: 4122.56 }],
+  },
   other: [200, { status: 'ERROR', status_code: 211, status_text: 'Метод не найден' }],
   taken: () => [
     200,
@@ -219,6 +247,10 @@ const smsc: Provider = {
     path === '/sys/send.php' && body.apikey === TOKEN && body.phones === PHONE && body.fmt === '3'
       ? { id: undefined, text: text(body.mes) }
       : undefined,
+  account: {
+    asks: ({ path, body }) => path === '/sys/balance.php' && body.apikey === TOKEN && body.fmt === '3',
+    works: [200, { balance: '250.80' }],
+  },
   other: [200, { error: 'parameters error', error_code: 1 }],
   taken: () => [200, { id: 2, cnt: 1 }],
   busy: echo => [200, { error: `duplicate request, wait a minute ${echo}`, error_code: 9 }],
@@ -242,6 +274,10 @@ const vk: Provider = {
     path === '/method/messages.send' && body.access_token === TOKEN && /^[1-9]\d*$/.test(text(body.random_id))
       ? { id: undefined, text: text(body.message) }
       : undefined,
+  account: {
+    asks: ({ path, body }) => path === '/method/groups.getTokenPermissions' && body.access_token === TOKEN,
+    works: [200, { response: { mask: 266_240, permissions: [{ name: 'messages', setting: 4096 }] } }],
+  },
   other: [200, { error: { error_code: 3, error_msg: 'Unknown method passed' } }],
   taken: () => [200, { response: 12345 }],
   remembers: { key: ({ body }) => text(body.random_id), again: [200, { response: 12345 }] },
@@ -275,6 +311,8 @@ function openerOf(provider: Provider): Open {
         response
           .writeHead(status, { 'content-type': 'application/json', ...headers })
           .end(JSON.stringify(json));
+      if (provider.account.asks(asked))
+        return reply(manner === 'locked' ? provider.locked(asked.echo) : provider.account.works);
       if (message === undefined) return reply(provider.other);
       calls += 1;
       if (manner === 'busy' && calls === 1) return reply(provider.busy(asked.echo));
