@@ -10,6 +10,7 @@ wanted=(
   openssl:openssl
   systemd-analyze:systemd
   systemd-notify:systemd
+  systemd-nspawn:systemd-container
   caddy:caddy
   promtool:prometheus
   docker-compose:docker-compose

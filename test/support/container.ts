@@ -99,16 +99,16 @@ async function makeBase(base: string): Promise<void> {
   await appendFile(join(base, 'etc/group'), 'node:x:1000:\n');
   await appendFile(join(base, 'etc/passwd'), 'node:x:1000:1000::/home/node:/bin/sh\n');
   await mkdir(join(base, 'home/node'));
-  await trustAsHere(base);
+  await trustAsHere(base, 'usr/local/etc/npmrc');
 }
 
-/** npm asks the registry that is asked here, and trusts the authorities that are trusted here. */
-async function trustAsHere(base: string): Promise<void> {
+/** The npm under `base` asks the registry that is asked here, and trusts the authorities that are trusted here. */
+export async function trustAsHere(base: string, npmrc: string): Promise<void> {
   const file = 'etc/ssl/certs/ca-certificates.crt';
   await copyFile(join('/', file), join(base, file));
   const registry = (await answerOf('npm', ['config', 'get', 'registry'])).says.trim();
-  await mkdir(join(base, 'usr/local/etc'), { recursive: true });
-  await writeFile(join(base, 'usr/local/etc/npmrc'), `cafile=/${file}\nregistry=${registry}\n`);
+  await mkdir(dirname(join(base, npmrc)), { recursive: true });
+  await writeFile(join(base, npmrc), `cafile=/${file}\nregistry=${registry}\n`);
 }
 
 async function answerOf(tool: string, args: readonly string[]): Promise<Ran> {
