@@ -26,22 +26,34 @@ import { until } from '../support/until.ts';
 
 const CONNECTIONS = 2_000;
 const CONNECTIONS_PER_SECOND = 200;
-/** Connections made before anything is measured; the tool tells every 5 s, so measured are its 6th to 11th second. */
-const BEGUN = 200;
+/**
+ * Connections made before anything is measured, or it is no attack yet. The tool tells every 5 s, so measured are its 6th to
+ * 13th second, on a busy machine later ones.
+ */
+const BEGUN_AT_LEAST = 500;
 /** Shorter than every timeout between two reads, so that only limits of the whole end a request. */
 const DRIP_SECONDS = 3;
 const ATTACK_SECONDS = 60;
 /**
- * Of each attack, with a quiet one before it, so that whatever else the machine does meets both. A p99 of three rounds is
- * nine requests, and one stall of 25 ms decides it: while the figures are over the limit there are more rounds, judged
- * with those before. A stall thins out, what an attack costs does not.
+ * Of each attack, with a quiet one before it, so that whatever else the machine does meets both. All are taken, however
+ * they come out: to go on until it looks well would find a good stretch in the end.
  */
-const ROUNDS = { atLeast: 3, atMost: 9 };
+const ROUNDS = 3;
 /** Received, processed and dispatched here: 100 a second take 1.4 of two cores, and then p99 is the queue for them. */
 const HONEST_PER_SECOND = 50;
-const SAMPLES = 300;
+/** Requests of a round: of all rounds 1,800 quiet ones and 1,200 of each attack. */
+const QUIET_SAMPLES = 200;
+const ATTACKED_SAMPLES = 400;
 const SLOWER_AT_MOST = 3;
-const PATIENCE_MS = 20_000;
+/**
+ * p99 within three times its quiet value means: of 100 attacked requests one may be slower than that. Of 1,200 that is 12,
+ * and counting alone spreads it: other work stops this machine for 25 to 60 ms at a time, which takes some 3 requests
+ * together, so the standard deviation is √(12 × 3) = 6. Two of them above is the limit, 2 of 100. Where p99 is three times
+ * the quiet one exactly, one run in forty fails; where 4 of 100 are slower (a loop stopped for 45 ms each second, which this
+ * found once), one run in forty passes.
+ */
+const CLUSTER = 3;
+const PATIENCE_MS = 30_000;
 
 /** The attacks come from 127.0.0.1; limits by address must not touch others. */
 const HONEST_ADDRESS = '127.0.0.2';
@@ -51,6 +63,17 @@ const ATTACKS = {
   'slow bodies': ['-B', '-f', 'application/json', '-s', '200000'],
   ranges: ['-R', '-t', 'HEAD'],
 } as const;
+
+const NAMES = ['slow headers', 'slow bodies', 'ranges'] as const satisfies readonly (keyof typeof ATTACKS)[];
+/**
+ * Open at once, at least: heads have 5 s at 200 a second; of large bodies 256 are held, by nginx for an address, by a
+ * receiver for a company; a request for ranges is answered at once.
+ */
+const HELD_AT_LEAST: Readonly<Record<keyof typeof ATTACKS, number>> = {
+  'slow headers': 300,
+  'slow bodies': 200,
+  ranges: 1,
+};
 
 let house: House;
 let nginx: Nginx;
@@ -94,44 +117,47 @@ async function underAttack(base: string, tell: (text: string) => void): Promise<
     figures.set(name, [...(figures.get(name) ?? []), round]);
     tell(`${name}: ${describe(round)}`);
   };
-  const p99 = (name: string) =>
-    quantile(
-      (figures.get(name) ?? []).flatMap(({ times }) => times),
-      0.99,
-    );
-  const factor = (name: string) => p99(name) / p99('quiet');
+  const timesOf = (name: string) => (figures.get(name) ?? []).flatMap(({ times }) => times);
   try {
-    await sender.round();
-    for (let round = 1; round <= ROUNDS.atMost; round += 1) {
-      for (const [name, flags] of Object.entries(ATTACKS)) {
-        note('quiet', await sender.round());
-        const attack = startAttack(known, flags);
+    await sender.round(QUIET_SAMPLES);
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      for (const name of NAMES) {
+        note('quiet', await sender.round(QUIET_SAMPLES));
+        const attack = startAttack(known, ATTACKS[name]);
         try {
-          await until(() => attack.begun() > BEGUN, {
+          await until(() => attack.begun() >= BEGUN_AT_LEAST, {
             what: `${name}: the attack is on`,
             timeoutMs: PATIENCE_MS,
           });
-          note(name, await sender.round());
-          tell(`${name}, ${attack.begun()} connections, ${attack.open()} at once`);
+          note(name, await sender.round(ATTACKED_SAMPLES));
+          const text = `${name}: ${attack.begun()} connections, ${attack.open()} at once`;
+          tell(text);
+          assert.ok(attack.open() >= HELD_AT_LEAST[name], text);
         } finally {
           await attack.stop();
         }
       }
-      if (round >= ROUNDS.atLeast && Object.keys(ATTACKS).every(name => factor(name) <= SLOWER_AT_MOST))
-        break;
     }
   } finally {
     await sender.stop();
   }
-  for (const name of Object.keys(ATTACKS)) {
-    const text = `${name}: p99 ${p99(name).toFixed(1)} ms, quiet ${p99('quiet').toFixed(1)} ms, ${factor(name).toFixed(2)} times`;
+  const limit = SLOWER_AT_MOST * quantile(timesOf('quiet'), 0.99);
+  for (const name of NAMES) {
+    const times = timesOf(name);
+    const slower = times.filter(time => time > limit).length;
+    const expected = times.length / 100;
+    const atMost = expected + 2 * Math.sqrt(expected * CLUSTER);
+    const p99 = quantile(times, 0.99);
+    const text =
+      `${name}: p99 ${p99.toFixed(1)} ms, ${((SLOWER_AT_MOST * p99) / limit).toFixed(2)} times the quiet one; ` +
+      `${slower} of ${times.length} over ${limit.toFixed(1)} ms, at most ${atMost.toFixed(0)}`;
     tell(text);
-    assert.ok(factor(name) <= SLOWER_AT_MOST, text);
+    assert.ok(slower <= atMost, text);
   }
-  for (const { answers } of [...figures.values()].flat()) assert.deepEqual(answers, { 200: SAMPLES });
+  for (const { answers, times } of [...figures.values()].flat())
+    assert.deepEqual(answers, { 200: times.length });
 }
 
-/** Of all rounds together: 4 of 9 quiet ones had a stall of 25 to 60 ms, and a median of p99s falls on either side. */
 function quantile(values: readonly number[], share: number): number {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length * share)] ?? Number.NaN;
 }
@@ -144,7 +170,7 @@ function describe({ times }: Figures): string {
 
 let last = 0;
 
-type Sender = { round(): Promise<Figures>; stop(): Promise<void> };
+type Sender = { round(samples: number): Promise<Figures>; stop(): Promise<void> };
 
 /** The honest salon, a process of its own: this one is busy with the attack's output. */
 function startSender(url: string): Sender {
@@ -153,9 +179,9 @@ function startSender(url: string): Sender {
   });
   const ended = once(child, 'exit');
   return {
-    async round() {
+    async round(samples) {
       await house.settled(company);
-      const bodies = Array.from({ length: SAMPLES }, () => {
+      const bodies = Array.from({ length: samples }, () => {
         last += 1;
         return JSON.stringify(record(company.companyId, last, 'create'));
       });
