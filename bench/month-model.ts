@@ -31,7 +31,13 @@ export type Event = { readonly at: number; readonly body: string };
 export type Counts = Readonly<Record<string, number>>;
 
 /** How a record stands from `at` on. */
-type Turn = { readonly at: number; readonly startsAt: number; readonly cancelled: boolean };
+type Turn = {
+  readonly at: number;
+  readonly startsAt: number;
+  readonly cancelled: boolean;
+  /** Called off by attendance -1 rather than deleted. */
+  readonly byAttendance?: boolean;
+};
 type Visit = {
   readonly clientId: number;
   readonly madeAt: number;
@@ -40,6 +46,8 @@ type Visit = {
   readonly turns: Turn[];
   /** Said when the visit is over, or half an hour after its last record has begun. */
   outcome: { readonly at: number; readonly came: boolean } | null;
+  /** The administrator comes back to it when it is over: nothing is said of that. */
+  readonly editedAt: number | null;
 };
 
 export type Month = {
@@ -69,7 +77,10 @@ export function salonMonth(seed: number, { chairs = CHAIRS, days = DAYS } = {}):
   return { events, visits: courses.length, records: recordId, courses, agreed };
 }
 
-/** Booked up to two weeks ahead; every eighth moves, every twelfth is called off, some of these come back. */
+/**
+ * Booked up to two weeks ahead; every eighth moves, every twelfth is called off, one in two of these by attendance -1, some
+ * come back. One in four is touched once more when it is over, whatever became of it.
+ */
 function courseOf(random: Random, day: number, recordIds: readonly number[], busy: Set<string>): Visit {
   const clientId = freeClient(random, busy, day);
   const startsAt = hourOf(random, day);
@@ -90,7 +101,8 @@ function courseOf(random: Random, day: number, recordIds: readonly number[], bus
     }
   }
   const end = random.chance(0.08) ? later() : undefined;
-  if (end !== undefined) turns.push({ ...end.last, at: end.at, cancelled: true });
+  const byAttendance = random.chance(0.5);
+  if (end !== undefined) turns.push({ ...end.last, at: end.at, cancelled: true, byAttendance });
   const back = end !== undefined && random.chance(0.25) ? later() : undefined;
   if (back !== undefined) turns.push({ ...back.last, at: back.at, cancelled: false });
   const last = turns.at(-1);
@@ -99,7 +111,9 @@ function courseOf(random: Random, day: number, recordIds: readonly number[], bus
     last === undefined || last.cancelled
       ? null
       : { at: last.startsAt + (recordIds.length - 1) * HOUR + (came ? HOUR : STEP), came };
-  return { clientId, madeAt, recordIds, turns, outcome };
+  const overAt = outcome?.at ?? (last?.startsAt ?? startsAt) + recordIds.length * HOUR;
+  const editedAt = random.chance(0.25) ? overAt + random.integer(1, 3) * STEP : null;
+  return { clientId, madeAt, recordIds, turns, outcome, editedAt };
 }
 
 /** No client comes twice on a day, so that which records are one visit is known without looking. */
@@ -123,19 +137,27 @@ function waking(moment: number, startsAt: number): number {
   return Math.min(moved, startsAt - STEP);
 }
 
+type Change = Turn & { readonly status: string; readonly attendance: number; readonly comment: string };
+
 function eventsOf(visit: Visit, agreed: ReadonlySet<number>): Event[] {
-  const { turns, outcome, recordIds } = visit;
-  const changes = turns.map((turn, index) => ({
+  const { turns, outcome, recordIds, editedAt } = visit;
+  const changes: Change[] = turns.map((turn, index) => ({
     ...turn,
     status: index === 0 ? 'create' : 'update',
-    attendance: 0,
+    attendance: turn.cancelled && turn.byAttendance ? -1 : 0,
+    comment: '',
   }));
-  const last = turns.at(-1);
+  const last = changes.at(-1);
   const ending =
     outcome === null || last === undefined
       ? []
       : [{ ...last, at: outcome.at, status: 'update', attendance: outcome.came ? 1 : -1 }];
-  return [...changes, ...ending].flatMap(change =>
+  const known = ending[0] ?? last;
+  const edit =
+    editedAt === null || known === undefined
+      ? []
+      : [{ ...known, at: editedAt, status: 'update', comment: 'чай' }];
+  return [...changes, ...ending, ...edit].flatMap(change =>
     recordIds.map((recordId, index) => ({
       at: change.at,
       body: bodyOf(visit, recordId, index, change, agreed),
@@ -147,7 +169,7 @@ function bodyOf(
   { clientId, madeAt, recordIds }: Visit,
   recordId: number,
   index: number,
-  change: Turn & { readonly status: string; readonly attendance: number },
+  change: Change,
   agreed: ReadonlySet<number>,
 ): string {
   const wall = new Date(change.startsAt + index * HOUR + ZONE_MS)
@@ -165,13 +187,15 @@ function bodyOf(
         staff_id: 1 + (recordId % CHAIRS),
         date: wall,
       },
-      ...{ create_date: moment(madeAt), last_change_date: moment(change.at), seance_length: 3600 },
+      ...{ create_date: moment(madeAt), last_change_date: moment(change.at) },
+      // Of a visit that was off its length is edited too: of one that was kept it would be another end.
+      seance_length: change.comment !== '' && (change.cancelled || change.attendance === -1) ? 4200 : 3600,
       ...{
         attendance: change.attendance,
-        deleted: change.cancelled,
+        deleted: change.cancelled && change.byAttendance !== true,
         online: false,
         paid_full: 0,
-        comment: '',
+        comment: change.comment,
       },
       services: [{ id: 7, title: 'Стрижка', amount: 1 }],
       staff: { id: 1 + (recordId % CHAIRS), name: 'Ольга' },
