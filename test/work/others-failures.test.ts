@@ -150,6 +150,12 @@ const CASES: readonly Case[] = [
   {
     name: 'Novu: two events of one visit make two digests',
     play: async salon => {
+      const told = { any: ['client', 'administrator'] } as const;
+      await salon.policy({
+        tell: { booked: told, staff_changed: told },
+        team: { administrator: { gather: '15m' } },
+      });
+      await administrators(salon.companyId, 2);
       await salon.change('create');
       await salon.receive('update', { comment: 'раз' });
       await salon.receive('update', { comment: 'два', seance_length: 5400, staff_id: 6 });
@@ -159,6 +165,8 @@ const CASES: readonly Case[] = [
       await other.processor.stop();
       await Promise.all([pipeline.planner.drain(), other.planner.drain()]);
       await salon.settle();
+      pipeline.now += 15 * MINUTE;
+      await Promise.all([pipeline.dispatcher.drain(), other.dispatcher.drain()]);
       pipeline.now = VISIT - DAY;
       await Promise.all([pipeline.dispatcher.drain(), other.dispatcher.drain()]);
       await salon.pass(VISIT + DAY);
@@ -167,11 +175,27 @@ const CASES: readonly Case[] = [
     also: async ({ companyId }) => {
       const ours = pipeline.sent.filter(one => one.companyId === companyId);
       const notices = ours.filter(one => one.purpose === 'notice').map(one => one.notice?.kind);
-      assert.deepEqual(notices, ['booked', 'staff_changed']);
+      assert.deepEqual(notices, ['booked', 'staff_changed'], 'the client hears each');
+      const batches = ours.filter(one => one.purpose === 'batch');
+      assert.deepEqual(
+        batches.map(({ changes }) =>
+          (changes ?? []).map(({ kind, after: { staffId } }) => `${kind} ${staffId}`),
+        ),
+        [['booked 6'], ['booked 6']],
+        'one to each administrator, of the visit as it is',
+      );
+      const { rows } = await pipeline.pool.query(
+        `SELECT recipient, count(*) FROM messages WHERE company_id = $1 AND purpose = 'batch' GROUP BY 1`,
+        [companyId],
+      );
+      assert.deepEqual(
+        rows.map(({ count }) => count),
+        [1, 1],
+      );
     },
   },
   {
-    name: 'Novu: a cancellation at the moment of sending misses the message',
+    name: 'Novu: a cancellation just before sending misses the message',
     play: async salon => {
       await salon.change('create');
       pipeline.now = VISIT - DAY;
@@ -182,6 +206,37 @@ const CASES: readonly Case[] = [
       await salon.pass(VISIT + DAY);
     },
     expect: [],
+  },
+  {
+    name: 'Novu: a cancellation at the moment of sending misses the message, and nobody says so',
+    play: async salon => {
+      await salon.change('create');
+      pipeline.now = VISIT - DAY;
+      const slow: Channel = {
+        ...{ name: 'console', idempotent: false, concurrency: 9, traits: CONSOLE_TRAITS },
+        send: async message => {
+          // It is on its way, and the visit is called off behind its back.
+          await salon.receive('update', { deleted: true });
+          await pipeline.processor.drain();
+          await pipeline.planner.drain();
+          pipeline.sent.push(message);
+          return { outcome: 'sent' };
+        },
+      };
+      const { dispatcher } = pipeline.another({ channel: slow });
+      await dispatcher.drain();
+      await dispatcher.stop();
+      await salon.pass(VISIT + DAY);
+    },
+    expect: ['24h at 05-19 14:30'],
+    also: async ({ companyId }) => {
+      const ours = pipeline.sent.filter(one => one.companyId === companyId);
+      assert.deepEqual(
+        ours.map(({ purpose, notice }) => notice?.kind ?? purpose),
+        ['booked', 'reminder', 'cancelled'],
+        'the very next thing that the client hears is that it is off',
+      );
+    },
   },
   {
     name: 'Novu: what was cancelled cannot come back',
@@ -278,6 +333,15 @@ async function openSalon(companyId: number, zone: string): Promise<Salon> {
     },
   };
   return salon;
+}
+
+async function administrators(companyId: number, count: number): Promise<void> {
+  for (let number = 1; number <= count; number += 1) {
+    await pipeline.pool.query(
+      `INSERT INTO team (company_id, role, channel, address, since) VALUES ($1, 'administrator', 'console', $2, $3)`,
+      [companyId, `desk ${number}`, new Date(pipeline.now - MINUTE).toISOString()],
+    );
+  }
 }
 
 async function nextDue(): Promise<number> {
