@@ -4,7 +4,15 @@
  */
 import { z } from 'zod';
 import { nearestOf } from './nearest.ts';
-import { DURATION, durationMs, IN_DIGEST, NOTICE_KINDS, ORIGINS, type PolicyDocument } from './policy.ts';
+import {
+  DEFAULTS,
+  DURATION,
+  durationMs,
+  IN_DIGEST,
+  NOTICE_KINDS,
+  ORIGINS,
+  type PolicyDocument,
+} from './policy.ts';
 import { parseReminderTime, reminderName } from './reminder-time.ts';
 import { CHANNEL_NAMES } from './route.ts';
 import { AUDIENCES } from './team.ts';
@@ -19,7 +27,10 @@ function duration(longestMs: number, words: string) {
 }
 
 const settle = duration(600_000, '10m');
-const afterVisit = duration(365 * DAY_MS, '365d').nullable();
+/** Counted from the end of the visit or from its mark, of which we hear seconds later. */
+const afterVisit = duration(365 * DAY_MS, '365d')
+  .refine(text => durationMs(text) >= 60_000, 'must be at least 1m: sooner, it is over before it is planned')
+  .nullable();
 const clock = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time like 21:00');
 const audiences = z
   .array(z.enum(AUDIENCES))
@@ -96,6 +107,14 @@ export const policyDocument = z.strictObject({
         .optional(),
       minimumLead: duration(DAY_MS, '1d').optional(),
       notIfBookedWithin: duration(7 * DAY_MS, '7d').optional(),
+    })
+    .superRefine(({ at = [], minimumLead = DEFAULTS.reminders.minimumLead }, { addIssue }) => {
+      for (const [index, text] of at.entries()) {
+        const time = parseReminderTime(text);
+        if (time?.kind !== 'before' || time.ms >= durationMs(minimumLead)) continue;
+        const message = `would never be sent: reminders.minimumLead lets none leave later than ${minimumLead} before the visit`;
+        addIssue({ code: 'custom', path: ['at', index], message });
+      }
     })
     .optional(),
   relay: z
@@ -174,7 +193,8 @@ function faultsOf(issue: z.core.$ZodIssue): PolicyFault[] {
   }
   if (issue.code === 'invalid_value') {
     const names = issue.values.map(String);
-    const given = typeof issue.input === 'string' ? suggestion(issue.input, names) : '';
+    const meant = typeof issue.input === 'string' ? nearest(issue.input, names) : undefined;
+    const given = meant === undefined ? '' : `; did you mean ${meant}?`;
     return [{ path: path.join('.'), says: `must be one of ${names.join(', ')}${given}` }];
   }
   if (path.length === 0) return [{ path: 'the policy', says: 'must be an object, as {}' }];

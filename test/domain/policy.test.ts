@@ -108,6 +108,30 @@ test('an unknown key is refused with its path and the one that was meant', () =>
   assert.match(faultsOf({ afterVisit: { coffee: '1h' } })[0]?.says ?? '', /there are review, noShow, rebook/);
 });
 
+test('a message that could never be sent is refused, with the reason', () => {
+  assert.deepEqual(faultsOf({ reminders: { at: ['24h', '2h'], minimumLead: '3h' } }), [
+    {
+      path: 'reminders.at.1',
+      says: 'would never be sent: reminders.minimumLead lets none leave later than 3h before the visit',
+    },
+  ]);
+  assert.equal(faultsOf({ reminders: { at: ['20m'] } })[0]?.path, 'reminders.at.0', 'by the default of 30m');
+  assert.deepEqual(faultsOf({ reminders: { at: ['3h', '1d', '9:00 the same day'], minimumLead: '3h' } }), []);
+  assert.deepEqual(faultsOf({ reminders: { minimumLead: '3h' } }), [], 'fewer of the usual ones');
+  for (const kind of ['review', 'noShow', 'rebook']) {
+    assert.deepEqual(faultsOf({ afterVisit: { [kind]: '0s' } }), [
+      { path: `afterVisit.${kind}`, says: 'must be at least 1m: sooner, it is over before it is planned' },
+    ]);
+    assert.deepEqual(faultsOf({ afterVisit: { [kind]: '1m' } }), []);
+  }
+});
+
+test('what there is to choose from is said once', () => {
+  assert.deepEqual(faultsOf({ quietHours: { notices: 'drop' } }), [
+    { path: 'quietHours.notices', says: 'must be one of send, defer' },
+  ]);
+});
+
 test('an unknown word is refused in the same way', () => {
   const [fault] = faultsOf({ quietHours: { reminders: 'defere' } });
   assert.deepEqual(fault, {

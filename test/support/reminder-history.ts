@@ -236,8 +236,10 @@ function act({ bookings, ...salon }: Salon, { at, action }: Step): Salon {
 
 export function documentOf(policy: Extract<Action, { kind: 'policy' }>): PolicyDocument {
   const { reminders, rule, from, to, minimumLead, notIfBookedWithin } = policy;
+  // What could never be sent is refused at the door.
+  const sound = reminders.filter(time => minimumLead !== '3h' || !['2h', '90m'].includes(time));
   return {
-    reminders: { at: reminders, minimumLead, notIfBookedWithin },
+    reminders: { at: sound, minimumLead, notIfBookedWithin },
     quietHours: { from, to, reminders: rule },
   };
 }
