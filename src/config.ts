@@ -321,6 +321,14 @@ const schema = z.object({
   ALERT_PROVIDER_PERCENT: limit
     .default(50)
     .describe('Share of tries in 15 minutes that failed at a channel’s provider.'),
+  ALERT_ACCOUNT_MINUTES: limit
+    .default(60)
+    .describe('Minutes between two questions to each channel’s provider whether our account still works.'),
+  ALERT_BALANCE: limit
+    .default(300)
+    .describe(
+      'Money of an SMS account, in its own currency, below which it is about to fail. 0: for one that is paid afterwards.',
+    ),
   ALERT_DRIFT: limit
     .default(10)
     .describe('Bodies of two days that are odd in one place: fewer are no change of the format.'),

@@ -50,6 +50,7 @@ function limitsOf(config: Config): Limits {
     disk: config.ALERT_DISK_PERCENT,
     database: config.ALERT_DATABASE_SECONDS,
     provider: config.ALERT_PROVIDER_PERCENT,
+    account: config.ALERT_ACCOUNT_MINUTES,
     drift: config.ALERT_DRIFT,
   };
 }

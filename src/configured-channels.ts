@@ -71,5 +71,8 @@ function whatsappOf(config: Config): WhatsappConfig | undefined {
 function smsOf(config: Config): SmsProviderConfig | undefined {
   const { SMS_PROVIDER: provider, SMS_TOKEN: token = '', SMS_SENDER: sender } = config;
   if (provider === undefined) return undefined;
-  return { provider, token, sender, maxParts: config.SMS_MAX_PARTS, apiUrl: config.SMS_API_URL };
+  return {
+    ...{ provider, token, sender, maxParts: config.SMS_MAX_PARTS, apiUrl: config.SMS_API_URL },
+    leastBalance: config.ALERT_BALANCE,
+  };
 }

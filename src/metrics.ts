@@ -150,6 +150,12 @@ export function createMetrics() {
     ]),
     receipts: counter('receipts_total', 'What providers told of messages they took', ['channel', 'status']),
     sendSeconds: histogram('send_seconds', 'Duration of one attempt at the provider', ['channel']),
+    accounts: new Gauge({
+      name: 'otklik_account_state',
+      help: 'What a channel’s provider said of our account last: 0 it works, 1 its money is about to end, 2 it is refused',
+      labelNames: ['channel'],
+      registers,
+    }),
     heard: counter('answers_heard_total', 'What people sent to a bot, by what it was', ['channel', 'kind']),
     aside: counter(
       'answers_aside_total',

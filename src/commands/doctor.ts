@@ -1,5 +1,6 @@
 /** `doctor`: checks what usually goes wrong, and says what to do. Exit code 1 when something is. */
 import { createServer } from 'node:net';
+import type { AccountState } from '../channels/channel.ts';
 import { closeChannels, createChannels } from '../channels/registry.ts';
 import { type Config, marketplaceLacks, unknownSettings } from '../config.ts';
 import { roadsOf } from '../configured-alerts.ts';
@@ -22,6 +23,7 @@ import { readSetting } from '../store/settings.ts';
 import { readServer, readStats } from '../store/views.ts';
 import { loadTemplates } from '../templates.ts';
 import { VERSION } from '../version.ts';
+import { readAccounts } from '../work/accounts.ts';
 import { readFreePercent } from '../work/outside.ts';
 import { HOW_TO_READ } from '../work/sweep.ts';
 import { raisedOf } from './alerts.ts';
@@ -269,16 +271,37 @@ function isFree(host: string, port: number): Promise<boolean> {
   });
 }
 
-async function channelFindings(config: Config): Promise<Finding[]> {
+export async function channelFindings(config: Config): Promise<Finding[]> {
   try {
     const channels = createChannels(channelsConfig(config));
+    const accounts = await readAccounts(channels.values(), new AbortController().signal);
     await closeChannels(channels);
-    const named = [...channels.values()].map(({ name, provider }) =>
-      provider === undefined ? name : `${name} by ${provider}`,
+    const named = new Map(
+      [...channels.values()].map(({ name, provider }) => [
+        name,
+        provider === undefined ? name : `${name} by ${provider}`,
+      ]),
     );
-    return [ok('channels', named.join(', '))];
+    return [
+      ok('channels', [...named.values()].join(', ')),
+      ...[...accounts].map(([name, told]) => accountFinding(named.get(name) ?? name, told)),
+    ];
   } catch (error) {
     return [fault('channels', error instanceof Error ? error.message : 'cannot be set up')];
+  }
+}
+
+function accountFinding(channel: string, told: AccountState): Finding {
+  const act = 'docs/operations.md#alert-account';
+  switch (told.state) {
+    case 'ok':
+      return ok('account', `${channel}: its provider takes our account`);
+    case 'soon':
+      return note('account', `${channel} is about to fail (${told.reason}): ${act}`);
+    case 'refused':
+      return fault('account', `${channel}: its provider refuses our account (${told.reason}): ${act}`);
+    case 'unknown':
+      return note('account', `${channel} could not be asked about our account (${told.reason})`);
   }
 }
 

@@ -23,6 +23,7 @@ export const ALERT_KINDS = [
   'disk',
   'database',
   'provider',
+  'account',
   'drift',
 ] as const;
 export type AlertKind = (typeof ALERT_KINDS)[number];
@@ -94,6 +95,8 @@ export function rulesOf(limits: Limits): Rules {
     disk: atMost(limits.disk, STEADY_MS),
     database: lasting(limits.database, limits.database * 1000),
     provider: atLeast(limits.provider, STEADY_MS),
+    // A provider's word about us is certain; how often it is asked for is the limit.
+    account: lasting(limits.account, 0),
     drift: atLeast(limits.drift),
   };
   return new Map(ALERT_KINDS.flatMap(kind => (limits[kind] === 0 ? [] : [[kind, made[kind]] as const])));

@@ -53,6 +53,7 @@ import {
   takeWatch,
 } from '../store/alerts.ts';
 import { type Db, inTime, type Pool, transaction } from '../store/pool.ts';
+import { createAccounts } from './accounts.ts';
 import { createDirectRoad } from './direct.ts';
 import { createLoop, type Loop } from './loop.ts';
 
@@ -102,6 +103,7 @@ export function createWatch(deps: AlertDeps): Watch {
   const abort = new AbortController();
   const direct = createDirectRoad(deps);
   const lookOutside = createOutside(deps);
+  const askAccounts = createAccounts(deps, abort.signal);
   let watching = false;
   /** Not one look succeeded since, though one did before. */
   let blindSince: EpochMs | undefined;
@@ -110,7 +112,7 @@ export function createWatch(deps: AlertDeps): Watch {
   let remembered: readonly AlertState[] = [];
 
   async function runOnce(): Promise<number> {
-    const outside = await lookOutside();
+    const outside = (await Promise.all([lookOutside(), askAccounts()])).flat();
     const down = !(await look(outside));
     hasLooked ||= !down;
     blindSince = down ? (blindSince ?? now()) : undefined;

@@ -61,6 +61,8 @@ test('the next channel within its time and five seconds; kill -9 between steps t
     ...{ WHATSAPP_PROVIDER: 'cloud', WHATSAPP_TOKEN: 'token', WHATSAPP_ACCOUNT: '15550001111' },
     ...{ WHATSAPP_APP_SECRET: APP_SECRET, WHATSAPP_API_URL: whatsapp.url },
     ...{ SMS_PROVIDER: 'sms.ru', SMS_TOKEN: 'token', SMS_API_URL: sms.url },
+    // What it is asked of the account would be taken for a message.
+    ALERT_ACCOUNT_MINUTES: '0',
   };
   const start = (place: number) =>
     startService(database.url, { ports: sends[place] ?? takes, env: { ...env, ROLES: 'dispatch' } });

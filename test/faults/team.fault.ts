@@ -101,6 +101,8 @@ test('kill -9 under load: each of the team is told each change that concerns the
   const env = {
     ...{ RATE_PER_COMPANY: '100000', RATE_PER_ADDRESS: '100000', LOG_LEVEL: 'warn' },
     ...{ TELEGRAM_TOKEN: '7000000001:AAF-not-a-real-token-0123456789abcde', TELEGRAM_API_ROOT: telegram.url },
+    // What it is asked of the account would be taken for a message.
+    ALERT_ACCOUNT_MINUTES: '0',
     // Nobody writes to the bot here.
     ROLES: 'receive,process,dispatch,upkeep,web',
   };

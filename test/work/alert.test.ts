@@ -5,25 +5,33 @@ import { createServer, connect as dial, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, before, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
-import type { Channel, ChannelName } from '../../src/channels/channel.ts';
+import type { AccountState, Channel, ChannelName } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
-import { diskFindings } from '../../src/commands/doctor.ts';
+import { channelFindings, diskFindings } from '../../src/commands/doctor.ts';
+import { readConfig } from '../../src/config.ts';
 import { type AlertKind, type Limits, rulesOf } from '../../src/domain/alert.ts';
 import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import { addRejects, listAlerts, takeWatch } from '../../src/store/alerts.ts';
 import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
 import { addDrift } from '../../src/store/drift.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
+import { readAccounts } from '../../src/work/accounts.ts';
 import { createWatch, type Watch } from '../../src/work/alert.ts';
 import type { Dispatcher } from '../../src/work/dispatch.ts';
 import { readCertificateDays, readFreePercent } from '../../src/work/outside.ts';
 import { createRejectCounter } from '../../src/work/rejects.ts';
-import { type Counterpart, WEBHOOK_SECRET, WELL_KNOWN } from '../channels/counterparts.ts';
+import {
+  type Counterpart,
+  freePort,
+  httpServer,
+  WEBHOOK_SECRET,
+  WELL_KNOWN,
+} from '../channels/counterparts.ts';
 import { createRig } from '../http/marketplace-rig.ts';
 import { LATER, SOONER, SOONER_ENDS } from '../support/certificates.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
@@ -36,7 +44,7 @@ const NOON = Date.parse('2026-11-24T07:00:00Z');
 const COMPANY = 1;
 const LIMITS: Limits = {
   ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, drift: 10 },
+  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10 },
 };
 /** One database for all of them, emptied: a clone each took a third of the time. */
 const EMPTY = [
@@ -63,7 +71,7 @@ after(() => pipeline.close());
 const texts = createAlertTexts(loadTemplates());
 
 type Rig = {
-  readonly outside: { days: number | null; free: number | null };
+  readonly outside: { days: number | null; free: number | null; account: AccountState };
   readonly dispatcher: Dispatcher;
   /** Another process that watches, perhaps through another pool. */
   watch(options?: {
@@ -71,6 +79,9 @@ type Rig = {
     limits?: Limits;
     lookLimitMs?: number;
     certificateDays?: () => Promise<number | null>;
+    /** Of another channel, by SMS. */
+    check?: NonNullable<Channel['check']>;
+    metrics?: Metrics;
   }): Watch;
   /** Lets some time pass and looks once; what arrived at the operator's webhook because of it. */
   look(milliseconds: number): Promise<string[]>;
@@ -94,16 +105,19 @@ async function createRigOf(t: TestContext, roads: readonly ChannelName[] = ['web
   );
   const { dispatcher } = pipeline.another({ channels, roads: ways });
   t.after(() => dispatcher.stop());
-  const outside = { days: 90, free: 50 };
+  const outside: Rig['outside'] = { days: 90, free: 50, account: { state: 'ok' } };
   const watch: Rig['watch'] = ({
     pool = pipeline.pool,
     limits = LIMITS,
     lookLimitMs = 15_000,
     certificateDays = async () => outside.days,
+    check = async () => outside.account,
+    metrics = createMetrics(),
   } = {}) =>
     createWatch({
-      ...{ pool, log: createLog('silent'), metrics: createMetrics(), now: () => pipeline.now },
-      ...{ channels: new Map([...channels, ['console', CONSOLE]]), roads: ways, texts, locale: 'en' },
+      ...{ pool, log: createLog('silent'), metrics, now: () => pipeline.now },
+      channels: new Map([...channels, ['console', CONSOLE], ['sms', { ...CONSOLE, name: 'sms', check }]]),
+      ...{ roads: ways, texts, locale: 'en' },
       ...{ rules: rulesOf(limits), working: { opens: 9, closes: 21 }, lookLimitMs, onMessages: () => {} },
       outside: {
         host: 'hooks.test',
@@ -476,6 +490,131 @@ test('provider: its tries fail; wrong addresses are not its fault', async t => {
     forMs: MINUTE,
     says: /Channel console: 100 % of tries in 15 minutes failed .*SMTP 535/,
   });
+});
+
+test('account: refused by its provider; that nobody answers neither raises it nor ends it', async t => {
+  const rig = await createRigOf(t);
+  const { look, outside } = rig;
+  outside.account = { state: 'unknown', reason: 'ECONNREFUSED' };
+  assert.deepEqual(await look(DAY), [], 'that is the matter of another alert');
+  outside.account = { state: 'ok' };
+  await look(HOUR);
+  await throughIts(rig, 'account', {
+    trouble: async () => {
+      outside.account = { state: 'refused', reason: 'SMSC error 2' };
+      assert.deepEqual(await look(59 * MINUTE), [], 'not asked at every look');
+      pipeline.now += MINUTE;
+    },
+    relief: async () => {
+      outside.account = { state: 'unknown', reason: 'ECONNREFUSED' };
+      assert.deepEqual(await look(HOUR), []);
+      assert.deepEqual(await look(HOUR), []);
+      outside.account = { state: 'ok' };
+      pipeline.now += 5 * MINUTE;
+    },
+    says: /Channel sms: its provider refuses our account.*SMSC error 2/,
+  });
+});
+
+test('account: its money is about to end', async t => {
+  const rig = await createRigOf(t);
+  const { outside } = rig;
+  await throughIts(rig, 'account', {
+    trouble: async () => {
+      outside.account = { state: 'soon', reason: 'SMSC: 12.3 left, the limit is 300' };
+      pipeline.now += HOUR;
+    },
+    relief: async () => {
+      outside.account = { state: 'ok' };
+      pipeline.now += 5 * MINUTE;
+    },
+    says: /Channel sms: its account is about to fail.* SMSC: 12\.3 left, the limit is 300/,
+  });
+});
+
+test('account: asked once an hour, after a word that was not good every five minutes, and never when switched off', async t => {
+  const { watch, outside } = await createRigOf(t);
+  const metrics = createMetrics();
+  let asked = 0;
+  const check = async () => {
+    asked += 1;
+    return outside.account;
+  };
+  const one = watch({ check, metrics });
+  const askedAfter = async (milliseconds: number) => {
+    pipeline.now += milliseconds;
+    await one.runOnce();
+    return asked;
+  };
+  const shown = async () => {
+    const { values } = await metrics.accounts.get();
+    return values.find(({ labels }) => labels.channel === 'sms')?.value;
+  };
+  outside.account = { state: 'unknown', reason: 'HTTP 502' };
+  assert.equal(await askedAfter(0), 1);
+  assert.equal(await shown(), undefined, 'nothing is known');
+  assert.equal(await askedAfter(4 * MINUTE), 1);
+  outside.account = { state: 'refused', reason: 'SMSC error 2' };
+  assert.equal(await askedAfter(MINUTE), 2);
+  assert.equal(await shown(), 2);
+  outside.account = { state: 'unknown', reason: 'HTTP 502' };
+  assert.equal(await askedAfter(5 * MINUTE), 3);
+  assert.equal(await shown(), 2, 'what it said last');
+  outside.account = { state: 'ok' };
+  assert.equal(await askedAfter(5 * MINUTE), 4);
+  assert.equal(await shown(), 0);
+  assert.equal(await askedAfter(59 * MINUTE), 4);
+  assert.equal(await askedAfter(MINUTE), 5);
+  await watch({ check, limits: { ...LIMITS, account: 0 } }).runOnce();
+  assert.equal(asked, 5);
+});
+
+test('account: a provider that stays silent is waited for within a limit, and a stop does not wait at all', async t => {
+  const { watch } = await createRigOf(t);
+  const ended: string[] = [];
+  const check: NonNullable<Channel['check']> = signal => {
+    const { promise, resolve } = Promise.withResolvers<AccountState>();
+    signal.addEventListener('abort', () => {
+      ended.push(signal.reason.name);
+      resolve({ state: 'unknown', reason: 'stopped by us' });
+    });
+    return promise;
+  };
+  const sms: Channel = { ...CONSOLE, name: 'sms', check };
+  assert.deepEqual(
+    [...(await readAccounts([CONSOLE, sms], new AbortController().signal, 20))],
+    [['sms', { state: 'unknown', reason: 'no answer within 20 ms' }]],
+  );
+  const one = watch({ check });
+  const looking = one.runOnce();
+  await one.stop();
+  await looking;
+  assert.deepEqual(ended, ['TimeoutError', 'AbortError']);
+});
+
+test('account: doctor has a line for each channel that can be asked', async t => {
+  let answer: object = { balance: '250' };
+  const provider = await httpServer(t, (_request, _body, response) => response.end(JSON.stringify(answer)));
+  const config = readConfig({
+    ...{ SMS_PROVIDER: 'smsc', SMS_TOKEN: 'not-a-real-key', ALERT_BALANCE: '200' },
+    ...{ SMS_API_URL: `http://127.0.0.1:${provider.port}` },
+    ...{ TELEGRAM_TOKEN: '1:a', TELEGRAM_API_ROOT: `http://127.0.0.1:${await freePort()}` },
+  });
+  const says = async () =>
+    (await channelFindings(config))
+      .filter(({ check }) => check === 'account')
+      .map(({ state, says: words }) => `${state} ${words}`);
+  const [telegram = '', sms = '', ...more] = await says();
+  assert.match(telegram, /^note telegram could not be asked about our account \(ECONNREFUSED\)/);
+  assert.equal(sms, 'ok sms by smsc: its provider takes our account');
+  assert.deepEqual(more, []);
+  answer = { balance: '199' };
+  assert.match(
+    (await says())[1] ?? '',
+    /^note sms by smsc is about to fail \(SMSC: 199 left.*#alert-account$/,
+  );
+  answer = { error: 'authorise error', error_code: 2 };
+  assert.match((await says())[1] ?? '', /^fault sms by smsc: .* \(SMSC error 2\).*#alert-account$/);
 });
 
 test('drift: what is odd in one place again and again, once for each kind; an odd body now and then is none', async t => {
