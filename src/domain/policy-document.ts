@@ -193,7 +193,7 @@ function faultsOf(issue: z.core.$ZodIssue): PolicyFault[] {
   }
   if (issue.code === 'invalid_value') {
     const names = issue.values.map(String);
-    const meant = typeof issue.input === 'string' ? nearest(issue.input, names) : undefined;
+    const meant = typeof issue.input === 'string' ? nearestOf(issue.input, names) : undefined;
     const given = meant === undefined ? '' : `; did you mean ${meant}?`;
     return [{ path: path.join('.'), says: `must be one of ${names.join(', ')}${given}` }];
   }

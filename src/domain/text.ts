@@ -92,6 +92,8 @@ const LINKABLE = /[/\\@:]|www\.|\.(?:[a-z]{2,}|рф|рус|бел|ком|орг|
 /** What a company's own text may take of each sample; one of a few tries, for the machine may have been busy. */
 const TRIAL_MS = 50;
 const TRIES = 3;
+/** What it may take when it is sent; else ours is sent. Every webhook waits meanwhile. */
+const OWN_MS = 200;
 
 /** Templates of companies that are kept parsed; beyond it all are parsed anew, at some 0.5 ms each. */
 const OWN_KEPT = 1_000;
@@ -143,7 +145,7 @@ export function createTexts(
     render(kind, locale, input, theirs) {
       if (theirs !== undefined) {
         try {
-          return write(ownTemplate(locale, theirs), kind, locale, input);
+          return write(ownTemplate(locale, theirs), kind, locale, input, OWN_MS);
         } catch {
           // It was tried when it was saved; a newer version may lack a variable. The client is told all the same.
           gaveWay(kind);

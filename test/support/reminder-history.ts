@@ -22,7 +22,7 @@ const DAY = 24 * HOUR;
 export const ZONE = 'Europe/Belgrade';
 const ZONES = [ZONE, 'Europe/London', 'Europe/Moscow'];
 export const START = Date.UTC(2026, 2, 10, 6);
-export const AUTUMN = Date.UTC(2026, 9, 6, 6);
+const AUTUMN = Date.UTC(2026, 9, 6, 6);
 export const LENGTH = 31 * DAY;
 /** In both months the clocks change in the night before this day of it. */
 const CHANGE = 19 * DAY;
