@@ -1,5 +1,8 @@
 /** The admin API and the commands, as the contract and their own descriptions have them. */
 import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
 import {
@@ -514,7 +517,8 @@ describe('the API', { concurrency: true }, () => {
       await house.service.api(
         'POST',
         '/companies',
-        JSON.stringify({ ...good, title: 'x'.repeat(3_000_000) }),
+        // Little beyond the limit: what is still being sent when the answer comes ends in EPIPE.
+        JSON.stringify({ ...good, title: 'x'.repeat(70_000) }),
       ),
       413,
     );
@@ -890,18 +894,15 @@ describe('a command', { concurrency: 3 }, () => {
     assert.doesNotMatch(said, /^\s+at .*[:(]\d+/m);
   });
 
-  test('serve without ADMIN_TOKEN makes one and shows it once', async () => {
-    const open = async () => {
-      const service = await startService(house.databaseUrl, { env: { ADMIN_TOKEN: '' } });
-      const printed = service.output();
-      const tokens = printed.match(/[\w-]{32,}/g) ?? [];
-      const works: Answer[] = [];
-      for (const token of tokens) {
-        works.push(await service.api('GET', '/stats', undefined, { authorization: `Bearer ${token}` }));
-      }
-      await service.stop();
-      return works.filter(({ status }) => status === 200).length;
-    };
-    assert.equal(await open(), 1, 'the first start shows a token that opens');
+  test('serve without ADMIN_TOKEN makes one and keeps it in a file of its own, out of the log', async t => {
+    const directory = await mkdtemp(join(tmpdir(), 'otklik-token-'));
+    t.after(() => rm(directory, { recursive: true }));
+    const service = await startService(house.databaseUrl, { env: { ADMIN_TOKEN: '', DATA_DIR: directory } });
+    const token = (await readFile(join(directory, 'admin-token'), 'utf8')).trim();
+    const { status } = await service.api('GET', '/stats', undefined, { authorization: `Bearer ${token}` });
+    await service.stop();
+    assert.equal(status, 200, 'the token opens');
+    assert.match(service.output(), /ADMIN_TOKEN for the API is in \S+admin-token: put it/);
+    assert.ok(!service.output().includes(token));
   });
 });
