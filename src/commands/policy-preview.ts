@@ -50,7 +50,10 @@ export async function policyPreview(context: Context, id: string, options: Previ
     const { messages, said, not, changes, team, digest } = preview;
     const rows = [
       ...said.map(({ rule, at }) => [at ?? 'now', rule, at === null ? 'is being sent' : 'was sent']),
-      ...messages.map(({ atLocal, rule }) => [atLocal, rule, 'will be sent']),
+      ...messages.map(({ atLocal, rule, why, if: condition }) => [
+        ...[atLocal, rule],
+        condition === null ? `will be sent: ${why}` : `if ${condition}: ${why}`,
+      ]),
       ...not.map(({ rule, why }) => ['', rule, `not: ${why}`]),
     ];
     const told = changes.map(({ kind, to, settleMs }) => [

@@ -51,6 +51,8 @@ export type Wanted = {
   /** The record that stands for the visit: its first. */
   readonly recordId: number;
   readonly covers: readonly Covered[];
+  /** The moment that the rule names. */
+  readonly moment: EpochMs;
   /** The moment by the policy, quiet hours included. */
   readonly plannedFor: EpochMs;
   /** The same, or a later one where that has passed without the message leaving. */
@@ -128,7 +130,7 @@ type Candidate = Omit<Wanted, 'sendAt'>;
 
 function candidate(
   about: { purpose: PlannedPurpose; rule: string; visit: Visit },
-  times: { plannedFor: EpochMs; until: EpochMs },
+  times: Pick<Wanted, 'moment' | 'plannedFor' | 'until'>,
 ): Candidate {
   const { records } = about.visit;
   const covers = records.map(({ recordId, startsLocal }) => ({ recordId, startsLocal }));
@@ -153,7 +155,7 @@ function remindersOf(visit: Visit, { policy, zone }: PlanInput): (Candidate | Un
     else if (plannedFor < madeAt(visit) + reminders.notIfBookedWithinMs) not('booked only just before it');
     else {
       // Of two that fall together the nearer one is kept, hence from the last to the first.
-      results.push(candidate({ purpose: 'reminder', rule, visit }, { plannedFor, until: next }));
+      results.push(candidate({ purpose: 'reminder', rule, visit }, { moment, plannedFor, until: next }));
       next = plannedFor;
       nextName = rule;
     }
@@ -219,16 +221,29 @@ function afterVisit(visit: Visit, visits: readonly Visit[], input: PlanInput): (
       why: reason,
     });
     if (why !== null) return not(why);
-    const plannedFor = afterQuiet(input.policy, CATEGORY_OF[purpose], from + delayMs, input.zone);
+    const moment = from + delayMs;
+    const plannedFor = afterQuiet(input.policy, CATEGORY_OF[purpose], moment, input.zone);
     if (plannedFor === null) return not('it would fall into the quiet hours');
     const until = visit.endsAt + delayMs + AFTER_VISIT_USE_MS;
-    return candidate({ purpose, rule: purpose, visit }, { plannedFor, until });
+    return candidate({ purpose, rule: purpose, visit }, { moment, plannedFor, until });
   }
 }
 
 /** When it was first said that they came, or that they did not, of the last record: it is often marked in the evening. */
 function saidAt(records: readonly VisitRecord[]): EpochMs {
   return Math.max(0, ...records.map(({ booking }) => attendanceSaidAt(booking)));
+}
+
+/** Why one more of this day's is too many for the client, or null. `today`: what left, leaves or would leave before it. */
+export function overLimit(
+  { perDay, advertisingPerDay }: Policy['limits'],
+  today: readonly PlannedPurpose[],
+  purpose: PlannedPurpose,
+): string | null {
+  if (perDay !== null && today.length >= perDay) return 'the limit of messages a day is reached';
+  if (CATEGORY_OF[purpose] !== 'advertising' || advertisingPerDay === null) return null;
+  const advertising = today.filter(other => CATEGORY_OF[other] === 'advertising').length;
+  return advertising >= advertisingPerDay ? 'the limit of advertising a day is reached' : null;
 }
 
 /** Whether a candidate is still to be said, and when. */

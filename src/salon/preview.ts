@@ -5,7 +5,7 @@ import type { Booking } from '../domain/booking.ts';
 import { nextDigest } from '../domain/digest.ts';
 import { concerned } from '../domain/notice.ts';
 import type { Origin } from '../domain/origin.ts';
-import { type PlanInput, plan } from '../domain/plan.ts';
+import { overLimit, type PlanInput, type PlannedPurpose, plan, type Wanted } from '../domain/plan.ts';
 import {
   IN_DIGEST,
   NOTICE_KINDS,
@@ -18,7 +18,7 @@ import {
 import { noticeAfterQuiet } from '../domain/quiet.ts';
 import { AUDIENCES, type Audience, memberRecipient, type Role } from '../domain/team.ts';
 import { type EpochMs, wallOf } from '../domain/time.ts';
-import { visitsOf } from '../domain/visit.ts';
+import { type Visit, visitsOf } from '../domain/visit.ts';
 import { MissingError } from '../log.ts';
 import { bookingKey, findBookings, type StoredBooking } from '../store/bookings.ts';
 import type { Company } from '../store/companies.ts';
@@ -70,6 +70,10 @@ export type Preview = {
     readonly rule: string;
     readonly at: string;
     readonly atLocal: string;
+    /** What it counts from, and what put it off. */
+    readonly why: string;
+    /** What has to come first, of a message after a visit that is still to come; null: nothing. */
+    readonly if: string | null;
   }[];
   /** Sent, or leaving now. */
   readonly said: readonly { readonly purpose: string; readonly rule: string; readonly at: string | null }[];
@@ -103,7 +107,7 @@ export async function previewPolicy(
     client: { refuses: false, wantsAdvertising: false },
     ...{ policy: company.policy, zone: company.zone, now, said: [], open: [] },
   };
-  return previewOf(company, 0, booking, input, []);
+  return previewOf(company, 0, booking, input, { ofBooking: [], left: [] });
 }
 
 async function previewStored(db: Db, company: Company, recordId: number, now: EpochMs): Promise<Preview> {
@@ -119,24 +123,35 @@ async function previewStored(db: Db, company: Company, recordId: number, now: Ep
       recordId,
       stored.booking,
       { bookings: [], client, policy, zone, now, said: [], open: [] },
-      [],
+      { ofBooking: [], left: [] },
     );
   }
   const client = { companyId, clientId };
   const read = await readKnown(db, new Map([[companyId, company]]), [client], now);
   const wishes = (await findWishes(db, [client]))[0];
-  const rows = plannedOf(read, client).filter(
-    row => !row.open && row.covers.some(one => one.recordId === recordId),
-  );
-  return previewOf(company, recordId, stored.booking, inputFor(read, company, client, wishes, now), rows);
+  const rows = plannedOf(read, client).filter(row => !row.open);
+  const ofBooking = rows.filter(row => row.covers.some(one => one.recordId === recordId));
+  const left = rows.flatMap(({ purpose, leftAt }) => (leftAt === null ? [] : [{ purpose, leftAt }]));
+  const input = inputFor(read, company, client, wishes, now);
+  return previewOf(company, recordId, stored.booking, input, { ofBooking, left });
 }
+
+/** What was said of the booking, and what left for its client of any. */
+type Said = {
+  readonly ofBooking: readonly {
+    readonly purpose: string;
+    readonly rule: string;
+    readonly sentAt: EpochMs | null;
+  }[];
+  readonly left: readonly { readonly purpose: PlannedPurpose; readonly leftAt: EpochMs }[];
+};
 
 function previewOf(
   company: Company,
   recordId: number,
   booking: Booking,
   input: PlanInput,
-  said: readonly { readonly purpose: string; readonly rule: string; readonly sentAt: EpochMs | null }[],
+  { ofBooking, left }: Said,
 ): Preview {
   const { companyId, policy, zone } = company;
   const visit = visitsOf(input.bookings, zone).find(({ records }) =>
@@ -145,7 +160,12 @@ function previewOf(
   const origin = booking.fields.origin ?? 'unknown';
   const { wanted, unwanted } = plan(input);
   const first = visit?.records[0].recordId;
-  const ours = wanted.filter(message => message.recordId === first);
+  const ahead = [...withinLimits(wanted, left, company), ...afterwards(input, visit)];
+  const ours = ahead.filter(message => message.recordId === first);
+  const not = [
+    ...unwanted,
+    ...ours.flatMap(message => (message.over === null ? [] : [{ ...message, why: message.over }])),
+  ];
   return {
     ...{ companyId, zone },
     booking: {
@@ -159,11 +179,13 @@ function previewOf(
       settleMs: settleMsOf(policy, kind),
     })),
     ...teamPreview(company, booking, input.now),
-    messages: ours.map(({ purpose, rule, sendAt }) => ({
-      ...{ purpose, rule, at: new Date(sendAt).toISOString() },
-      atLocal: wallOf(sendAt, zone),
-    })),
-    said: said.map(({ purpose, rule, sentAt }) => ({
+    messages: ours
+      .filter(({ over }) => over === null)
+      .map(message => ({
+        ...{ purpose: message.purpose, rule: message.rule, at: new Date(message.sendAt).toISOString() },
+        ...{ atLocal: wallOf(message.sendAt, zone), why: whyOf(message, zone), if: message.if },
+      })),
+    said: ofBooking.map(({ purpose, rule, sentAt }) => ({
       ...{ purpose, rule },
       at: sentAt === null ? null : new Date(sentAt).toISOString(),
     })),
@@ -176,10 +198,83 @@ function previewOf(
               why: 'it is called off, is long over, or has no client or no hour',
             },
           ]
-        : unwanted
+        : not
             .filter(message => message.recordId === first)
+            // What a visit to come is wanted for after it is said above, with what has to come first.
+            .filter(({ rule }) => !ours.some(message => message.rule === rule && message.if !== null))
             .map(({ purpose, rule, why }) => ({ purpose, rule, why })),
   };
+}
+
+type Ahead = Wanted & { readonly if: string | null; readonly over: string | null };
+
+/** In the order of their moments, as the day's limits of the client are used up. */
+function withinLimits(
+  wanted: readonly Wanted[],
+  left: Said['left'],
+  { policy, zone }: Company,
+): readonly Ahead[] {
+  const dayOf = (at: EpochMs) => wallOf(at, zone).slice(0, 10);
+  const days = new Map<string, PlannedPurpose[]>();
+  const said = (day: string, purpose: PlannedPurpose) => days.set(day, [...(days.get(day) ?? []), purpose]);
+  for (const { purpose, leftAt } of left) said(dayOf(leftAt), purpose);
+  return wanted
+    .toSorted((one, other) => one.sendAt - other.sendAt)
+    .map(message => {
+      const day = dayOf(message.sendAt);
+      const over = overLimit(policy.limits, days.get(day) ?? [], message.purpose);
+      if (over === null) said(day, message.purpose);
+      return { ...message, if: null, over };
+    });
+}
+
+const IFS = [
+  {
+    attendance: 1,
+    purposes: { review: 'they come', rebook: 'they come, allow advertising and do not book again' },
+  },
+  { attendance: -1, purposes: { no_show: 'they are marked as absent and do not book again' } },
+] as const;
+
+/** What would follow a visit that is still to come: the plan as it would be once its end was marked. */
+function afterwards(input: PlanInput, visit: Visit | undefined): readonly Ahead[] {
+  if (
+    visit === undefined ||
+    !visit.records.every(({ state }) => state === 'waiting' || state === 'confirmed')
+  )
+    return [];
+  const ours = new Set(visit.records.map(({ recordId }) => recordId));
+  return IFS.flatMap(({ attendance, purposes }) => {
+    const bookings = input.bookings.map(({ recordId, booking }) => {
+      if (!ours.has(recordId)) return { recordId, booking };
+      const { fields, fieldVersions } = booking;
+      const marked = { ...fieldVersions, attendance: visit.endsAt };
+      return {
+        recordId,
+        booking: { fields: { ...fields, attendance }, version: visit.endsAt, fieldVersions: marked },
+      };
+    });
+    const client = { ...input.client, wantsAdvertising: true };
+    return plan({ ...input, bookings, client }).wanted.flatMap(message => {
+      const words = Object.entries(purposes).find(([purpose]) => purpose === message.purpose)?.[1];
+      return words === undefined ? [] : [{ ...message, if: words, over: null }];
+    });
+  });
+}
+
+const COUNTED_FROM: { readonly [purpose in PlannedPurpose]: string } = {
+  reminder: '',
+  review: 'after the visit, or the mark that they came',
+  no_show: 'after the hour of the visit, or the mark that they are absent',
+  rebook: 'after the visit',
+};
+
+function whyOf({ purpose, rule, moment, plannedFor, sendAt }: Wanted, zone: string): string {
+  const counted =
+    purpose === 'reminder' ? (/ /.test(rule) ? rule : `${rule} before it`) : COUNTED_FROM[purpose];
+  const off =
+    plannedFor > moment ? `; put off by the quiet hours, from ${wallOf(moment, zone).slice(11, 16)}` : '';
+  return `${counted}${off}${sendAt > plannedFor ? '; it could not leave in time' : ''}`;
 }
 
 function teamPreview(

@@ -3,7 +3,14 @@
  * of each record is fixed.
  */
 import { type Facts, factsFor, sameFacts } from '../domain/notice.ts';
-import { CATEGORY_OF, type Covered, decidePlanned, type PlannedPurpose, plan } from '../domain/plan.ts';
+import {
+  CATEGORY_OF,
+  type Covered,
+  decidePlanned,
+  overLimit,
+  type PlannedPurpose,
+  plan,
+} from '../domain/plan.ts';
 import { type EpochMs, wallOf } from '../domain/time.ts';
 import type { Company } from '../store/companies.ts';
 import type { Contact, OpenMessage, SaidRecord } from '../store/messages.ts';
@@ -43,7 +50,7 @@ export function judgePlanned(message: OpenMessage, scene: PlannedScene): Planned
   const visit = sayingOf(decision.wanted.covers, scene);
   const doubtUntil = doubtOf(decision.wanted.covers, scene);
   if (doubtUntil > now) return { do: 'wait', until: doubtUntil };
-  const limit = overLimit(message, purpose, scene);
+  const limit = overLimit(company.policy.limits, saidToday(message, scene), purpose);
   return limit === null ? { do: 'say', visit } : drop(limit);
 }
 
@@ -82,19 +89,14 @@ function doubtOf(covers: readonly Covered[], { known, company, clientId }: Plann
   return Math.max(0, ...theirs.map(({ doubtUntil }) => doubtUntil ?? 0));
 }
 
-/** Why one more is too many for this client today, or null. */
-function overLimit({ id }: OpenMessage, purpose: PlannedPurpose, scene: PlannedScene): string | null {
+/** What left for this client today, and leaves in this batch, by whatever channel. */
+function saidToday({ id }: OpenMessage, scene: PlannedScene): PlannedPurpose[] {
   const { known, company, clientId, now, leaving } = scene;
-  const { perDay, advertisingPerDay } = company.policy.limits;
   const today = wallOf(now, company.zone).slice(0, 10);
   const sent = plannedOf(known, { companyId: company.companyId, clientId })
     // By another channel it is the same message.
     .filter(row => row.id !== id)
     .filter(({ leftAt }) => leftAt !== null && wallOf(leftAt, company.zone).startsWith(today))
     .map(row => row.purpose);
-  const all = [...sent, ...leaving];
-  if (perDay !== null && all.length >= perDay) return 'the limit of messages a day is reached';
-  if (CATEGORY_OF[purpose] !== 'advertising' || advertisingPerDay === null) return null;
-  const advertising = all.filter(other => CATEGORY_OF[other] === 'advertising').length;
-  return advertising >= advertisingPerDay ? 'the limit of advertising a day is reached' : null;
+  return [...sent, ...leaving];
 }

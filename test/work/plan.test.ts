@@ -496,13 +496,22 @@ test('a preview says what will be said of a booking and what will not, and why',
   await pass(VISIT - 20 * HOUR);
   const preview = await previewPolicy(pipeline.pool, 1, { recordId: 100 }, { now: pipeline.now });
   assert.deepEqual(preview.messages, [
-    { purpose: 'reminder', rule: '2h', at: '2031-05-20T09:30:00.000Z', atLocal: '2031-05-20T12:30:00' },
+    {
+      ...{ purpose: 'reminder', rule: '2h', at: '2031-05-20T09:30:00.000Z', atLocal: '2031-05-20T12:30:00' },
+      ...{ why: '2h before it', if: null },
+    },
+    {
+      ...{
+        purpose: 'rebook',
+        rule: 'rebook',
+        at: '2031-06-19T12:30:00.000Z',
+        atLocal: '2031-06-19T15:30:00',
+      },
+      ...{ why: 'after the visit', if: 'they come, allow advertising and do not book again' },
+    },
   ]);
   assert.deepEqual(preview.said, [{ purpose: 'reminder', rule: '24h', at: '2031-05-19T11:30:00.000Z' }]);
-  assert.deepEqual(preview.not, [
-    { purpose: 'reminder', rule: '24h', why: 'it was said' },
-    { purpose: 'rebook', rule: 'rebook', why: 'the client was not marked as having come' },
-  ]);
+  assert.deepEqual(preview.not, [{ purpose: 'reminder', rule: '24h', why: 'it was said' }]);
   assert.deepEqual(preview.changes[0], { kind: 'booked', to: [], settleMs: 0 });
 });
 
@@ -519,6 +528,42 @@ test('a preview of a booking that there might be, by a policy that is not kept',
   ]);
   assert.deepEqual(pipeline.sent, []);
   assert.equal((await showPolicy(pipeline.pool, 1)).version, 1);
+});
+
+test('a preview says what put a message off, what the day has no room for, and what follows if they come', async () => {
+  const about = { startsLocal: '2031-05-20T10:30:00', durationSeconds: 3600, origin: 'widget' } as const;
+  const document = {
+    ...{ reminders: { at: ['3h', '2h', '1h'] }, limits: { perDay: 2 } },
+    afterVisit: { review: '2h', noShow: '1h', rebook: '30d' },
+  };
+  const preview = await previewPolicy(pipeline.pool, 1, about, { document, now: pipeline.now });
+  assert.deepEqual(
+    preview.messages.map(({ rule, atLocal, why, if: condition }) => [
+      rule,
+      atLocal.slice(5, 16),
+      why,
+      condition,
+    ]),
+    [
+      ['2h', '05-20T09:00', '2h before it; put off by the quiet hours, from 08:30', null],
+      ['1h', '05-20T09:30', '1h before it', null],
+      ['review', '05-20T13:30', 'after the visit, or the mark that they came', 'they come'],
+      ['rebook', '06-19T11:30', 'after the visit', 'they come, allow advertising and do not book again'],
+      [
+        ...['no_show', '05-20T12:30', 'after the hour of the visit, or the mark that they are absent'],
+        'they are marked as absent and do not book again',
+      ],
+    ],
+  );
+  const limited = await previewPolicy(pipeline.pool, 1, about, {
+    document: { ...document, limits: { perDay: 1 } },
+    now: pipeline.now,
+  });
+  assert.deepEqual(
+    limited.not.map(({ rule, why }) => `${rule}: ${why}`),
+    ['3h: the quiet hours put it together with 2h', '1h: the limit of messages a day is reached'],
+  );
+  assert.deepEqual(pipeline.sent, []);
 });
 
 test('every version of a policy is kept, and a document with a fault changes nothing', async () => {
