@@ -159,7 +159,9 @@ END
 async function follow(section: string, exchange?: { from: RegExp; to: string }): Promise<string> {
   let said = '';
   for (const block of blocksOf(section)) {
-    const script = exchange ? block.replace(exchange.from, exchange.to) : block;
+    const typed = exchange ? block.replace(exchange.from, exchange.to) : block;
+    // One shell types it all, and stays where step 2 has gone.
+    const script = `cd /opt/otklik 2>/dev/null || true\n${typed}`;
     said += await (/^apt-get|npm ci/m.test(script) ? debian.fetch : debian.run)(script);
   }
   return said;
