@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
+import { assertProblem, type House, openHouse } from '../blackbox/harness.ts';
+import { client, record } from '../blackbox/salon.ts';
 import { httpServer } from '../channels/counterparts.ts';
 import { type Company, command, freePorts, json } from '../support/service.ts';
 import { until } from '../support/until.ts';
 import { startMax } from '../work/messengers.ts';
-import { assertProblem, type House, openHouse } from './harness.ts';
-import { client, record } from './salon.ts';
 
 let house: House;
 let company: Company;

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { z } from 'zod';
+import { type House, openHouse } from '../blackbox/harness.ts';
+import { event, record } from '../blackbox/salon.ts';
 import { command, json } from '../support/service.ts';
 import { until } from '../support/until.ts';
-import { type House, openHouse } from './harness.ts';
-import { event, record } from './salon.ts';
 
 let house: House;
 before(async () => {
