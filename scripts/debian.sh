@@ -16,6 +16,10 @@ wanted=(
   docker-compose:docker-compose
   podman:podman
   runc:runc
+  catatonit:catatonit
+  /usr/lib/podman/netavark:netavark
+  /usr/lib/podman/aardvark-dns:aardvark-dns
+  iptables:iptables
   mmdebstrap:mmdebstrap
   chromium:chromium
 )

@@ -1,6 +1,6 @@
 /**
  * Writes `docs/configuration.md` and `deploy/otklik.env` from the schema in `src/config.ts`, `docs/logs.md` from the
- * fields of `src/log.ts`, `docs/metrics.md` from the registry of `src/metrics.ts`.
+ * fields of `src/log.ts` and the lines of `src/log-lines.ts`, `docs/metrics.md` from the registry of `src/metrics.ts`.
  *
  *   npm run docs              writes the files
  *   npm run docs -- --check   exits 1 when a committed file says something else
@@ -9,6 +9,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeSettings } from '../src/config.ts';
 import { describeFields } from '../src/log.ts';
+import { type Level, LINES } from '../src/log-lines.ts';
 import { describeMetrics } from '../src/metrics.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -32,6 +33,8 @@ const ENVIRONMENT_HEADER = `# Every setting with its default, all commented out:
 `;
 /** As wide as the other files of deploy/. */
 const COMMENT_WIDTH = 118;
+
+const SEVEREST_FIRST: readonly Level[] = ['error', 'warn', 'info', 'debug'];
 
 process.exitCode = await main(process.argv.includes('--check'));
 
@@ -74,13 +77,38 @@ function configuration(): string {
 }
 
 async function logs(before: string): Promise<string> {
+  const lines = Object.entries(LINES)
+    .map(([text, { at, of }]) => ({
+      text,
+      levels: SEVEREST_FIRST.filter(level => at.some(one => one === level)),
+      of,
+    }))
+    .sort((one, other) => severity(one.levels) - severity(other.levels))
+    .map(({ text, levels, of }) => [codeSpan(text), levels.join(', '), of]);
   const rows = describeFields().map(({ name, type, meaning }) => [`\`${name}\``, type, meaning]);
   const own = [
     ['`level`', 'number', '20 debug, 30 info, 40 warn, 50 error'],
     ['`time`', 'text', 'ISO 8601, UTC'],
     ['`msg`', 'text', 'which line it is; never a value'],
   ];
-  return under(before, markdownTable(['field', 'type', 'meaning'], [...own, ...rows]));
+  return under(
+    before,
+    [
+      markdownTable(['line', 'level', 'of'], lines),
+      '## Fields',
+      markdownTable(['field', 'type', 'meaning'], [...own, ...rows]),
+    ].join('\n\n'),
+  );
+}
+
+/** A text with marks of code in it stands between two of them; a mark at its edge apart. The formatter allows no other space. */
+function codeSpan(text: string): string {
+  if (!text.includes('`')) return `\`${text}\``;
+  return /^`|`$/.test(text) ? `\`\` ${text} \`\`` : `\`\`${text}\`\``;
+}
+
+function severity([severest = 'debug']: readonly Level[]): number {
+  return SEVEREST_FIRST.indexOf(severest);
 }
 
 async function metrics(before: string): Promise<string> {

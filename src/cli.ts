@@ -7,6 +7,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CHANNEL_NAMES } from './channels/channel.ts';
 import type { CommandFunction } from './commands/run.ts';
+import { nearestOf } from './domain/nearest.ts';
+import { EVENT_STATES, MESSAGE_STATES } from './domain/states.ts';
+import { surviveOutput } from './output.ts';
 import { VERSION } from './version.ts';
 
 const program = new Command('otklik')
@@ -14,7 +17,11 @@ const program = new Command('otklik')
   .version(VERSION)
   .showSuggestionAfterError()
   .showHelpAfterError('(add --help for what there is)')
-  .configureHelp({ showGlobalOptions: true });
+  .configureHelp({
+    showGlobalOptions: true,
+    // With its arguments `address` alone left no room beside it, and nothing was broken between words at 80 columns.
+    subcommandTerm: command => (command.parent?.parent ? withArguments(command) : command.name()),
+  });
 
 const json = () => new Option('--json', 'print JSON');
 const invitedTo = () =>
@@ -32,19 +39,23 @@ const consentCategory = (unset: string) =>
 const consentReason = () =>
   new Option('--reason <words>', 'whose word it is and how it came, kept as proof').makeOptionMandatory();
 const source = () =>
-  new Option('--source <source>', 'where changes come from').choices(['webhook', 'poll', 'both']);
+  new Option('--source <source>', 'where changes come from; at first webhook').choices([
+    'webhook',
+    'poll',
+    'both',
+  ]);
 const verify = () =>
-  new Option('--verify <when>', 'read a record again after its webhook').choices([
+  new Option('--verify <when>', 'read a record again after its webhook; at first doubt').choices([
     'always',
     'doubt',
     'never',
   ]);
 const sweep = () =>
-  new Option('--sweep <time>', 'how often its webhooks are reconciled with the API, e.g. 15m').argParser(
+  new Option('--sweep <time>', 'how often its webhooks are reconciled with the API; at first 15m').argParser(
     duration,
   );
 const poll = () =>
-  new Option('--poll <time>', 'how often the API is asked when polling, e.g. 60s').argParser(duration);
+  new Option('--poll <time>', 'how often the API is asked when polling; at first 60s').argParser(duration);
 const userToken = () =>
   new Option(
     '--user-token-stdin',
@@ -105,7 +116,11 @@ company
     new Option('--brand <brand>', 'the platform').choices(['yclients', 'altegio']).default('yclients'),
   )
   .addOption(new Option('--locale <locale>', 'language of the messages').choices(['ru', 'en']).default('ru'))
-  .option('--settle <time>', 'how long to wait for the next change before telling the client', duration)
+  .option(
+    '--settle <time>',
+    'how long to wait for the next change before telling the client; unset: 5s',
+    duration,
+  )
   .option('--route <list>', `channels in order of preference: ${CHANNEL_NAMES.join(', ')}`, 'console')
   .option('--webhook-url <url>', 'where the webhook channel posts: your bot')
   .option('--bot-api-prefix <prefix>', 'how api_id begins in bookings made by your bot')
@@ -265,7 +280,7 @@ policy
 policy
   .command('versions <company>')
   .description('versions, newest first: when each was written, and by what')
-  .option('--limit <number>', 'at most this many', whole, 20)
+  .option('--limit <number>', 'at most this many', count, 20)
   .option('--cursor <version>', 'the page after this version', whole)
   .addOption(json())
   .action(run(() => import('./commands/policy.ts').then(module => module.policyVersions)));
@@ -286,8 +301,8 @@ policy
   .description('what would be said of a booking, to whom and when, and why not; nothing is sent')
   .option('--record <id>', 'of this booking', whole)
   .option('--starts <time>', 'of a booking for then, by the salon’s clock, e.g. 2026-12-01T14:30')
-  .option('--lasts <time>', 'which lasts so long', duration, 3_600_000)
-  .option('--origin <origin>', 'made there: bot, widget, app, aggregator, admin', 'admin')
+  .addOption(new Option('--lasts <time>', 'which lasts so long').argParser(duration).default(3_600_000, '1h'))
+  .option('--origin <origin>', 'made there: bot, widget, app, aggregator, admin, unknown', 'admin')
   .option('--staff <id>', 'with this master, by the platform’s id', whole)
   .option('--made <time>', 'at that moment, e.g. 2026-11-28T10:00:00Z; now unless given')
   .option('--sms-to <phone>', 'ask the SMS provider what each text would cost to this number')
@@ -350,7 +365,7 @@ hooks
   .option('--replace', 'take older URLs of ours out')
   .option('--activate', 'switch webhooks on although other programs’ URLs begin to receive too')
   .option('--dry-run', 'show what would change, write nothing')
-  .option('--wait <time>', 'then wait for the first real event, e.g. 5m', duration, 0)
+  .option('--wait <time>', 'then wait so long for the first real event, e.g. 5m', duration, 0)
   .addOption(json())
   .action(run(() => import('./commands/hooks.ts').then(module => module.hooksInstall)));
 hooks
@@ -372,7 +387,11 @@ program
     'with a webhook URL: post a test event and see it processed; with --company: send a test message',
   )
   .option('--company <id>', 'send a test message by this company', whole)
-  .option('--channel <channel>', 'through this channel instead of the first of its route')
+  .addOption(
+    new Option('--channel <channel>', 'through this channel instead of the first of its route').choices(
+      CHANNEL_NAMES,
+    ),
+  )
   .option('--to <address>', 'to this address (chat id, phone, e-mail)')
   .addOption(json())
   .action(run(() => import('./commands/send-test.ts').then(module => module.sendTest)));
@@ -380,8 +399,7 @@ program
 const channels = program
   .command('channels')
   .description('which channels are on, what each can, and where its provider is to send receipts');
-channels
-  .command('list', { isDefault: true })
+listing(channels)
   .description('the channels, by default')
   .addOption(json())
   .action(run(() => import('./commands/channels.ts').then(module => module.listChannels)));
@@ -397,16 +415,8 @@ events
   .description('events, newest first')
   .option('--company <id>', 'of this company', whole)
   .option('--record <id>', 'of this booking', whole)
-  .addOption(
-    new Option('--state <state>', 'in this state').choices([
-      'pending',
-      'waiting',
-      'done',
-      'dead',
-      'quarantined',
-    ]),
-  )
-  .option('--limit <number>', 'at most this many', whole, 20)
+  .addOption(new Option('--state <state>', 'in this state').choices(EVENT_STATES))
+  .option('--limit <number>', 'at most this many', count, 20)
   .option('--cursor <id>', 'the page after this event')
   .addOption(json())
   .action(run(() => import('./commands/look.ts').then(module => module.eventsList)));
@@ -416,10 +426,14 @@ events
   .addOption(json())
   .action(run(() => import('./commands/look.ts').then(module => module.eventsShow)));
 events
-  .command('replay <id>')
-  .description('put an event back to be processed again; its effect still happens once')
+  .command('replay [id]')
+  .description('put an event, or all of a state, back to be processed; its effect still happens once')
+  .addOption(new Option('--state <state>', 'all in this state').choices(['dead', 'done']))
+  .option('--company <id>', 'of them those of this company', whole)
+  .option('--resource <name>', 'of them those of this resource, e.g. record')
+  .option('--dry-run', 'say how many it would be')
   .addOption(json())
-  .action(run(() => import('./commands/look.ts').then(module => module.eventsReplay)));
+  .action(run(() => import('./commands/orders.ts').then(module => module.eventsReplay)));
 
 const answers = program
   .command('answers')
@@ -427,7 +441,7 @@ const answers = program
 answers
   .command('aside')
   .description('what could not be understood, newest first, and why; not what was said')
-  .option('--limit <number>', 'at most this many', whole, 20)
+  .option('--limit <number>', 'at most this many', count, 20)
   .addOption(json())
   .action(run(() => import('./commands/answers.ts').then(module => module.answersAside)));
 answers
@@ -443,8 +457,8 @@ messages
   .description('messages, newest first')
   .option('--company <id>', 'of this company', whole)
   .option('--record <id>', 'about this booking', whole)
-  .option('--state <state>', 'in this state')
-  .option('--limit <number>', 'at most this many', whole, 20)
+  .addOption(new Option('--state <state>', 'in this state').choices(MESSAGE_STATES))
+  .option('--limit <number>', 'at most this many', count, 20)
   .option('--cursor <id>', 'the page after this message')
   .addOption(json())
   .action(run(() => import('./commands/look.ts').then(module => module.messagesList)));
@@ -453,10 +467,28 @@ messages
   .description('one message and every attempt')
   .addOption(json())
   .action(run(() => import('./commands/look.ts').then(module => module.messagesShow)));
+messages
+  .command('resend [id]')
+  .description('send a message, or all of a state, that reached nobody, if it is still true and wanted')
+  .addOption(new Option('--state <state>', 'all in this state').choices(['dead', 'failed']))
+  .option('--company <id>', 'of them those of this company', whole)
+  .addOption(new Option('--channel <channel>', 'of them those it could not take').choices(CHANNEL_NAMES))
+  .addOption(
+    new Option('--since <time>', 'of them those that ended so long ago at most, e.g. 90m')
+      .argParser(duration)
+      .default(86_400_000, '24h'),
+  )
+  .option('--dry-run', 'say how many it would be')
+  .addOption(json())
+  .action(run(() => import('./commands/orders.ts').then(module => module.messagesResend)));
+messages
+  .command('cancel <id>')
+  .description('do not send a message that is due; what it says counts as said')
+  .addOption(json())
+  .action(run(() => import('./commands/orders.ts').then(module => module.messagesCancel)));
 
 const drift = program.command('drift').description('what the platform sends that we do not know');
-drift
-  .command('list', { isDefault: true })
+listing(drift)
   .description('each place with its count and a redacted sample, latest first')
   .addOption(json())
   .action(run(() => import('./commands/drift.ts').then(module => module.driftList)));
@@ -511,8 +543,7 @@ program
   .addOption(json())
   .action(run(() => import('./commands/erase.ts').then(module => module.erasePersonCommand)));
 const alerts = program.command('alerts').description('what is wrong now, and who is told');
-alerts
-  .command('list', { isDefault: true })
+listing(alerts)
   .description('alerts that are open, the oldest first')
   .addOption(json())
   .action(run(() => import('./commands/alerts.ts').then(module => module.alertsList)));
@@ -532,7 +563,20 @@ program
   .addOption(json())
   .action(run(() => import('./commands/doctor.ts').then(module => module.doctor)));
 
+// Commander's own looks at the first word alone: `help company add` was the help of `company`.
+program
+  .command('help [command...]')
+  .description('display help for command')
+  .action((words: string[]) => {
+    const named = words.reduce(
+      (group, word) => group.commands.find(command => command.name() === word) ?? misspelt(group, word),
+      program,
+    );
+    named.help();
+  });
+
 misspeltFirst(program);
+surviveOutput();
 await program.parseAsync();
 
 /**
@@ -541,12 +585,41 @@ await program.parseAsync();
  */
 function misspeltFirst(command: Command): void {
   const required = command.options.filter(option => option.mandatory);
-  for (const option of required) option.mandatory = false;
+  for (const option of required) {
+    option.mandatory = false;
+    option.description += ' (required)';
+  }
   command.hook('preAction', (_hooked, running) => {
     const missing = required.find(option => running.getOptionValue(option.attributeName()) === undefined);
     if (missing) running.error(`error: required option '${missing.flags}' not specified`);
   });
   command.commands.forEach(misspeltFirst);
+}
+
+function withArguments(command: Command): string {
+  const words = command.registeredArguments.map(one =>
+    one.required ? `<${one.name()}>` : `[${one.name()}]`,
+  );
+  return [command.name(), ...words].join(' ');
+}
+
+/** What a group does when it is alone. A word behind it is then a misspelt command, and no argument of the list. */
+function listing(group: Command): Command {
+  return group
+    .command('list', { isDefault: true })
+    .allowExcessArguments()
+    .hook('preAction', (_hooked, { args: [word] }) => {
+      if (word !== undefined) misspelt(group, word);
+    });
+}
+
+function misspelt(group: Command, word: string): never {
+  const nearest = nearestOf(
+    word,
+    group.commands.map(command => command.name()),
+  );
+  const meant = nearest === undefined ? '' : `\n(Did you mean ${nearest}?)`;
+  return group.error(`error: unknown command '${word}'${meant}`);
 }
 
 function run(load: () => Promise<CommandFunction>): (...args: unknown[]) => Promise<void> {
@@ -566,6 +639,11 @@ function duration(text: string): number {
 
 function whole(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw new InvalidArgumentError('It must be a whole number above 0.');
   return Number(text);
 }
 

@@ -2,9 +2,11 @@
  * Configuration: the only reader of the environment. Every setting is here with its default, its unit and its reason.
  */
 import { z } from 'zod';
+import { readSender } from './channels/mailbox.ts';
 import { distance, nearestOf } from './domain/nearest.ts';
 import { TOKEN } from './domain/token.ts';
 import { readHours } from './domain/working-time.ts';
+import { isRange } from './http/request-id.ts';
 import { PlainError } from './log.ts';
 import './plain-words.ts';
 
@@ -36,6 +38,7 @@ const token = z.string().regex(TOKEN, 'must be the token alone, without blanks')
 const days = z.coerce.number().int().min(0).max(36_500);
 /** A limit from which an alert is raised; 0 switches the alert off. */
 const limit = z.coerce.number().min(0).max(1_000_000);
+const percent = limit.max(100);
 const url = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
 const schema = z.object({
@@ -85,6 +88,10 @@ const schema = z.object({
       'Bearer token of the API. Unset: generated and shown once; without a terminal, in DATA_DIR/admin-token.',
     ),
   TRUSTED_PROXIES: list
+    .refine(
+      ranges => ranges.every(isRange),
+      'must be addresses or ranges such as 10.0.0.0/8, comma-separated',
+    )
     .default([])
     .describe('CIDR ranges whose X-Forwarded-For, X-Request-Id and traceparent are believed.'),
   RATE_PER_COMPANY: z.coerce
@@ -223,7 +230,14 @@ const schema = z.object({
     .url({ protocol: /^smtps?$/, error: 'must look like smtp://user:password@host:587' })
     .optional()
     .describe('Turns the email channel on.'),
-  EMAIL_FROM: z.string().default('').describe('Sender of e-mails: "Salon <robot@salon.example>".'),
+  EMAIL_FROM: z
+    .string()
+    .refine(
+      text => readSender(text) !== undefined,
+      'must be an address, as robot@salon.example, or "Salon <robot@salon.example>"',
+    )
+    .default('')
+    .describe('Sender of e-mails: "Salon <robot@salon.example>".'),
   WEBHOOK_ALLOW_PRIVATE: z
     .stringbool()
     .default(false)
@@ -298,7 +312,7 @@ const schema = z.object({
     .describe('Hours of the day that count as working, in each company’s own zone.'),
   ALERT_BACKLOG_SECONDS: limit.default(120).describe('Age of the oldest event or message that waits.'),
   ALERT_DEAD_LETTERS: limit.default(1).describe('Events given up, or messages given up within a day.'),
-  ALERT_MISSED_PERCENT: limit
+  ALERT_MISSED_PERCENT: percent
     .default(10)
     .describe('Share of a company’s changes in 24 hours that no webhook had brought.'),
   ALERT_REJECTS: limit.default(100).describe('Requests refused within an hour for one cause.'),
@@ -314,11 +328,11 @@ const schema = z.object({
     .describe(
       'Minutes for which a company’s API cannot be read: a token that ended, a right that is lacking.',
     ),
-  ALERT_DISK_PERCENT: limit.default(10).describe('Free space of the disk of DATA_DIR.'),
+  ALERT_DISK_PERCENT: percent.default(10).describe('Free space of the disk of DATA_DIR.'),
   ALERT_DATABASE_SECONDS: limit
     .default(60)
     .describe('Seconds for which the database does not answer; told without it.'),
-  ALERT_PROVIDER_PERCENT: limit
+  ALERT_PROVIDER_PERCENT: percent
     .default(50)
     .describe('Share of tries in 15 minutes that failed at a channel’s provider.'),
   ALERT_ACCOUNT_MINUTES: limit
@@ -356,7 +370,7 @@ export function readConfig(environment: Environment): Config {
     const faults = parsed.error.issues.map(({ path, message }) => `  ${String(path[0])}: ${message}`);
     throw new PlainError(`the configuration is not valid:\n${faults.join('\n')}`);
   }
-  const lacks = lacking(parsed.data);
+  const lacks = [...lacking(parsed.data), ...clashing(parsed.data)];
   if (lacks.length > 0)
     throw new PlainError(`the configuration is not valid:\n${lacks.map(lack => `  ${lack}`).join('\n')}`);
   return parsed.data;
@@ -379,6 +393,12 @@ export function unknownSettings(environment: Environment): readonly string[] {
     if (!OURS.test(name) && !slipped) return [];
     return [`${name} is no setting and does nothing${meant === undefined ? '' : `: did you mean ${meant}?`}`];
   });
+}
+
+/** With 0 each gets a free port. */
+function clashing({ ROLES: roles, PUBLIC_PORT, ADMIN_PORT }: Config): string[] {
+  const clash = roles.includes('receive') && PUBLIC_PORT === ADMIN_PORT && PUBLIC_PORT !== 0;
+  return clash ? ['ADMIN_PORT: must be another port than PUBLIC_PORT'] : [];
 }
 
 /** Settings that others need. */

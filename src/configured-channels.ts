@@ -5,6 +5,7 @@ import type { ChannelsConfig, SmsProviderConfig, WhatsappConfig } from './channe
 import type { TelegramConfig } from './channels/telegram.ts';
 import type { VkConfig } from './channels/vk.ts';
 import type { Config } from './config.ts';
+import { writeLine } from './output.ts';
 import { receiptReaders } from './receipt-readers.ts';
 
 /** The settings that turn a channel on; null: it is always on. */
@@ -24,7 +25,7 @@ const WEBHOOK_TIMEOUT_MS = 10_000;
 export function channelsConfig(config: Config): ChannelsConfig {
   const { SMTP_URL, EMAIL_FROM } = config;
   return {
-    console: { write: line => process.stdout.write(`${line}\n`) },
+    console: { write: writeLine },
     webhook: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, timeoutMs: WEBHOOK_TIMEOUT_MS },
     // Told where to send them by nobody but ourselves.
     receiptsFrom: new Set(config.PUBLIC_URL === undefined ? [] : receiptReaders(config).keys()),

@@ -3,11 +3,13 @@
  * the platform's answer to the activation decides: what it refuses is undone here, down to the state before.
  */
 
+import { randomUUID } from 'node:crypto';
 import { isZone } from './domain/time.ts';
 import type { ConnectRoute, SalonConnection } from './http/connect.ts';
 import type { LifecycleRoute } from './http/lifecycle.ts';
 import type { Log } from './log.ts';
 import { confirmKey, proposeKey, withdrawKey } from './salon/companies.ts';
+import { rezoneBookings } from './store/bookings.ts';
 import {
   audit,
   type Brand,
@@ -23,6 +25,7 @@ import {
 } from './store/companies.ts';
 import { requestReplan } from './store/plans.ts';
 import { type Pool, transaction } from './store/pool.ts';
+import { endLease, takeLease } from './store/settings.ts';
 import type { Vault } from './vault.ts';
 import type { Marketplace } from './yclients/marketplace.ts';
 import { readCompany } from './yclients/wire.ts';
@@ -43,7 +46,13 @@ const DEFAULT_ZONE: Readonly<Record<Brand, string>> = { yclients: 'Europe/Moscow
 /** Nobody is told anything before the operator has chosen how: on the console it is only seen. */
 const FIRST_ROUTE = ['console'];
 
-/** Presses for one salon that come while one is under way share its outcome, so that the newest key is the platform's. */
+/** Longer than two tries of an activation take, and what is written before and after. */
+const LEASE_MS = 60_000;
+
+/**
+ * Presses for one salon that come while one is under way share its outcome, so that the newest key is the platform's. To
+ * another process they come as well: nginx asks it when this one waits for the platform for longer than six seconds.
+ */
 export function createConnector(deps: ConnectorDeps): ConnectRoute['connect'] {
   const underWay = new Map<number, Promise<SalonConnection>>();
   return salon => {
@@ -59,8 +68,18 @@ type Salon = { readonly salonId: number; readonly salonName: string };
 
 async function connectSafely(deps: ConnectorDeps, salon: Salon): Promise<SalonConnection> {
   const { salonId } = salon;
+  const lease = { key: `connecting ${salonId}`, owner: randomUUID() };
   try {
-    return await connect(deps, salon);
+    if (!(await takeLease(deps.pool, lease, LEASE_MS))) {
+      const about = { company_id: salonId, outcome: 'unclear', reason: 'another process is at it' };
+      deps.log.info(about, 'marketplace activation');
+      return { salonId, outcome: 'unclear' };
+    }
+    try {
+      return await connect(deps, salon);
+    } finally {
+      await endLease(deps.pool, lease);
+    }
   } catch (error) {
     deps.log.error({ company_id: salonId, err: error }, 'a salon could not be connected');
     return { salonId, outcome: 'failed' };
@@ -129,8 +148,10 @@ function open({ pool, brand }: ConnectorDeps, { salonId, salonName }: Salon): Pr
 
 async function undo(pool: Pool, companyId: number, before: Standing | undefined): Promise<void> {
   await transaction(pool, async db => {
+    // Whoever has switched it off since we asked the platform knows better than how it stood before.
+    const isOurs = isWorking(await lockStanding(db, companyId));
     if (before === undefined) await removeCompany(db, companyId);
-    else if (!isWorking(before)) await writeStanding(db, companyId, before);
+    else if (!isWorking(before) && isOurs) await writeStanding(db, companyId, before);
     await audit(db, { actor: 'marketplace', action: 'company.connect_refused', companyId });
   });
 }
@@ -152,7 +173,10 @@ async function learn(
     ...(phone === undefined ? {} : { phone }),
     ...(address === undefined ? {} : { address }),
   };
-  await updateCompany(pool, companyId, update);
+  await transaction(pool, async db => {
+    if (update.zone !== undefined) await rezoneBookings(db, companyId, update.zone);
+    await updateCompany(db, companyId, update);
+  });
   if ('zone' in update || !isNew) return undefined;
   await audit(pool, { actor: 'marketplace', action: 'company.zone_assumed', companyId });
   log.warn(

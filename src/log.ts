@@ -3,6 +3,7 @@
  * secrets stay out by allow-list: an unknown field is dropped, and an error is reduced to its class and code.
  */
 import { type DestinationStream, pino } from 'pino';
+import type { Level, Line } from './log-lines.ts';
 import { ApiError } from './yclients/api.ts';
 
 /**
@@ -68,20 +69,15 @@ export function describeFields(): readonly {
   return [...rows('text', TEXTS), ...rows('number', NUMBERS), ...rows('text', OF_ERRORS)];
 }
 
-export type Log = {
-  info(fields: Fields, text: string): void;
-  warn(fields: Fields, text: string): void;
-  error(fields: Fields, text: string): void;
-  debug(fields: Fields, text: string): void;
-};
+export type Log = { readonly [L in Level]: (fields: Fields, text: Line<L>) => void };
 
 const ALLOWED = new Set(Object.keys({ ...TEXTS, ...NUMBERS }));
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+export type LogLevel = Level | 'silent';
 
 export function createLog(level: LogLevel, destination: DestinationStream = pino.destination(2)): Log {
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
-  const at = (name: 'info' | 'warn' | 'error' | 'debug') => (fields: Fields, text: string) => {
+  const at = (name: Level) => (fields: Fields, text: string) => {
     if (logger.isLevelEnabled(name)) logger[name](allowed(fields), text);
   };
   return { info: at('info'), warn: at('warn'), error: at('error'), debug: at('debug') };

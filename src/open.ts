@@ -1,9 +1,10 @@
 /** Opens what every command and role stands on: the database (ours or yours), its schema, and the vault. */
 import { randomBytes } from 'node:crypto';
-import { readFile, stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { link, open as openFile, readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import type { Config } from './config.ts';
 import { type Log, PlainError } from './log.ts';
+import { syncDirectory } from './store/directory.ts';
 import { startEmbedded } from './store/embedded.ts';
 import { migrate, SERVING } from './store/migrate.ts';
 import { createPool, type Pool, troubleOf } from './store/pool.ts';
@@ -17,9 +18,11 @@ export type Opened = {
   readonly embedded: boolean;
   /** Migrations applied just now. */
   readonly applied: readonly string[];
+  /** May be called twice. */
   close(): Promise<void>;
 };
 
+const KEY_BYTES = 32;
 const POOL_MAX = 16;
 /** Generous: one statement of a batch takes some 50 ms, a view of a large table a second. */
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -44,14 +47,15 @@ export async function open(
   const database = await openDatabase(config, log, { make });
   const { url } = database;
   const pool = createPool(url, { max: POOL_MAX, name, statementTimeoutMs: STATEMENT_TIMEOUT_MS });
-  const close = async () => {
-    await pool.end();
-    await database.stop();
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= pool.end().then(() => database.stop());
+    return closing;
   };
   try {
     const { applied, refused } = await migrate(url, { insist });
     if (refused !== undefined) throw new PlainError(refused);
-    const vault = await openVault(pool, await masterKey(config), config.OTKLIK_KEY_OLD);
+    const vault = await openVault(pool, await masterKey(config, pool), config.OTKLIK_KEY_OLD);
     return { url, pool, vault, embedded: config.DATABASE_URL === undefined, applied, close };
   } catch (error) {
     await close();
@@ -107,25 +111,57 @@ function pick(fields: Record<string, unknown>): { pid?: number; port?: number } 
 /** OTKLIK_KEY, or the key that was generated beside the embedded database; undefined when there is neither. */
 export async function knownKey(config: Config): Promise<Buffer | undefined> {
   if (config.OTKLIK_KEY !== undefined || config.DATABASE_URL !== undefined) return config.OTKLIK_KEY;
-  const text = await readFile(join(config.DATA_DIR, 'otklik.key'), 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : Buffer.from(text.trim(), 'base64');
+  const file = join(config.DATA_DIR, 'otklik.key');
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const key = Buffer.from(text.trim(), 'base64');
+  if (key.length === KEY_BYTES) return key;
+  throw new PlainError(
+    `${resolve(file)} holds no key of ${KEY_BYTES} bytes: put back the one that this database was set up with; delete the file if it was never set up`,
+  );
 }
 
-/** OTKLIK_KEY, or the key generated beside the embedded database. */
-async function masterKey(config: Config): Promise<Buffer> {
+/**
+ * OTKLIK_KEY, or the key generated beside the embedded database. None is generated for a database that has one already,
+ * which was restored or lost its file: whoever kept the new one would hold a key that opens nothing.
+ */
+export async function masterKey(config: Config, pool: Pool): Promise<Buffer> {
   if (config.OTKLIK_KEY !== undefined) return config.OTKLIK_KEY;
   if (config.DATABASE_URL !== undefined) {
     throw new PlainError(
       'OTKLIK_KEY must be set when DATABASE_URL is: make one with `openssl rand -base64 32` and keep it',
     );
   }
+  const known = await knownKey(config);
+  if (known !== undefined) return known;
   const file = join(config.DATA_DIR, 'otklik.key');
+  if ((await readSetting(pool, 'key_fingerprint')) !== undefined) {
+    throw new PlainError(
+      `${resolve(file)} is not there, or not for us to read: put it back, or set OTKLIK_KEY to the key that this database was set up with`,
+    );
+  }
+  await makeKey(file);
+  return Buffer.from((await readFile(file, 'utf8')).trim(), 'base64');
+}
+
+/**
+ * On the disk, whole, before it has its name, and before anything is sealed under it: no crash leaves half a key, or a
+ * database whose key is lost. Of two who come at once the first stays.
+ */
+async function makeKey(file: string): Promise<void> {
+  const draft = `${file}.${randomBytes(6).toString('hex')}`;
+  const handle = await openFile(draft, 'wx', 0o600);
   try {
-    await writeFile(file, `${randomBytes(32).toString('base64')}\n`, { flag: 'wx', mode: 0o600 });
+    await handle.writeFile(`${randomBytes(KEY_BYTES).toString('base64')}\n`);
+    await handle.sync();
+    await link(draft, file);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  } finally {
+    await handle.close();
+    await rm(draft);
   }
-  return Buffer.from((await readFile(file, 'utf8')).trim(), 'base64');
+  await syncDirectory(dirname(file));
 }
 
 /**

@@ -32,6 +32,8 @@ export type Vault = {
   seal(secret: string): Buffer;
   /** Throws when the secret was sealed under another OTKLIK_KEY (and no old one that is known) or altered. */
   open(sealed: Buffer): string;
+  /** Undefined in place of throwing: for one of many, so that one that cannot be opened stops nothing else. */
+  tryOpen(sealed: Buffer): string | undefined;
   /** Tells two values of OTKLIK_KEY apart without saying anything about either. */
   readonly fingerprint: string;
   /** The hashing key as base64: to be kept, sealed, when OTKLIK_KEY is exchanged. */
@@ -54,6 +56,13 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
   const hashing = createSecretKey(hashingKey, 'base64');
   const sealingKey = derive(masterKey, 'seal');
   const openingKeys = [sealingKey, ...(options.old === undefined ? [] : [derive(options.old, 'seal')])];
+  const tryOpen = (sealed: Buffer): string | undefined => {
+    for (const key of openingKeys) {
+      const secret = openWith(key, sealed);
+      if (secret !== undefined) return secret;
+    }
+    return undefined;
+  };
 
   return {
     hashKey: urlKey => createHmac('sha256', hashing).update(urlKey).digest(),
@@ -75,11 +84,10 @@ export function createVault(masterKey: Buffer, options: VaultOptions = {}): Vaul
       const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce);
       return Buffer.concat([nonce, cipher.update(secret, 'utf8'), cipher.final(), cipher.getAuthTag()]);
     },
+    tryOpen,
     open(sealed) {
-      for (const key of openingKeys) {
-        const secret = openWith(key, sealed);
-        if (secret !== undefined) return secret;
-      }
+      const secret = tryOpen(sealed);
+      if (secret !== undefined) return secret;
       throw new PlainError('a stored secret cannot be opened: OTKLIK_KEY is not the one it was stored under');
     },
     fingerprint: fingerprintOf(masterKey),

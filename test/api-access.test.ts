@@ -5,15 +5,14 @@ import { type ApiAccessOptions, createApiAccess } from '../src/api-access.ts';
 import { readConfig } from '../src/config.ts';
 import { addCompany, dropCompany, setCompany } from '../src/salon/companies.ts';
 import { readBudget } from '../src/store/budget.ts';
-import { createPool } from '../src/store/pool.ts';
 import { createVault } from '../src/vault.ts';
 import { ApiError } from '../src/yclients/api.ts';
-import { testDatabase } from './support/database.ts';
+import { testDatabase, testPool } from './support/database.ts';
 import { platform } from './yclients/platform.ts';
 
 async function house(t: TestContext) {
   const database = await testDatabase();
-  const pool = createPool(database.url, { max: 4, name: 'test', statementTimeoutMs: 10_000 });
+  const pool = testPool(database.url, { max: 4 });
   t.after(async () => {
     await pool.end();
     await database.close();

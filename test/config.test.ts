@@ -1,9 +1,7 @@
 /** What the configuration says of an environment, beyond reading it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeSettings, unknownSettings } from '../src/config.ts';
-import { testDatabase } from './support/database.ts';
-import { command, freePorts, startService } from './support/service.ts';
+import { describeSettings, readConfig, unknownSettings } from '../src/config.ts';
 
 test('a misspelt setting is named with the one that was meant, never with its value', () => {
   assert.deepEqual(
@@ -37,16 +35,35 @@ test('settings that are right, and what others put into an environment, are no m
   assert.deepEqual(unknownSettings({ ...ours, ...others }), []);
 });
 
-test('doctor notes it, and serve says it as it starts', async t => {
-  const database = await testDatabase();
-  t.after(() => database.close());
-  const env = { ALERT_DISC_PERCENT: '5' };
-  const service = await startService(database.url, { env, ports: await freePorts() });
-  t.after(() => service.stop());
-  assert.match(
-    service.output(),
-    /ALERT_DISC_PERCENT is no setting and does nothing: did you mean ALERT_DISK/,
-  );
-  const { stdout } = await command(database.url, ['doctor'], env);
-  assert.match(stdout, /^• settings +ALERT_DISC_PERCENT is no setting .*did you mean ALERT_DISK_PERCENT\?$/m);
+test('proxies that are no addresses, and shares above the whole, are refused by every command, doctor among them', () => {
+  for (const proxies of ['foo', '127.0.0.1/99', '10.0.0.0/8, nginx', '10.0.0.0/8/8', '::1/129']) {
+    assert.throws(
+      () => readConfig({ TRUSTED_PROXIES: proxies }),
+      /TRUSTED_PROXIES: must be addresses or ranges such as 10\.0\.0\.0\/8, comma-separated/,
+      proxies,
+    );
+  }
+  const { TRUSTED_PROXIES } = readConfig({ TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8,fd00::/8' });
+  assert.deepEqual(TRUSTED_PROXIES, ['127.0.0.1', '10.0.0.0/8', 'fd00::/8']);
+  assert.throws(() => readConfig({ ALERT_DISK_PERCENT: '500' }), /ALERT_DISK_PERCENT: must be at most 100/);
+});
+
+test('a receiver and the API on one port are named before the second finds it taken', () => {
+  const same = { PUBLIC_PORT: '9000', ADMIN_PORT: '9000' };
+  assert.throws(() => readConfig(same), /ADMIN_PORT: must be another port than PUBLIC_PORT/);
+  assert.equal(readConfig({ ...same, ROLES: 'process' }).ADMIN_PORT, 9000);
+  assert.equal(readConfig({ PUBLIC_PORT: '0', ADMIN_PORT: '0' }).ADMIN_PORT, 0);
+});
+
+test('a sender of e-mails that is none is named by every command, not by the start that it ends', () => {
+  const smtp = { SMTP_URL: 'smtp://127.0.0.1' };
+  for (const sender of ['nobody', 'Salon <nobody>', 'a@example.com, b@example.com']) {
+    assert.throws(
+      () => readConfig({ ...smtp, EMAIL_FROM: sender }),
+      /EMAIL_FROM: must be an address/,
+      sender,
+    );
+  }
+  for (const sender of ['robot@salon.example', '"Salon" <robot@salon.example>'])
+    assert.equal(readConfig({ ...smtp, EMAIL_FROM: sender }).EMAIL_FROM, sender);
 });

@@ -46,6 +46,23 @@ test('every metric that rules and dashboard name is one of ours, with the labels
   assert.ok(seen > 60, `only ${seen} were looked at`);
 });
 
+test('every metric is on a panel or in a rule, but those of Node itself', async () => {
+  const shown = FILES.filter(file => /rules|grafana/.test(file))
+    .map(read)
+    .join();
+  const named = new Set([...shown.matchAll(/\botklik_[a-z0-9_]+/g)].map(([name]) => name));
+  const metrics = (await describeMetrics()).map(({ name, type }) =>
+    type === 'histogram' ? `${name}_bucket` : name,
+  );
+  // Looked up by whoever asks what a process has that is slow or large; that it is so is shown.
+  const ofNode = /^otklik_(nodejs|process)_/;
+  assert.deepEqual(
+    metrics.filter(name => !named.has(name) && !ofNode.test(name)),
+    [],
+  );
+  assert.ok(metrics.length > 60, `only ${metrics.length} were looked at`);
+});
+
 test('every rule is raised and over again in a test of promtool', () => {
   const names = (file: string, pattern: RegExp) => [...read(file).matchAll(pattern)].map(match => match[1]);
   const rules = names('deploy/prometheus/otklik.rules.yml', /- alert: (\w+)/g);
@@ -159,6 +176,31 @@ test('nginx refuses what a receiver would refuse, and nothing else: sizes, rates
   assert.ok(connect !== undefined && answer !== undefined && whole !== undefined);
   // Two tries end before the platform gives up.
   assert.ok(connect + answer < whole && whole * 1000 < receiver.REQUEST_TIMEOUT_MS);
+});
+
+test('Caddy refuses what a receiver would refuse: sizes and times', () => {
+  const text = read('deploy/caddy/Caddyfile').replaceAll(/^\s*#.*$/gm, '');
+  const units: Record<string, number> = { KiB: 1024, MiB: 1024 * 1024, s: 1000 };
+  const limit = (name: string) => {
+    const found = [...text.matchAll(new RegExp(`\\b${name} (\\d+)(KiB|MiB|s)$`, 'gm'))];
+    assert.equal(found.length, 1, `${name}: ${found.length} times`);
+    return Number(found[0]?.[1]) * (units[found[0]?.[2] ?? ''] ?? Number.NaN);
+  };
+  // By what it counts, and by what the sender says of its length; both for two disjoint sets of paths.
+  assert.equal(limit(String.raw`request_body @receipts \{\s+max_size`), RECEIPTS_BYTES);
+  assert.equal(limit(String.raw`request_body @others \{\s+max_size`), receiver.BODY_LIMIT_BYTES);
+  assert.equal(text.match(/max_size/g)?.length, 2);
+  assert.match(text, /^\t@receipts path \/receipts\/\*\n\t@others not path \/receipts\/\*$/m);
+  const length = /int\(\{header\.Content-Length\}\) > \(path\('\/receipts\/\*'\) \? (\d+) : (\d+)\)/.exec(
+    text,
+  );
+  assert.deepEqual(length?.slice(1).map(Number), [RECEIPTS_BYTES, receiver.BODY_LIMIT_BYTES]);
+
+  assert.equal(limit('max_header_size'), receiver.HEADER_BYTES);
+  assert.equal(limit('read_header'), receiver.HEADERS_TIMEOUT_MS);
+  assert.equal(limit('read_body'), receiver.REQUEST_TIMEOUT_MS);
+  assert.ok(limit('keepalive') < receiver.KEEP_ALIVE_MS);
+  assert.ok(limit('dial_timeout') + limit('response_header_timeout') < receiver.REQUEST_TIMEOUT_MS);
 });
 
 test('what nginx refuses by itself has the receiver’s words, and says when to come again where that helps', () => {

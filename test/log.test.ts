@@ -1,9 +1,10 @@
 /** What a line says of an error: class and code, and words only where they are ours. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { describeError, describeFields } from '../src/log.ts';
+import { LINES } from '../src/log-lines.ts';
 import { createPool, type Pool } from '../src/store/pool.ts';
 import { testDatabase } from './support/database.ts';
 
@@ -61,6 +62,18 @@ test('every loop that a line may name is among the documented ones', () => {
   const documented = new Set(meaning.match(/\w+/g));
   assert.deepEqual(
     [...new Set(loops)].filter(loop => !documented.has(loop)),
+    [],
+  );
+});
+
+test('every documented line is logged somewhere', () => {
+  const root = new URL('../', import.meta.url);
+  const source = globSync('src/**/*.ts', { cwd: root })
+    .filter(file => !file.endsWith('log-lines.ts'))
+    .map(file => readFileSync(new URL(file, root), 'utf8'))
+    .join();
+  assert.deepEqual(
+    Object.keys(LINES).filter(line => !source.includes(`'${line}'`)),
     [],
   );
 });

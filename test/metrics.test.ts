@@ -12,8 +12,7 @@ import {
   watchPools,
   watchSweeps,
 } from '../src/metrics.ts';
-import { createPool } from '../src/store/pool.ts';
-import { testDatabase } from './support/database.ts';
+import { testDatabase, testPool } from './support/database.ts';
 
 test('each scrape shows coverage and lag by one reading; what is not known is no number', async () => {
   const metrics = createMetrics();
@@ -116,7 +115,7 @@ test('each scrape shows what the database says at that moment, however slow, and
 test('a scrape does not count its own questions as work that waits for a connection', async t => {
   const database = await testDatabase();
   t.after(() => database.close());
-  const pool = createPool(database.url, { max: 2, name: 'test', statementTimeoutMs: 5_000 });
+  const pool = testPool(database.url, { max: 2 });
   t.after(() => pool.end());
   const metrics = createMetrics();
   const ask = () => pool.query('SELECT 1');

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { PlainError } from '../log.ts';
 import { type CopyClient, inSnapshot, readCut, readTable, type TableShape } from '../store/copy.ts';
-import { makeDirectory } from '../store/directory.ts';
+import { makeDirectory, syncDirectory } from '../store/directory.ts';
 import { VERSION } from '../version.ts';
 import { type BackupKeys, type BackupSecret, backupKeys, SALT_BYTES } from './key.ts';
 import { type BackupTable, FORMAT, MANIFEST, type Manifest, writeManifest } from './manifest.ts';
@@ -152,15 +152,6 @@ async function writeSynced(path: string, text: string): Promise<void> {
   const handle = await open(path, 'wx', 0o600);
   try {
     await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
     await handle.sync();
   } finally {
     await handle.close();

@@ -147,7 +147,7 @@ export type Channel = {
   readonly idempotent: boolean;
   /** For how long it remembers an id; absent: for good. */
   readonly remembersMs?: number;
-  /** How many sends may be under way at once. */
+  /** How many sends may be under way at once; to each of its addresses, where these are programs of their own (`url`). */
   readonly concurrency: number;
   /** Never throws; never logs or returns an address, a text or a secret in `reason`. Ends within its own timeout or when `signal` aborts. */
   send(message: Outgoing, signal: AbortSignal): Promise<SendResult>;
@@ -164,3 +164,14 @@ export type Channel = {
   /** Ends what is kept open between sends; absent where nothing is. */
   close?(): Promise<void>;
 };
+
+/**
+ * Whether the receiver still drops a repeat of what may have left `doubtMs` ago; null: just now, as far as is known. Only
+ * then may a message be sent again whose outcome is not known.
+ */
+export function dropsRepeat(
+  { idempotent, remembersMs = Number.POSITIVE_INFINITY }: Pick<Channel, 'idempotent' | 'remembersMs'>,
+  doubtMs: number | null,
+): boolean {
+  return idempotent && (doubtMs ?? 0) <= remembersMs;
+}

@@ -4,8 +4,8 @@ import { plainLine, plainText } from '../domain/plain.ts';
 import type { Channel, Outgoing, Traits } from './channel.ts';
 
 export type ConsoleConfig = {
-  /** Takes one line, without its line break. */
-  write(line: string): void;
+  /** Takes one line, without its line break; a promise is waited for. */
+  write(line: string): unknown;
 };
 
 const MAX_TEXT = 4000;
@@ -30,7 +30,7 @@ export function createConsole({ write }: ConsoleConfig): Channel {
     async send(message, signal) {
       if (signal.aborted) return { outcome: 'retry', reason: 'stopped by us' };
       try {
-        for (const line of block(message)) write(line);
+        await Promise.all(block(message).map(write));
         return { outcome: 'sent', providerId: message.id };
       } catch {
         return { outcome: 'unknown', reason: 'the console could not be written to' };

@@ -1,6 +1,6 @@
 /** What people send back through a messenger, as the rest of the project sees it; one file a messenger speaks it. */
 import type { EpochMs } from '../domain/time.ts';
-import type { Button, ChannelName } from './channel.ts';
+import type { Button, ChannelName, SendResult } from './channel.ts';
 
 /** One thing that happened in a chat. */
 export type Heard = {
@@ -66,9 +66,9 @@ export type Mouth = {
   readonly numbers: 'shared' | 'chat' | 'none';
   /** Each reply is paid for: only what somebody has to know is said. */
   readonly costly: boolean;
-  /** Says something in a chat. A reply that does not arrive is not repeated; the answer says why, or undefined. */
-  reply(reply: Reply, signal: AbortSignal): Promise<string | undefined>;
-  /** Ends the waiting of a pressed button. The same. */
+  /** Says something in a chat, as a channel sends a message. What does not arrive is not repeated, whatever the outcome. */
+  reply(reply: Reply, signal: AbortSignal): Promise<SendResult>;
+  /** Ends the waiting of a pressed button. The answer says why it could not, or undefined. */
   acknowledge(pressId: string, signal: AbortSignal): Promise<string | undefined>;
   /** The address of the bot with an invite, for people to open. Rejects with a message of codes only. */
   inviteUrl(invite: string, signal: AbortSignal): Promise<string>;

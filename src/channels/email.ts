@@ -12,6 +12,7 @@ import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nod
 import { plainLine, plainText } from '../domain/plain.ts';
 import { codeOf, rejectionOf } from '../outgoing.ts';
 import type { AccountState, Channel, RejectedScope, SendResult } from './channel.ts';
+import { MAILBOX, readSender } from './mailbox.ts';
 import { refusalOf, unknown, WORKS } from './provider.ts';
 
 export type EmailConfig = {
@@ -32,11 +33,9 @@ const CHECK_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 20_000;
 const MAX_SUBJECT = 200;
 const MAX_TEXT = 20_000;
-/** One mailbox and nothing that could be read as a list, a name or a route (RFC 5321 allows 254 characters). */
-const MAILBOX = /^[^\s@<>,;:"()[\]\\\p{C}]{1,64}@[^\s@<>,;:"()[\]\\\p{C}]{1,189}$/u;
-
 export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConfig): Channel {
   const sender = readSender(from);
+  if (sender === undefined) throw new Error('The sender of e-mails is not an address or «Name <address>».');
   const transport = createTransport({ ...readSmtpUrl(smtpUrl), ...limits(timeoutMs), name: sender.domain });
   const checker = createTransport({
     ...readSmtpUrl(smtpUrl),
@@ -119,15 +118,6 @@ export function createEmail({ smtpUrl, from, timeoutMs = TIMEOUT_MS }: EmailConf
 
 function withLink(text: string, link: { readonly label: string; readonly url: string } | undefined): string {
   return link === undefined ? text : `${text}\n\n${link.label}: ${link.url}`;
-}
-
-type Sender = { readonly name: string; readonly address: string; readonly domain: string };
-
-function readSender(from: string): Sender {
-  const address = /<([^<>]*)>\s*$/.exec(from)?.[1] ?? from.trim();
-  if (!MAILBOX.test(address)) throw new Error('The sender of e-mails is not an address or «Name <address>».');
-  const name = plainLine(from.replace(/<[^<>]*>\s*$/, ''), 100).replace(/^"(.*)"$/, '$1');
-  return { name: name === address ? '' : name, address, domain: address.slice(address.indexOf('@') + 1) };
 }
 
 /** What the URL says, and no more: the mailer would also take `?logger=true`, which prints messages. */

@@ -13,7 +13,7 @@
 import { createHmac } from 'node:crypto';
 import { type Heard, heardOf, type ToldEar, type Update } from './ear.ts';
 import { keyboardOf, type MaxConfig, maxRoot, readMaxSent } from './max.ts';
-import { type Answer, at, clip, createCaller, numberAt, textAt } from './provider.ts';
+import { type Answer, at, clip, createCaller, numberAt, resultOf, textAt } from './provider.ts';
 import { listAt, parse, type ReceiptReader, same } from './receipts.ts';
 
 const KINDS = ['bot_started', 'bot_stopped', 'message_created', 'message_callback'] as const;
@@ -56,7 +56,7 @@ export function createMaxEar({ token, apiUrl, ...config }: MaxConfig): ToldEar {
     async reply({ chat, text, buttons = [], askForContact }, signal) {
       const url = `${root}/messages?chat_id=${encodeURIComponent(chat)}&disable_link_preview=true`;
       const body = { text: clip(text, MAX_TEXT), ...keyboardOf(buttons, askForContact) };
-      return faultOf(await ask({ url, headers, body }, signal));
+      return resultOf(await ask({ url, headers, body }, signal), readMaxSent);
     },
     async acknowledge(pressId, signal) {
       const url = `${root}/answers?callback_id=${encodeURIComponent(pressId)}`;

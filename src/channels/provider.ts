@@ -28,6 +28,8 @@ export type ProviderConfig = {
   readonly timeoutMs?: number | undefined;
   /** The clock of a Retry-After date. */
   readonly now?: (() => number) | undefined;
+  /** Of an answer; 64 KiB unless given. */
+  readonly maxAnswerBytes?: number | undefined;
 };
 
 export type Caller = {
@@ -52,11 +54,15 @@ type Provider = Omit<Channel, 'send' | 'check' | 'close'> & {
 const TIMEOUT_MS = 20_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
 
-export function createCaller({ timeoutMs = TIMEOUT_MS, now = Date.now }: ProviderConfig): Caller {
+export function createCaller({
+  timeoutMs = TIMEOUT_MS,
+  now = Date.now,
+  maxAnswerBytes = MAX_ANSWER_BYTES,
+}: ProviderConfig): Caller {
   const dispatcher = new Agent({ connect: { timeout: timeoutMs }, allowH2: false });
   return {
     async ask({ url, method, headers, body }, signal) {
-      const limits = { dispatcher, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES };
+      const limits = { dispatcher, timeoutMs, maxAnswerBytes };
       const posted = await post(
         { url, ...written(headers, body), ...(method && { method }), ...limits },
         signal,
@@ -97,12 +103,19 @@ export function createProviderChannel(
       const hindered = await hindrance?.(signal);
       if (hindered !== undefined) return hindered;
       const text = clip(message.text, channel.traits.maxText);
-      const answer = await ask(write(to, text, message), signal);
-      if ('failed' in answer) return answer.failed;
-      return read(answer, to) ?? foreignAnswer(answer.status, answer.retryAfterMs);
+      return resultOf(await ask(write(to, text, message), signal), answer => read(answer, to));
     },
     close,
   };
+}
+
+/** What an answer comes to. `read` gives undefined where it is not the provider's. */
+export function resultOf(
+  answer: Awaited<ReturnType<Caller['ask']>>,
+  read: (answer: Answer) => SendResult | undefined,
+): SendResult {
+  if ('failed' in answer) return answer.failed;
+  return read(answer) ?? foreignAnswer(answer.status, answer.retryAfterMs);
 }
 
 function written(

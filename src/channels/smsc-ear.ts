@@ -23,10 +23,12 @@ export type SmscEarConfig = ProviderConfig & {
 
 /** Answers are not so urgent that SMSC had to be asked more often; each question is a request to its API. */
 const EVERY_MS = 15_000;
+/** Some 20,000 answers: all since the last that was heard come at once, and more each time that they are not taken. */
+const MAX_ANSWERS_BYTES = 4 * 1024 * 1024;
 
 export function createSmscEar({ token, apiUrl, channel, everyMs = EVERY_MS, ...config }: SmscEarConfig): Ear {
   const root = rootOf(apiUrl, 'https://smsc.ru');
-  const { ask, close } = createCaller(config);
+  const { ask, close } = createCaller({ ...config, maxAnswerBytes: MAX_ANSWERS_BYTES });
   return {
     channel: 'sms',
     account: 'smsc',
@@ -62,9 +64,8 @@ export function createSmscEar({ token, apiUrl, channel, everyMs = EVERY_MS, ...c
         position: fresh.at(-1)?.id ?? position,
       };
     },
-    async reply({ chat, text }, signal) {
-      const result = await channel.send({ ...REPLY, address: chat, text }, signal);
-      return 'reason' in result ? result.reason : undefined;
+    reply({ chat, text }, signal) {
+      return channel.send({ ...REPLY, address: chat, text }, signal);
     },
     acknowledge: async () => undefined,
     inviteUrl: async () => {

@@ -11,7 +11,7 @@ const TIMEOUT_MS = 20_000;
 /** How long the Bot API may hold an empty answer back. */
 const WAIT_MS = 25_000;
 const BATCH = 100;
-/** 100 updates of the longest text. */
+/** 100 updates of the longest text in Cyrillic, escaped. An update may repeat another that it answers: see `limit`. */
 const MAX_UPDATES_BYTES = 4 * 1024 * 1024;
 const MAX_ANSWER_BYTES = 64 * 1024;
 const KINDS = ['message', 'callback_query', 'my_chat_member'] as const;
@@ -24,6 +24,8 @@ export function createTelegramEar({
   const bot = createBotApi(config);
   const said = <T>(ask: Parameters<typeof bot.call<T>>[0], signal: AbortSignal) =>
     bot.call(ask, { signal, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES });
+  /** Asked for at once: fewer after an answer that was too long, which would come again and again. */
+  let limit = BATCH;
   return {
     channel: 'telegram',
     numbers: 'shared',
@@ -32,8 +34,10 @@ export function createTelegramEar({
     waitMs,
     async listen(position, signal) {
       const limits = { signal, timeoutMs: waitMs + timeoutMs, maxAnswerBytes: MAX_UPDATES_BYTES };
-      const asked = { offset: position, limit: BATCH, timeout: waitMs / 1000, allowed_updates: KINDS };
-      const updates = resultOf(await bot.call(api => api.getUpdates(asked), limits));
+      const asked = { offset: position, limit, timeout: waitMs / 1000, allowed_updates: KINDS };
+      const called = await bot.call(api => api.getUpdates(asked), limits);
+      limit = isCut(called) ? Math.ceil(limit / 2) : Math.min(BATCH, limit * 2);
+      const updates = resultOf(called);
       const last = updates.at(-1);
       return {
         heard: updates.flatMap(update => heardOf(update, heardIn, saidAtOf)),
@@ -57,7 +61,8 @@ export function createTelegramEar({
         link_preview_options: { is_disabled: true },
         ...(markup === undefined ? {} : { reply_markup: markup }),
       };
-      return faultOf(await said(api => api.sendMessage(chat, text, options), signal));
+      const called = await said(api => api.sendMessage(chat, text, options), signal);
+      return called.ok ? { outcome: 'sent' } : resultOfFailure(called.error, called.posted);
     },
     async acknowledge(pressId, signal) {
       return faultOf(await said(api => api.answerCallbackQuery(pressId), signal));
@@ -102,6 +107,11 @@ function heardIn(update: Update): Heard | undefined {
 function saidAtOf({ message, my_chat_member: membership }: Update): number | undefined {
   const seconds = message?.date ?? membership?.date;
   return seconds === undefined ? undefined : seconds * 1000;
+}
+
+/** It was longer than is taken, or broke off. */
+function isCut(called: Called<unknown>): boolean {
+  return !called.ok && called.posted?.answered === true && called.posted.text === null;
 }
 
 function resultOf<T>(called: Called<T>): T {

@@ -12,7 +12,7 @@
 import { randomInt } from 'node:crypto';
 import { readWord } from '../domain/answer.ts';
 import { type Heard, heardOf, type ToldEar } from './ear.ts';
-import { at, clip, createCaller, numberAt, textAt } from './provider.ts';
+import { at, clip, createCaller, numberAt, resultOf, textAt } from './provider.ts';
 import { parse, type ReceiptReader, same } from './receipts.ts';
 import { keyboardOf, readVkSent, VK_VERSION, type VkConfig, vkRoot } from './vk.ts';
 
@@ -29,20 +29,14 @@ export function createVkEar({ token, apiUrl, ...config }: VkConfig): ToldEar {
       },
       signal,
     );
-  const faultOf = (answer: Awaited<ReturnType<typeof ask>>): string | undefined => {
-    const result = 'failed' in answer ? answer.failed : readVkSent(answer);
-    if (result === undefined) return 'no answer of VK';
-    return 'reason' in result ? result.reason : undefined;
-  };
   return {
     channel: 'vk',
     numbers: 'none',
     costly: false,
     async reply({ chat, text, buttons = [] }, signal) {
       const said = { peer_id: chat, message: clip(text, MAX_TEXT), random_id: String(randomInt(1, 2 ** 31)) };
-      return faultOf(
-        await call('messages.send', { ...said, dont_parse_links: '1', ...keyboardOf(buttons) }, signal),
-      );
+      const params = { ...said, dont_parse_links: '1', ...keyboardOf(buttons) };
+      return resultOf(await call('messages.send', params, signal), readVkSent);
     },
     // A button of the type `text` does not wait.
     acknowledge: async () => undefined,
@@ -50,8 +44,10 @@ export function createVkEar({ token, apiUrl, ...config }: VkConfig): ToldEar {
       const answer = await call('groups.getById', {}, signal);
       const name =
         'failed' in answer ? undefined : textAt(answer.json, 'response', 'groups', 0, 'screen_name');
-      if (name === undefined || !/^[\w.]{1,64}$/.test(name))
-        throw new Error(`VK could not be asked: ${faultOf(answer) ?? 'the community has no name'}`);
+      if (name === undefined || !/^[\w.]{1,64}$/.test(name)) {
+        const result = resultOf(answer, readVkSent);
+        throw new Error(`VK could not be asked: ${'reason' in result ? result.reason : 'no name'}`);
+      }
       return `https://vk.me/${name}?ref=${invite}`;
     },
     readAgain: raw => heardOf(raw, heardIn, saidAtOf),

@@ -13,7 +13,7 @@
 import { readWord } from '../domain/answer.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { type Heard, heardOf, type ToldEar, type Update } from './ear.ts';
-import { at, numberAt, textAt } from './provider.ts';
+import { at, numberAt, rejected, textAt } from './provider.ts';
 import { listAt, parse } from './receipts.ts';
 
 export type WhatsappProvider = 'cloud' | 'green-api' | 'wazzup';
@@ -88,7 +88,7 @@ export function createWhatsappEar(provider: WhatsappProvider): ToldEar {
     channel: 'whatsapp',
     numbers: 'chat',
     costly: true,
-    reply: async () => 'nothing is said back in WhatsApp',
+    reply: async () => rejected('channel', 'nothing is said back in WhatsApp'),
     acknowledge: async () => undefined,
     inviteUrl: async () => {
       throw new Error('a chat in WhatsApp is the phone of whoever it is with; nobody is invited');

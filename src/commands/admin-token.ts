@@ -32,7 +32,7 @@ async function kept(token: string, file: string): Promise<string | undefined> {
   try {
     // One from an earlier database may be there, with other rights.
     await rm(file, { force: true });
-    await writeFile(file, `${token}\n`, { flag: 'wx', mode: 0o600 });
+    await writeFile(file, `${token}\n`, { flag: 'wx', mode: 0o600, flush: true });
     return file;
   } catch {
     return undefined;

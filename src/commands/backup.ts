@@ -1,4 +1,5 @@
 /** `backup` and `restore`. */
+import { resolve } from 'node:path';
 import { type BackupSecret, readPassphrase } from '../backup/key.ts';
 import type { Manifest } from '../backup/manifest.ts';
 import { restoreBackup, verifyBackup } from '../backup/read.ts';
@@ -13,7 +14,8 @@ import { type Context, print } from './run.ts';
 type Json = { readonly json?: boolean };
 type BackupOptions = Json & { readonly keyFile?: string };
 
-export async function backup({ config }: Context, directory: string, options: BackupOptions): Promise<void> {
+export async function backup({ config }: Context, given: string, options: BackupOptions): Promise<void> {
+  const directory = resolve(given);
   await requireDatabase(config);
   const key = await requireKey(config);
   const secret: BackupSecret =
@@ -37,8 +39,8 @@ export async function backup({ config }: Context, directory: string, options: Ba
     [
       `Backed up to ${directory}: ${describe(manifest)}, as they were at ${manifest.createdAt}.`,
       options.keyFile === undefined
-        ? 'It opens with OTKLIK_KEY only: keep that elsewhere. A backup without it is lost.'
-        : 'It opens with the key file; its secrets and webhook URLs need OTKLIK_KEY too. Keep both elsewhere.',
+        ? `It opens with ${keyName(config)} only: keep that elsewhere. A backup without it is lost.`
+        : `It opens with the key file; its secrets and webhook URLs need ${keyName(config)} too. Keep both elsewhere.`,
     ].join('\n'),
   );
 }
@@ -85,14 +87,27 @@ export async function restore(
   print(
     options,
     { directory, ...summary(manifest), applied, resumed: options.resume ?? false },
-    `Restored ${describe(manifest)}, as they were at ${manifest.createdAt}.\n${held}`,
+    [
+      `Restored ${describe(manifest)}, as they were at ${manifest.createdAt}.`,
+      held,
+      ...(config.OTKLIK_KEY === undefined
+        ? []
+        : ['`serve` needs this OTKLIK_KEY from now on: leave it set.']),
+    ].join('\n'),
   );
+}
+
+/** Where who runs this finds the key; with the embedded database nobody has set an OTKLIK_KEY. */
+export function keyName({ OTKLIK_KEY, DATA_DIR }: Pick<Config, 'OTKLIK_KEY' | 'DATA_DIR'>): string {
+  return OTKLIK_KEY === undefined ? `the key in ${resolve(DATA_DIR, 'otklik.key')}` : 'OTKLIK_KEY';
 }
 
 async function requireKey(config: Config): Promise<Buffer> {
   const key = await knownKey(config);
   if (key !== undefined) return key;
-  throw new PlainError('OTKLIK_KEY must be set to the one that the backed-up database lives under');
+  throw new PlainError(
+    'OTKLIK_KEY must be set to the one that the backed-up database lives under, the text of its otklik.key',
+  );
 }
 
 async function withDatabase<T>(

@@ -8,6 +8,7 @@ import { PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
 import { setClientAddress } from '../salon/addresses.ts';
 import { addCompany, dropCompany, resume, rotateKey, rotateSecret, setCompany } from '../salon/companies.ts';
+import { findClientIds } from '../store/clients.ts';
 import { listCompanies } from '../store/companies.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
@@ -214,7 +215,7 @@ export async function companyRotateSecret(
   const companyId = parseId(id, 'company');
   await withStore(context, async ({ pool, vault }) => {
     const secret = await rotateSecret({ pool, vault, actor: 'command' }, companyId, options.purpose);
-    const text = `The new ${options.purpose} secret (the old one holds for another 24 hours):\n  ${secret}`;
+    const text = `The new ${options.purpose} secret (one before it holds for another 24 hours):\n  ${secret}`;
     print(options, { companyId, purpose: options.purpose, secret }, text);
   });
 }
@@ -262,6 +263,10 @@ export async function addressSet(
       options,
       { companyId, clientId, channel },
       `Client ${clientId} of company ${companyId} is reached on ${channel}.`,
+    );
+    if ((await findClientIds(pool, companyId, { phone: null, clientId })).length > 0) return;
+    process.stderr.write(
+      `otklik: note: nothing else is known of client ${clientId} yet: is it the id that the platform has?\n`,
     );
   });
 }

@@ -7,16 +7,17 @@ import type { Channel } from '../channels/channel.ts';
 import { CONSOLE_TRAITS } from '../channels/console.ts';
 import { readConfig } from '../config.ts';
 import { type DemoService, runDemo } from '../demo.ts';
-import { createLog, PlainError } from '../log.ts';
+import { createLog } from '../log.ts';
 import { type Service, startService } from '../main.ts';
+import { onOutputLost } from '../output.ts';
 import { addCompany } from '../salon/companies.ts';
 import type { Brand } from '../simulator/cast.ts';
-import { parseFaults } from '../simulator/faults.ts';
 import type { ToldMessage } from '../simulator/live-view.ts';
 import { parseServiceState } from '../simulator/verdict.ts';
 import { countOpenEvents } from '../store/inbox.ts';
 import { countOpenNotices } from '../store/messages.ts';
 import { listToldNotices, summariseBookings } from '../store/views.ts';
+import { checkFaults } from './faults.ts';
 import type { Context } from './run.ts';
 
 type Options = {
@@ -34,6 +35,7 @@ export async function demo(_context: Context, options: Options): Promise<void> {
   checkFaults(options.faults);
   const abort = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => abort.abort());
+  onOutputLost(() => abort.abort());
   if (!options.json) process.stdout.write('Starting PostgreSQL, the service and a salon…\n');
   const service = await startDemoService();
   process.exitCode = await runDemo(service, {
@@ -49,14 +51,6 @@ export async function demo(_context: Context, options: Options): Promise<void> {
     complain: line => process.stderr.write(`${line}\n`),
     signal: abort.signal,
   });
-}
-
-export function checkFaults(text: string): void {
-  try {
-    parseFaults(text);
-  } catch (error) {
-    throw new PlainError(`--faults: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }
 
 /** Nothing of the user's is touched: own directory, own database, own ports unless they are set. */

@@ -29,9 +29,10 @@ import { HOW_TO_READ } from '../work/sweep.ts';
 import { raisedOf } from './alerts.ts';
 import { describeDrift } from './drift.ts';
 import { type Finding, fault, note, ok } from './finding.ts';
+import { firstReceiptFindings } from './first-receipts.ts';
 import { operatorFindings } from './operator.ts';
 import { outsideFindings } from './outside.ts';
-import { type Context, print, withStore } from './run.ts';
+import { type Context, ofCompany, print, withStore } from './run.ts';
 
 const OLDEST_SERVER = 150_000;
 /** Signatures tolerate five minutes; leases and notices want far less. */
@@ -128,6 +129,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened, config: 
     ...reconciliationFindings(coverage),
     ...(await operatorFindings(pool, config)),
     ...(await pauseFindings(pool)),
+    ...(await firstReceiptFindings(pool, config)),
     ...alertFindings(alerts, [...roadsOf(config).keys()]),
   ];
 }
@@ -146,7 +148,9 @@ async function asideFindings(pool: Pool): Promise<Finding[]> {
 function reconciliationFindings(coverage: readonly Coverage[]): Finding[] {
   if (coverage.length === 0) return [];
   const blind = coverage.filter(({ api }) => api === 'none');
-  const failing = coverage.filter(({ error }) => error !== null);
+  const failing = coverage.flatMap(({ companyId, error }) =>
+    error === null ? [] : [ofCompany(companyId, error)],
+  );
   const late = coverage.filter(
     ({ overdueMs, intervalMs }) => overdueMs > (intervalMs ?? Number.POSITIVE_INFINITY),
   );
@@ -158,7 +162,7 @@ function reconciliationFindings(coverage: readonly Coverage[]): Finding[] {
   );
   const polled = blind.filter(({ source }) => source !== 'webhook');
   return [
-    ...failing.map(({ companyId, error }) => fault('reconciliation', `company ${companyId}: ${error}`)),
+    ...failing.map(words => fault('reconciliation', words)),
     ...polled.map(({ companyId }) =>
       fault(
         'reconciliation',
@@ -257,7 +261,10 @@ async function portFindings(config: Config): Promise<Finding[]> {
     findings.push(
       free
         ? ok(check, `${port} is free`)
-        : fault(check, `${port} is taken by another program: set ${setting}`),
+        : fault(
+            check,
+            `${port} is taken, by another program or by \`serve\` with other settings than these: set ${setting}, or give both the same`,
+          ),
     );
   }
   return findings;

@@ -1,11 +1,8 @@
 /** `events …`, `messages …` and `stats`: looking at the inbox and the outbox. */
 import { PlainError } from '../log.ts';
-import { audit } from '../store/companies.ts';
 import { type Coverage, readCoverage, sumCoverage } from '../store/coverage.ts';
-import { replayEvent } from '../store/inbox.ts';
-import { transaction } from '../store/pool.ts';
 import { listEvents, listMessages, readStats, showEvent, showMessage } from '../store/views.ts';
-import { type Context, more, parseUuid, print, table, withStore } from './run.ts';
+import { type Context, more, ofCompany, parseUuid, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
 type ListOptions = Json & {
@@ -41,23 +38,6 @@ export async function eventsShow(context: Context, id: string, options: Json): P
     const event = await showEvent(pool, eventId);
     if (event === undefined) throw new PlainError(`there is no event ${eventId}`);
     print(options, event, JSON.stringify(event, null, 2));
-  });
-}
-
-export async function eventsReplay(context: Context, id: string, options: Json): Promise<void> {
-  const eventId = parseUuid(id, 'event');
-  await withStore(context, async ({ pool }) => {
-    const put = await transaction(pool, async db => {
-      const done = await replayEvent(db, eventId);
-      if (done) await audit(db, { actor: 'command', action: 'event.replay', subject: eventId });
-      return done;
-    });
-    if (!put) {
-      const event = await showEvent(pool, eventId);
-      if (event === undefined) throw new PlainError(`there is no event ${eventId}`);
-      throw new PlainError(`event ${eventId} is in quarantine: its body cannot be read as an event`);
-    }
-    print(options, { id: eventId, state: 'pending' }, `Event ${eventId} is put back.`);
   });
 }
 
@@ -146,7 +126,5 @@ function inSeconds(milliseconds: number): string {
 }
 
 function troublesOf(coverage: readonly Coverage[]): string[] {
-  return coverage.flatMap(({ companyId, error }) =>
-    error === null ? [] : [`company ${companyId}: ${error}`],
-  );
+  return coverage.flatMap(({ companyId, error }) => (error === null ? [] : [ofCompany(companyId, error)]));
 }

@@ -3,9 +3,10 @@ import { closeChannels, createChannels } from '../channels/registry.ts';
 import { channelsConfig } from '../configured-channels.ts';
 import { passedOver, spanOf } from '../domain/route-trail.ts';
 import { createTexts } from '../domain/text.ts';
+import { wallOf } from '../domain/time.ts';
 import { given, previewBody, previewOf } from '../http/api.ts';
 import { PlainError } from '../log.ts';
-import { previewPolicy } from '../salon/preview.ts';
+import { type Preview, previewPolicy } from '../salon/preview.ts';
 import { type PreviewRoute, previewRoutes } from '../salon/preview-routes.ts';
 import { type PreviewText, previewTexts } from '../salon/preview-texts.ts';
 import { loadTemplates } from '../templates.ts';
@@ -25,6 +26,16 @@ type PreviewOptions = {
   readonly smsTo?: string;
 };
 
+/** What the schema objects to, by the name that was typed. */
+const TYPED: Readonly<Record<string, string>> = {
+  recordId: '--record',
+  startsLocal: '--starts',
+  durationSeconds: '--lasts in seconds',
+  staffId: '--staff',
+  origin: '--origin',
+  madeAt: '--made',
+};
+
 export async function policyPreview(context: Context, id: string, options: PreviewOptions): Promise<void> {
   const companyId = parseId(id, 'company');
   const { record, starts, lasts, origin, staff, made, file, smsTo } = options;
@@ -36,9 +47,10 @@ export async function policyPreview(context: Context, id: string, options: Previ
   if (!asked.success) {
     if ((record === undefined) === (starts === undefined))
       throw new PlainError('nothing to preview: name --record or --starts, and only one of them');
-    const faults = asked.error.issues.map(
-      ({ path, message }) => `  ${path.map(String).join('.')} ${message}`,
-    );
+    const faults = asked.error.issues.map(({ path, message }) => {
+      const name = path.map(String).join('.');
+      return `  ${TYPED[name] ?? name} ${message}`;
+    });
     throw new PlainError(`nothing can be previewed:\n${faults.join('\n')}`);
   }
   await withStore(context, async ({ pool }) => {
@@ -84,6 +96,7 @@ export async function policyPreview(context: Context, id: string, options: Previ
         ),
         ...next,
         '',
+        ...(hasBegun(preview) ? ['The visit has begun: nobody is told of its changes any more.', ''] : []),
         ...(routed.refuses ? ['The client wants no messages: nothing leaves.', ''] : []),
         table(['the client’s', 'go by', ''], routed.routes.flatMap(routeRows), ''),
         '',
@@ -91,6 +104,10 @@ export async function policyPreview(context: Context, id: string, options: Previ
       ].join('\n'),
     );
   });
+}
+
+function hasBegun({ booking, zone }: Preview): boolean {
+  return booking.startsLocal !== null && booking.startsLocal <= wallOf(Date.now(), zone);
 }
 
 /** A line for each channel: those that are taken, in order, then those that are not. */

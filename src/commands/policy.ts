@@ -1,6 +1,4 @@
 /** `policy …`: what a salon wants said, to whom and when. */
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
 import { PlainError } from '../log.ts';
 import {
   listVersions,
@@ -11,6 +9,7 @@ import {
   soundPolicy,
 } from '../salon/policies.ts';
 import { type Context, more, parseId, print, table, withStore } from './run.ts';
+import { readSource } from './source.ts';
 
 type Json = { readonly json?: boolean };
 
@@ -105,20 +104,12 @@ export function spokenGather(gather: string | null): string {
 
 /** A JSON document from a file, or from standard input by `-`. */
 export async function readDocument(file: string): Promise<unknown> {
-  const source = file === '-' ? await text(process.stdin) : await readSource(file);
+  const source = await readSource(file);
   if (source.length > MAX_DOCUMENT)
     throw new PlainError(`the policy is longer than ${MAX_DOCUMENT} characters`);
   try {
     return JSON.parse(source);
   } catch (cause) {
     throw new PlainError('the policy is no JSON: check commas, quotes and brackets', { cause });
-  }
-}
-
-async function readSource(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new PlainError(`${file} cannot be read`, { cause });
   }
 }

@@ -1,6 +1,7 @@
 /** `reconcile`: compares one company with the platform now, and shows how far it is. */
 import { commandAccess } from '../api-access.ts';
 import type { SweepKind } from '../domain/sweep.ts';
+import { createLog } from '../log.ts';
 import { createMetrics } from '../metrics.ts';
 import { requireCompany } from '../salon/companies.ts';
 import { createReconciler } from '../work/reconcile.ts';
@@ -16,13 +17,15 @@ export async function reconcileCommand(context: Context, id: string, options: Op
     const access = commandAccess(context.config, opened);
     const sums = new Map<SweepKind, { pages: number; read: number; found: number }>();
     const reconciler = createReconciler({
-      ...{ pool, log: context.log, metrics: createMetrics(), now: Date.now, random: Math.random },
+      ...{ pool, log: createLog('silent'), metrics: createMetrics(), now: Date.now, random: Math.random },
       apiOf: access.findApi,
       onFound: () => {},
     });
     const onTurn = (kind: SweepKind, { cursor: { pages, read, found } }: Turn) => {
       sums.set(kind, { pages, read, found });
-      process.stderr.write(`${NAMES[kind]}: ${pages} pages, ${read} bookings read, ${found} differ\n`);
+      if (pages === 0) return;
+      const walked = `${pages} ${pages === 1 ? 'page' : 'pages'}`;
+      process.stderr.write(`${NAMES[kind]}: ${walked}, ${read} bookings read, ${found} differ\n`);
     };
     try {
       await reconciler.sweepNow(companyId, { full: options.full ?? false, onTurn });

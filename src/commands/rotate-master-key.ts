@@ -8,7 +8,13 @@ export async function rotateMasterKeyCommand(context: Context, options: { json?:
     print(
       options,
       { secrets },
-      `All is sealed under OTKLIK_KEY now (secrets: ${secrets}). Webhook URLs stay as they are. Take OTKLIK_KEY_OLD out of the environment.`,
+      `All is sealed under OTKLIK_KEY now (secrets: ${secrets}). Webhook URLs stay as they are. ${next(context)}`,
     );
   });
+}
+
+function next({ config }: Context): string {
+  return config.OTKLIK_KEY_OLD === undefined
+    ? 'OTKLIK_KEY_OLD is not set here: no key was exchanged just now.'
+    : 'Take OTKLIK_KEY_OLD out of the environment.';
 }

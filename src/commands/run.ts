@@ -1,5 +1,6 @@
 /** What every command shares: configuration, logging, how a failure is told, and printing. */
 import { type Config, readConfig } from '../config.ts';
+import { plainLine } from '../domain/plain.ts';
 import { createLog, isPlain, type Log, PlainError } from '../log.ts';
 import { type Opened, open } from '../open.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
@@ -45,18 +46,29 @@ export async function withStore<T>(
   }
 }
 
+/** ESC and its like: names and titles are typed by strangers, and must not drive the terminal that shows them. */
+const CONTROL = /[^\P{Cc}\n\t]/gu;
+
 /** Prints one JSON value, or what a person reads. */
 export function print(options: { readonly json?: boolean | undefined }, value: unknown, text: string): void {
-  process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : `${text}\n`);
+  process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : `${text.replace(CONTROL, '')}\n`);
 }
 
-/** Rows as aligned columns under a header; the empty state in its own words. */
+/** What is wrong with a company; most faults of its API name it themselves. */
+export function ofCompany(companyId: number, fault: string): string {
+  return new RegExp(`company ${companyId}\\b`).test(fault) ? fault : `company ${companyId}: ${fault}`;
+}
+
+const CELL_MAX = 1000;
+
+/** Rows as aligned columns under a header, each on one line; the empty state in its own words. */
 export function table(
   header: readonly string[],
-  rows: readonly (readonly string[])[],
+  values: readonly (readonly string[])[],
   empty: string,
 ): string {
-  if (rows.length === 0) return empty;
+  if (values.length === 0) return empty;
+  const rows = values.map(cells => cells.map(cell => plainLine(cell, CELL_MAX)));
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
   );

@@ -11,17 +11,18 @@ export async function serve({ config, log }: Context): Promise<void> {
   const supervisor = createSupervisor(process.env, log);
   for (const reason of unknownSettings(process.env)) log.warn({ reason }, 'unknown setting');
   const end = Promise.withResolvers<string | undefined>();
-  const service = await startService(config, { log, onOutgrown: end.resolve });
+  const service = await startService(config, {
+    ...{ log, onOutgrown: end.resolve },
+    onAdminToken: token =>
+      tellAdminToken(token, {
+        terminal: process.stderr.isTTY === true,
+        dataDir: config.DATA_DIR,
+        print: line => process.stderr.write(line),
+      }),
+  });
   onSignal(() => end.resolve(undefined));
   if (service.opened.applied.length > 0)
     log.info({ count: service.opened.applied.length }, 'database migrated');
-  if (service.newAdminToken !== undefined) {
-    await tellAdminToken(service.newAdminToken, {
-      terminal: process.stderr.isTTY === true,
-      dataDir: config.DATA_DIR,
-      print: line => process.stderr.write(line),
-    });
-  }
   if (service.publicPort !== undefined)
     log.info({ role: 'receive', port: service.publicPort }, 'ready for webhooks');
   log.info({ role: config.ROLES.join(','), port: service.adminPort }, 'ready');

@@ -1,12 +1,11 @@
 /** `templates …`: the texts that people read, those that come with us and those of a company. */
-import { readFile } from 'node:fs/promises';
-import { text as readAll } from 'node:stream/consumers';
 import { LOCALES, type Locale } from '../domain/locale.ts';
 import { createTexts, TEXT_KINDS, type TextKind } from '../domain/text.ts';
 import { PlainError } from '../log.ts';
 import { listTexts, resetText, setText, textsOf, tryTexts, type Which } from '../salon/texts.ts';
 import { loadTemplates } from '../templates.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
+import { readSource } from './source.ts';
 
 type Options = { readonly json?: boolean; readonly company?: string; readonly locale?: string };
 
@@ -35,7 +34,7 @@ export async function templatesSet(
   options: Options,
 ): Promise<void> {
   const which = whichOf(id, name, options);
-  const source = file === '-' ? await readAll(process.stdin) : await readSource(file);
+  const source = await readSource(file);
   const texts = createTexts(loadTemplates());
   await withStore(context, async ({ pool }) => {
     const tried = await setText({ pool, texts, actor: 'command' }, which, source);
@@ -106,13 +105,4 @@ function localeOf(name: string): Locale {
   if (locale === undefined)
     throw new PlainError(`there is no language "${name}"; there are ${LOCALES.join(', ')}`);
   return locale;
-}
-
-async function readSource(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    throw new PlainError(`cannot read ${file} (${code})`, { cause });
-  }
 }

@@ -15,8 +15,8 @@ import type { EpochMs } from './time.ts';
 
 export type Decision =
   | { readonly do: 'send'; readonly notice: Notice }
-  /** What was heard is true again, or was told meanwhile. */
-  | { readonly do: 'supersede' }
+  /** It was told meanwhile, or what was heard by `heardStep` is true again. */
+  | { readonly do: 'supersede'; readonly heardStep?: number }
   /** The visit has begun. */
   | { readonly do: 'expire' };
 
@@ -34,7 +34,8 @@ export function decideNotice(about: {
   const heard = told[recipient];
   if ((heard?.step ?? 0) >= step) return { do: 'supersede' };
   const notice = noticeBetween(heard?.facts ?? null, factsFor(recipient, booking, zone));
-  return notice === null ? { do: 'supersede' } : { do: 'send', notice };
+  if (notice !== null) return { do: 'send', notice };
+  return { do: 'supersede', ...(heard && { heardStep: heard.step }) };
 }
 
 /**

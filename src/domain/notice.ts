@@ -24,8 +24,11 @@ export type Facts = {
 export type Told = {
   readonly facts: Facts;
   readonly step: number;
-  /** `baseline`: known from before we began to speak; `policy`: not told, as the policy has it. Both taken as heard. */
-  readonly how: 'baseline' | 'policy' | 'message';
+  /**
+   * `baseline`: known from before we began to speak; `policy`, `operator`: not told, as the policy has it or by an
+   * operator's word. All taken as heard.
+   */
+  readonly how: 'baseline' | 'policy' | 'operator' | 'message';
 };
 
 /** By recipient, e.g. `client:169711586`. */

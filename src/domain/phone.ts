@@ -14,10 +14,15 @@ export const normalisePhone = memo((text: string): string => {
   return number?.isPossible() ? number.number : text;
 });
 
-/** As somebody here typed it who looks for a person: eight before any Russian number is seven. */
+/**
+ * As somebody here typed it who looks for a person: eight before any Russian number is seven, and a mobile number without
+ * either lacks it.
+ */
 export function typedPhone(text: string): string {
-  const digits = text.replace(/\D/g, '');
-  return normalisePhone(/^8\d{10}$/.test(digits) ? `7${digits.slice(1)}` : text);
+  const digits = text.replace(/[^\d+]/g, '');
+  // With a plus it is said which country: +84 is Vietnam. No country's code is 89.
+  const national = /^(?:8\d{10}|\+89\d{9}|9\d{9})$/.test(digits) ? digits.slice(-10) : undefined;
+  return normalisePhone(national === undefined ? text : `7${national}`);
 }
 
 /** +7••••••••67: enough to know one's own, too little to call. */

@@ -53,6 +53,8 @@ export type Phrases = {
     notStopped(phone: string): string;
     readonly wrong: string;
     readonly tooOften: string;
+    /** The fault is ours, for the moment. */
+    readonly away: string;
   };
 };
 
@@ -111,6 +113,7 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
         `Не получилось: мы не знаем, кому ушло это письмо. Скажите салону, что не хотите писем.${phone === '' ? '' : ` Телефон: ${phone}.`}`,
       wrong: 'Ссылка неполная или устарела. Откройте её из письма ещё раз.',
       tooOften: 'Слишком часто. Подождите минуту и откройте ссылку ещё раз.',
+      away: 'У нас временная неполадка. Откройте ссылку ещё раз через минуту.',
     },
   },
   en: {
@@ -167,6 +170,7 @@ export const PHRASES: Readonly<Record<Locale, Phrases>> = {
         `It did not work: we do not know whom this e-mail went to. Please tell the salon that you want none.${phone === '' ? '' : ` Its phone: ${phone}.`}`,
       wrong: 'The link is incomplete or too old. Open it from the e-mail again.',
       tooOften: 'Too often. Wait a minute and open the link again.',
+      away: 'Something is wrong on our side for the moment. Open the link again in a minute.',
     },
   },
 };

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { nearestOf } from './nearest.ts';
 import {
+  CATEGORIES,
   DEFAULTS,
   DURATION,
   durationMs,
@@ -49,7 +50,6 @@ const reminderTime = z
     return time === undefined ? text : reminderName(time);
   });
 
-const CATEGORIES = ['notices', 'reminders', 'afterVisit', 'advertising'] as const;
 const channelOrder = z
   .array(z.enum(CHANNEL_NAMES))
   .min(1, 'names no channel')

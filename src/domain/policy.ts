@@ -30,7 +30,8 @@ export type QuietRule = 'send' | 'defer' | 'drop';
 export type RelayBy = 'route' | 'asked';
 
 /** What a message is, in law and in manners. */
-export type Category = 'notices' | 'reminders' | 'afterVisit' | 'advertising';
+export const CATEGORIES = ['notices', 'reminders', 'afterVisit', 'advertising'] as const;
+export type Category = (typeof CATEGORIES)[number];
 
 /** A value for each of `Name` that has one of its own, and one for any other. */
 export type ByName<Name extends string, Value> = { readonly any: Value } & {

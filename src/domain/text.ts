@@ -317,7 +317,7 @@ export function spokenTime(wall: Wall, locale: Locale, withYear = false): Spoken
   const moment = new Date(`${wall}Z`);
   const year = withYear ? ` ${yearOf(wall)}` : '';
   const write = (formats: Intl.DateTimeFormat) => formats.format(moment).replace(/\s/g, ' ');
-  const { day, weekday, hour } = FORMATS[locale];
+  const { day, weekday, hour } = FORMATS[locale]();
   const time = write(hour);
   const date =
     locale === 'ru'
@@ -326,19 +326,27 @@ export function spokenTime(wall: Wall, locale: Locale, withYear = false): Spoken
   return { when: `${date}, ${time}`, date, time };
 }
 
-/** Made once: making one takes 0.2 ms, as long as all the rest of a text. */
+/** Made once, as making one takes as long as all the rest of a text; and not before the first: all six take 24 ms. */
 const FORMATS = {
-  ru: {
+  ru: once(() => ({
     day: formatOf('ru-RU', { day: 'numeric', month: 'long' }),
     weekday: formatOf('ru-RU', { weekday: 'long' }),
     hour: formatOf('ru-RU', { hour: '2-digit', minute: '2-digit' }),
-  },
-  en: {
+  })),
+  en: once(() => ({
     day: formatOf('en-US', { weekday: 'long', month: 'long', day: 'numeric' }),
     weekday: formatOf('en-US', { weekday: 'long' }),
     hour: formatOf('en-US', { hour: 'numeric', minute: '2-digit' }),
-  },
+  })),
 };
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
 
 function formatOf(language: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   return new Intl.DateTimeFormat(language, { ...options, timeZone: 'UTC' });

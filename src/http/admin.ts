@@ -1,15 +1,15 @@
 /** The admin listener, on a port of its own: health, metrics, and the API behind a bearer token. */
 import { hash, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { z } from 'zod';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import { troubleOf } from '../store/pool.ts';
+import { inTime, troubleOf } from '../store/pool.ts';
 import { ROUTES, refusalOf } from './api.ts';
+import { createLimit } from './guard.ts';
 import { describeApi } from './openapi.ts';
-import { NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
+import { FAILED, NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
 import { type ApiDeps, companyId, type Input, type Route } from './route.ts';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
@@ -42,7 +42,10 @@ export function createAdmin(deps: AdminDeps): FastifyInstance {
   app.removeContentTypeParser('text/plain');
   useProblems(app, {
     onRefused: () => {},
-    onError: (error, request_id) => deps.log.error({ role: 'web', request_id, err: error }, 'request failed'),
+    onError: (error, request_id) => {
+      deps.log.error({ role: 'web', request_id, err: error }, 'request failed');
+      return FAILED;
+    },
   });
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
@@ -88,8 +91,10 @@ async function answer(
   // `/events/` is not the event without an id.
   if (Object.values(request.params ?? {}).includes('')) return sendProblem(reply, NOT_FOUND);
   const input: Input = { params: request.params, query: request.query, body: request.body };
+  if (holdsNul(input)) return sendProblem(reply, UNSTORABLE);
   try {
-    const result = await inTime(route.handle(deps, input));
+    const late = () => new LateError(`no answer within ${ANSWER_LIMIT_MS} ms`);
+    const result = await inTime(route.handle(deps, input), ANSWER_LIMIT_MS, late);
     noteChange(deps.log, route, request, result);
     return reply.send(result);
   } catch (error) {
@@ -110,27 +115,33 @@ async function answer(
   }
 }
 
-/** A database that hangs is told of before whoever asks gives up; a statement of ours may take 30 s. */
+const UNSTORABLE: Problem = {
+  status: 400,
+  title: 'Not valid',
+  detail: 'A text holds the character U+0000, which cannot be stored.',
+};
+
+/** PostgreSQL takes U+0000 in no text. Looked for in all of a request, so that no field is forgotten. */
+function holdsNul(input: Input): boolean {
+  // A list, since a body nested as deeply as its limit allows would be too deep for calls.
+  const left: unknown[] = [input];
+  while (left.length > 0) {
+    const one = left.pop();
+    if (typeof one === 'string' && one.includes('\0')) return true;
+    if (typeof one === 'object' && one !== null)
+      for (const [name, value] of Object.entries(one)) left.push(name, value);
+  }
+  return false;
+}
+
+/**
+ * A database that hangs is told of before whoever asks gives up; a statement of ours may take 30 s. Not Fastify's
+ * `handlerTimeout` (5.12): that ends with the body, so a request that has one would have no limit.
+ */
 const ANSWER_LIMIT_MS = 10_000;
 
 class LateError extends Error {
   override readonly name = 'LateError';
-}
-
-/** Not Fastify's `handlerTimeout` (5.12): that ends with the body, so a request that has one would have no limit. */
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new LateError(`no answer within ${ANSWER_LIMIT_MS} ms`)),
-      ANSWER_LIMIT_MS,
-    );
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /**
@@ -138,11 +149,12 @@ async function inTime<T>(work: Promise<T>): Promise<T> {
  * particulars in the audit log alone.
  */
 function noteChange(log: Log, route: Route, { id, params }: FastifyRequest, result: unknown): void {
-  if (route.method === 'GET' || route.changesNothing) return;
-  const { company = added.safeParse(result).data?.companyId, id: event } = target.parse(params);
+  const told = telling.safeParse(result).data;
+  if (route.method === 'GET' || route.changesNothing || told?.dryRun) return;
+  const { company = told?.companyId, id: one } = target.parse(params);
   const about = {
     ...(company === undefined ? {} : { company_id: company }),
-    ...(event === undefined ? {} : { event }),
+    ...(one === undefined ? {} : { [route.path.startsWith('/messages/') ? 'message' : 'event']: one }),
   };
   log.info(
     { role: 'web', request_id: id, operation: operationOf(route), outcome: 'done', ...about },
@@ -151,7 +163,8 @@ function noteChange(log: Log, route: Route, { id, params }: FastifyRequest, resu
 }
 
 const target = z.object({ company: companyId.optional(), id: z.uuid().optional() });
-const added = z.object({ companyId });
+/** Of what is added, and of what was only tried. */
+const telling = z.object({ companyId: companyId.optional(), dryRun: z.boolean().optional() });
 
 /** A stranger's try. Of those beyond the limit, who may be many, for debugging only. */
 function noteRefused(log: Log, route: Route, { id }: FastifyRequest, { status }: Problem): void {
@@ -176,13 +189,13 @@ const UNAUTHORISED: Problem = {
 /** The refusal of a request without the right token; guesses are slowed down by address. */
 function createAuthentication(tokenHash: string): (request: FastifyRequest) => Promise<Problem | undefined> {
   const expected = Buffer.from(tokenHash, 'hex');
-  const wrong = new RateLimiterMemory({ points: WRONG_TOKENS_PER_MINUTE, duration: 60 });
+  const wrong = createLimit(WRONG_TOKENS_PER_MINUTE, 60);
   return async request => {
     const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
     if (timingSafeEqual(Buffer.from(hash('sha256', token), 'hex'), expected)) return undefined;
-    const spent = await wrong.consume(request.ip).catch(() => undefined);
-    if (spent !== undefined) return UNAUTHORISED;
+    const waitSeconds = await wrong(request.ip);
+    if (waitSeconds === 0) return UNAUTHORISED;
     const detail = 'Too many wrong tokens from this address; wait a minute.';
-    return { status: 429, title: 'Too many requests', detail, retryAfterSeconds: 60 };
+    return { status: 429, title: 'Too many requests', detail, retryAfterSeconds: waitSeconds };
   };
 }

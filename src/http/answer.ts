@@ -4,7 +4,7 @@
  * Opening it changes nothing, since mail servers open every link they see: what changes something is a button's POST.
  */
 import { timingSafeEqual } from 'node:crypto';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ActionKind, type Link, readLink } from '../domain/answer.ts';
 import type { Locale } from '../domain/locale.ts';
 import { clientIdOf } from '../domain/notice.ts';
@@ -13,6 +13,7 @@ import { PHRASES, type Phrases } from '../domain/phrases.ts';
 import { spokenTime } from '../domain/text.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
+import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import {
   type Answered,
@@ -23,9 +24,9 @@ import {
 } from '../store/actions.ts';
 import { refuseEmail } from '../store/chats.ts';
 import { type Company, findCompanies } from '../store/companies.ts';
-import type { Pool } from '../store/pool.ts';
+import { type Pool, troubleOf } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
-import { countMisses, createLimit } from './guard.ts';
+import { countMisses, createLimit, noteRefusal, UNAVAILABLE } from './guard.ts';
 import { type Html, html, sendPage } from './page.ts';
 
 export type AnswerRoute = {
@@ -53,9 +54,10 @@ type Opened = { readonly answered: Answered; readonly company: Company; readonly
 
 export function addAnswerRoutes(
   app: FastifyInstance,
-  { metrics }: { readonly metrics: Metrics },
+  deps: { readonly metrics: Metrics; readonly log: Log },
   route: AnswerRoute,
 ): void {
+  const { metrics } = deps;
   const misses = countMisses();
   const looks = createLimit(LOOKS_PER_MINUTE, 60);
 
@@ -77,15 +79,21 @@ export function addAnswerRoutes(
   function refuse(reply: FastifyReply, waitSeconds: number): undefined {
     metrics.rejected.inc({ cause: waitSeconds > 0 ? 'answer_rate' : 'answer_link' });
     if (waitSeconds > 0) reply.header('retry-after', waitSeconds);
-    const why = waitSeconds > 0 ? 'tooOften' : 'wrong';
-    sendPage(reply, {
-      ...{ status: waitSeconds > 0 ? 429 : 404, language: 'ru', title: 'Otklik' },
-      body: [html`<p>${PHRASES.ru.page[why]}</p>`, html`<p lang="en">${PHRASES.en.page[why]}</p>`],
-    });
+    if (waitSeconds > 0) sayNo(reply, 429, 'tooOften');
+    else sayNo(reply, 404, 'wrong');
     return undefined;
   }
 
+  /** Whoever opened a page gets one with the database away, too. What else fails is answered as on any route. */
+  function answerFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    if (troubleOf(error) !== 'unavailable') throw error;
+    const { status, retryAfterSeconds } = UNAVAILABLE;
+    noteRefusal(deps, { requestId: request.id, status, cause: 'store_down', about: { err: error } });
+    return sayNo(reply.header('retry-after', retryAfterSeconds), status, 'away');
+  }
+
   app.register((scope, _options, done) => {
+    scope.setErrorHandler(answerFailure);
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(
       'application/x-www-form-urlencoded',
@@ -156,6 +164,7 @@ export function addAnswerRoutes(
   // One-click by RFC 8058: the mailer posts here by itself when its “unsubscribe” is pressed, as multipart/form-data or
   // urlencoded. The address says everything, so what comes along is not looked at.
   app.register((scope, _options, done) => {
+    scope.setErrorHandler(answerFailure);
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(
       '*',
@@ -178,6 +187,14 @@ export function addAnswerRoutes(
   async function act({ answered }: Opened, kind: ActionKind): Promise<void> {
     await insertActions(route.pool, newId, { kind, answered, channel: 'email', chat: '', now: route.now() });
   }
+}
+
+/** Of nobody's salon, so in both languages. */
+function sayNo(reply: FastifyReply, status: number, why: 'wrong' | 'tooOften' | 'away'): FastifyReply {
+  return sendPage(reply, {
+    ...{ status, language: 'ru', title: 'Otklik' },
+    body: [html`<p>${PHRASES.ru.page[why]}</p>`, html`<p lang="en">${PHRASES.en.page[why]}</p>`],
+  });
 }
 
 function isOurs(vault: Vault, { companyId, messageId, proof }: Link): boolean {

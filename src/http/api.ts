@@ -16,47 +16,19 @@ import { type PreviewOf, previewPolicy } from '../salon/preview.ts';
 import { previewRoutes } from '../salon/preview-routes.ts';
 import { previewTexts } from '../salon/preview-texts.ts';
 import { TextError } from '../salon/texts.ts';
-import { audit, listCompanies, type NewCompany } from '../store/companies.ts';
+import { listCompanies, type NewCompany } from '../store/companies.ts';
 import { readCoverage, sumCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
-import { replayEvent } from '../store/inbox.ts';
-import { type Pool, transaction } from '../store/pool.ts';
 import { readRelayStates } from '../store/relays.ts';
-import { listEvents, listMessages, readStats, showBooking, showEvent, showMessage } from '../store/views.ts';
+import { readStats, showBooking } from '../store/views.ts';
 import { CLIENT_ROUTES } from './api-clients.ts';
+import { EVENT_ROUTES } from './api-events.ts';
+import { MESSAGE_ROUTES } from './api-messages.ts';
 import { TEAM_ROUTES } from './api-team.ts';
 import { TEXT_ROUTES } from './api-texts.ts';
 import type { Problem } from './problem.ts';
-import { bigId, companyId, companyParams, type Route } from './route.ts';
+import { bigId, companyId, companyParams, missing, page, type Route } from './route.ts';
 
-/** A refusal that a handler states as an answer. */
-class Refused extends Error {
-  readonly problem: Problem;
-
-  constructor(problem: Problem) {
-    super(problem.title);
-    this.name = 'Refused';
-    this.problem = problem;
-  }
-}
-
-const uuid = z.uuid();
-const page = { cursor: uuid.optional(), limit: z.coerce.number().int().min(1).max(200).default(50) };
-
-const eventsQuery = z.object({
-  company: companyId.optional(),
-  record: bigId.optional(),
-  state: z.enum(['pending', 'waiting', 'done', 'dead', 'quarantined']).optional(),
-  resource: z.string().max(40).optional(),
-  ...page,
-});
-const messagesQuery = z.object({
-  company: companyId.optional(),
-  record: bigId.optional(),
-  state: z.string().max(20).optional(),
-  ...page,
-});
-const idParams = z.object({ id: uuid });
 const bookingParams = z.object({ company: companyId, record: bigId });
 const addressParams = z.object({ company: companyId, client: bigId, channel: z.enum(ADDRESSED) });
 const addressBody = z.object({ address: z.string().min(1).max(320) });
@@ -99,7 +71,7 @@ const policyField = z.unknown().transform((value, context) => {
 
 /** What an operator says of a company. */
 const settingFields = {
-  title: z.string().min(1).max(200),
+  title: z.string().trim().min(1).max(200),
   zone: z
     .string()
     .refine(
@@ -107,7 +79,10 @@ const settingFields = {
       'must be an IANA zone like Europe/Moscow; an offset like +03:00 knows nothing of summer time',
     ),
   locale: z.enum(['ru', 'en']),
-  route: z.array(z.enum(CHANNEL_NAMES)).min(1),
+  route: z
+    .array(z.enum(CHANNEL_NAMES))
+    .min(1)
+    .refine(route => new Set(route).size === route.length, 'names one channel twice'),
   webhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
   botApiPrefix: z.string().min(1).max(50).nullable(),
 };
@@ -173,46 +148,7 @@ export function previewOf(
 }
 
 export const ROUTES: readonly Route[] = [
-  {
-    method: 'GET',
-    path: '/events',
-    summary: 'Events, newest first',
-    query: eventsQuery,
-    answer: 'A page: items and next, the cursor of the page after it (null: none)',
-    handle: ({ pool }, input) => {
-      const { company, record, ...rest } = eventsQuery.parse(input.query);
-      return listEvents(pool, { companyId: company, recordId: record, ...rest });
-    },
-  },
-  {
-    method: 'GET',
-    path: '/events/{id}',
-    summary: 'One event with its payload',
-    params: idParams,
-    answer: 'The event',
-    handle: async ({ pool }, input) => {
-      const { id } = idParams.parse(input.params);
-      return (await showEvent(pool, id)) ?? missing(`event ${id}`);
-    },
-  },
-  {
-    method: 'POST',
-    path: '/events/{id}/replay',
-    summary: 'Put an event back to be processed again; its effect still happens once',
-    params: idParams,
-    answer: 'The id and the state it is in now',
-    handle: async ({ pool, onReplay }, input) => {
-      const { id } = idParams.parse(input.params);
-      const put = await transaction(pool, async db => {
-        const done = await replayEvent(db, id);
-        if (done) await audit(db, { actor: 'api', action: 'event.replay', subject: id });
-        return done;
-      });
-      if (!put) return refuseReplay(pool, id);
-      onReplay();
-      return { id, state: 'pending' };
-    },
-  },
+  ...EVENT_ROUTES,
   {
     method: 'GET',
     path: '/bookings/{company}/{record}',
@@ -224,28 +160,7 @@ export const ROUTES: readonly Route[] = [
       return (await showBooking(pool, company, record)) ?? missing(`booking ${company}/${record}`);
     },
   },
-  {
-    method: 'GET',
-    path: '/messages',
-    summary: 'Messages, newest first',
-    query: messagesQuery,
-    answer: 'A page: items and next, the cursor of the page after it (null: none)',
-    handle: ({ pool }, input) => {
-      const { company, record, ...rest } = messagesQuery.parse(input.query);
-      return listMessages(pool, { companyId: company, recordId: record, ...rest });
-    },
-  },
-  {
-    method: 'GET',
-    path: '/messages/{id}',
-    summary: 'One message with every attempt, receipt and fall, and its route in words (`trail`)',
-    params: idParams,
-    answer: 'The message',
-    handle: async ({ pool }, input) => {
-      const { id } = idParams.parse(input.params);
-      return (await showMessage(pool, id)) ?? missing(`message ${id}`);
-    },
-  },
+  ...MESSAGE_ROUTES,
   {
     method: 'GET',
     path: '/companies',
@@ -469,23 +384,8 @@ export function newCompany(company: Omit<z.infer<typeof companyBody>, 'userToken
   return { ...rest, ...given({ source, verify, sweepMs, pollMs, settleMs, policy }) };
 }
 
-function missing(what: string): never {
-  throw new Refused({ status: 404, title: 'Not found', detail: `There is no ${what}.` });
-}
-
-async function refuseReplay(pool: Pool, id: string): Promise<never> {
-  const event = await showEvent(pool, id);
-  if (event === undefined) return missing(`event ${id}`);
-  throw new Refused({
-    status: 409,
-    title: 'Cannot be replayed',
-    detail: `Event ${id} is in quarantine: its body cannot be read as an event.`,
-  });
-}
-
 /** The refusal an error stands for, or undefined when it is a fault of ours. */
 export function refusalOf(error: unknown): Problem | undefined {
-  if (error instanceof Refused) return error.problem;
   if (error instanceof PolicyError) {
     const detail = error.faults.map(({ path, says }) => `${path}: ${says}`).join('; ');
     return { status: 400, title: 'Not valid', detail };

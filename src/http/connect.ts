@@ -3,10 +3,10 @@
  * what became of each salon. It holds no script and no style, and whatever is on it from outside is escaped.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Log } from '../log.ts';
 import type { Metrics, RejectCause } from '../metrics.ts';
 import type { Brand } from '../store/companies.ts';
+import { createLimit } from './guard.ts';
 import { html, sendPage } from './page.ts';
 import { type ConnectFault, readConnect } from './user-data.ts';
 
@@ -38,16 +38,16 @@ const PRESSES_PER_MINUTE = 30;
 const AT_ONCE = 4;
 
 export function addConnectRoute(app: FastifyInstance, deps: ConnectDeps, route: ConnectRoute): void {
-  const presses = new RateLimiterMemory({ points: PRESSES_PER_MINUTE, duration: 60 });
+  const presses = createLimit(PRESSES_PER_MINUTE, 60);
   const words = WORDS[route.brand];
   const refuse = (reply: FastifyReply, status: number, cause: RejectCause, text: string) => {
     deps.metrics.rejected.inc({ cause });
     return send(reply, status, words, [text]);
   };
   app.get<{ Querystring: Record<string, unknown> }>('/connect/yclients', async (request, reply) => {
-    const spent = await presses.consume(request.ip).catch(() => undefined);
-    if (spent === undefined) {
-      return refuse(reply.header('retry-after', 60), 429, 'connect_rate', words.later);
+    const waitSeconds = await presses(request.ip);
+    if (waitSeconds > 0) {
+      return refuse(reply.header('retry-after', waitSeconds), 429, 'connect_rate', words.later);
     }
     const asked = readConnect(request.query, route.partnerToken);
     if ('fault' in asked) {

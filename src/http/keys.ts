@@ -45,7 +45,9 @@ export function createKeyRing({
     entries.delete(name);
     if (key === undefined) return undefined;
     const { company, expiresAt, sealedSecrets } = key;
-    const holder = { company, secrets: sealedSecrets.map(vault.open) };
+    // One that cannot be opened checks no signature; what is unsigned needs none, and comes once.
+    const secrets = sealedSecrets.map(vault.tryOpen).filter(secret => secret !== undefined);
+    const holder = { company, secrets };
     const entry = { holder, expiresAt, loadedAt: performance.now() };
     const [oldest] = entries.keys();
     if (entries.size >= REMEMBERED && oldest !== undefined) entries.delete(oldest);

@@ -9,10 +9,10 @@
  */
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { RejectCause } from '../metrics.ts';
 import type { ConnectDeps } from './connect.ts';
-import { type Problem, sendProblem } from './problem.ts';
+import { createLimit, type Refusal, tooMany, UNAVAILABLE } from './guard.ts';
+import { sendProblem } from './problem.ts';
 import { readSalonId } from './user-data.ts';
 
 export type LifecycleEvent = 'uninstall' | 'freeze';
@@ -28,14 +28,12 @@ export type LifecycleRoute = {
 /** All salons' events come from the platform's few addresses. */
 const PER_MINUTE = 300;
 
-type Refusal = Problem & { readonly cause: RejectCause };
-
 export function addLifecycleRoute(
   app: FastifyInstance,
   { log, metrics }: ConnectDeps,
   route: LifecycleRoute,
 ): void {
-  const limit = new RateLimiterMemory({ points: PER_MINUTE, duration: 60 });
+  const limit = createLimit(PER_MINUTE, 60);
   app.post('/webhooks/yclients/lifecycle', async (request, reply) => {
     const refuse = ({ cause, ...problem }: Refusal) => {
       metrics.rejected.inc({ cause });
@@ -45,8 +43,8 @@ export function addLifecycleRoute(
       );
       return sendProblem(reply, problem);
     };
-    const spent = await limit.consume(request.ip).catch(() => undefined);
-    if (spent === undefined) return refuse(TOO_MANY);
+    const waitSeconds = await limit(request.ip);
+    if (waitSeconds > 0) return refuse(tooMany('lifecycle_rate', waitSeconds));
     const read = readLifecycle(request.body, route);
     if ('cause' in read) return refuse(read);
     const { salonId, event } = read;
@@ -63,7 +61,7 @@ export function addLifecycleRoute(
         { role: 'receive', request_id: request.id, company_id: salonId, err: error },
         'lifecycle event not kept',
       );
-      return refuse(UNAVAILABLE);
+      return refuse({ ...UNAVAILABLE, cause: 'store_down' });
     }
   });
 }
@@ -72,14 +70,6 @@ function refusal(status: number, cause: RejectCause, title: string, detail: stri
   return { status, cause, title, detail };
 }
 
-const TOO_MANY: Refusal = {
-  ...refusal(429, 'lifecycle_rate', 'Too many requests', 'Slow down, and send again.'),
-  retryAfterSeconds: 60,
-};
-const UNAVAILABLE: Refusal = {
-  ...refusal(503, 'store_down', 'Temporarily unavailable', 'The event was not kept. Send it again.'),
-  retryAfterSeconds: 2,
-};
 const UNREADABLE = refusal(
   400,
   'lifecycle_unreadable',

@@ -66,10 +66,13 @@ export type OnRefused = (refusal: {
   readonly requestId: string;
 }) => void;
 
-/** Routes and Fastify's own refusals (limits, content types) as problems; anything unforeseen as a 500 that says nothing. */
+/**
+ * Routes and Fastify's own refusals (limits, content types) as problems; anything unforeseen as whoever is told of it
+ * says, which is a 500 that says nothing unless it knows better.
+ */
 export function useProblems(
   app: FastifyInstance,
-  { onRefused, onError }: { onRefused: OnRefused; onError: (error: unknown, requestId: string) => void },
+  { onRefused, onError }: { onRefused: OnRefused; onError: (error: unknown, requestId: string) => Problem },
 ): void {
   app.setNotFoundHandler((request, reply) => {
     onRefused({ cause: 'not_found', status: NOT_FOUND.status, requestId: request.id });
@@ -89,8 +92,7 @@ export function useProblems(
         detail: 'The request is malformed.',
       });
     }
-    onError(error, request.id);
-    return sendProblem(reply, FAILED);
+    return sendProblem(reply, onError(error, request.id));
   });
 }
 

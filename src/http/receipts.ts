@@ -8,7 +8,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Metrics } from '../metrics.ts';
 import { saveHeard } from '../store/heard.ts';
-import type { Pool } from '../store/pool.ts';
+import { type Pool, retried } from '../store/pool.ts';
 import { type NewReceipt, saveReceipts } from '../store/receipts.ts';
 import { countMisses, tooMany } from './guard.ts';
 import { NOT_FOUND, sendProblem } from './problem.ts';
@@ -87,10 +87,9 @@ export function addReceiptRoutes(
       const { channel } = reader;
       const { provider } = request.params;
       const heard = reader.hear?.(body) ?? [];
-      await saveReceipts(
-        pool,
-        receipts.map(receipt => ({ ...receipt, channel, provider })),
-      );
+      const told = receipts.map(receipt => ({ ...receipt, channel, provider }));
+      // Two calls that tell of the same messages may lock them crosswise.
+      await retried(() => saveReceipts(pool, told));
       for (const { status } of receipts) metrics.receipts.inc({ channel, status });
       const kept = await saveHeard(
         pool,

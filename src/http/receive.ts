@@ -11,6 +11,7 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { Overloaded } from '../store/group-commit.ts';
 import type { NewEvent } from '../store/inbox.ts';
+import { troubleOf } from '../store/pool.ts';
 import { type Tracing, traceIdOf } from '../tracing.ts';
 import { type AnswerRoute, addAnswerRoutes } from './answer.ts';
 import { addConnectRoute, type ConnectRoute } from './connect.ts';
@@ -109,8 +110,11 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
   app.server.maxConnections = CONNECTIONS;
   useProblems(app, {
     onRefused: refusal => noteRefusal(deps, refusal),
-    onError: (err, requestId) =>
-      noteRefusal(deps, { requestId, cause: 'error', status: 500, about: { err } }),
+    onError: (err, requestId) => {
+      const refusal = refusalOf(err);
+      noteRefusal(deps, { requestId, ...refusal });
+      return refusal;
+    },
   });
   acceptOnlyPlainJson(app, deps);
   addRoutes(app, deps, trust);
@@ -122,6 +126,14 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
     addLifecycleRoute(app, deps, deps.marketplace.lifecycle);
   }
   return app;
+}
+
+/** Of a route whose work failed: with the database away whoever calls is to come again, whatever they brought. */
+function refusalOf(err: unknown): Refusal {
+  const away = troubleOf(err) === 'unavailable';
+  return away
+    ? { ...UNAVAILABLE, detail: 'Nothing was done. Try again.', cause: 'store_down', about: { err } }
+    : { ...FAILED, cause: 'error', about: { err } };
 }
 
 function acceptOnlyPlainJson(app: FastifyInstance, deps: ReceiverDeps): void {
@@ -181,9 +193,7 @@ async function take(
   const { id: requestId } = request;
   const span = deps.tracing?.start('receive', parent);
   const way: Way = { requestId, traceparent: span?.traceparent ?? null };
-  const taken = await admitAndReceive(deps, guard, request, way).catch((error: unknown): Refusal => {
-    return { ...FAILED, cause: 'error', about: { err: error } };
-  });
+  const taken = await admitAndReceive(deps, guard, request, way).catch(refusalOf);
   const status = taken === undefined ? HUNG_UP : 'status' in taken ? taken.status : 200;
   span?.end({ 'otklik.request_id': requestId, 'http.response.status_code': status }, status >= 500);
   if (taken === undefined) return;

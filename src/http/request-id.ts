@@ -23,17 +23,29 @@ export function createTrust(ranges: readonly string[]): Trust {
   };
 }
 
+/** Whether it is an address or a CIDR range. */
+export function isRange(text: string): boolean {
+  return readRange(text) !== undefined;
+}
+
 function add(list: BlockList, range: string): void {
-  const [address = '', bits, ...rest] = range.split('/');
-  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-  const whole = family === 'ipv6' ? 128 : 32;
-  const prefix = bits === undefined ? whole : Number(/^\d{1,3}$/.test(bits) ? bits : 'none');
-  if (isIP(address) === 0 || rest.length > 0 || !(prefix <= whole)) {
+  const read = readRange(range);
+  if (read === undefined) {
     throw new PlainError(
       `TRUSTED_PROXIES: ${range} is neither an address nor a range such as 10.0.0.0/8: correct it`,
     );
   }
-  list.addSubnet(address, prefix, family);
+  list.addSubnet(read.address, read.prefix, read.family);
+}
+
+function readRange(text: string) {
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isIP(address) === 6 ? ('ipv6' as const) : ('ipv4' as const);
+  const whole = family === 'ipv6' ? 128 : 32;
+  const prefix = bits === undefined ? whole : Number(/^\d{1,3}$/.test(bits) ? bits : 'none');
+  return isIP(address) === 0 || rest.length > 0 || !(prefix <= whole)
+    ? undefined
+    : { address, prefix, family };
 }
 
 export function requestIdOf(trust: Trust): (request: IncomingMessage) => string {

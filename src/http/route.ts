@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { Channel, ChannelName } from '../channels/channel.ts';
 import type { Texts } from '../domain/text.ts';
+import { MissingError } from '../log.ts';
 import type { Pool } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
 
@@ -14,8 +15,10 @@ export type ApiDeps = {
   readonly textsUrl: (key: string) => string;
   readonly texts: Texts;
   readonly channels: ReadonlyMap<ChannelName, Channel>;
-  /** An event was put back: there is work. */
+  /** Events were put back: there is work. */
   readonly onReplay: () => void;
+  /** The same of messages. */
+  readonly onResend: () => void;
 };
 
 export type Input = { readonly params: unknown; readonly query: unknown; readonly body: unknown };
@@ -41,3 +44,11 @@ export const companyId = z.coerce
   .max(2_147_483_647, 'is too large for a company');
 export const bigId = z.coerce.number().int().positive();
 export const companyParams = z.object({ company: companyId });
+const uuid = z.uuid();
+export const idParams = z.object({ id: uuid });
+/** Of what is listed a page at a time. */
+export const page = { cursor: uuid.optional(), limit: z.coerce.number().int().min(1).max(200).default(50) };
+
+export function missing(what: string): never {
+  throw new MissingError(`There is no ${what}.`);
+}

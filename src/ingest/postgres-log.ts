@@ -4,7 +4,7 @@
  */
 import { createGroupCommit } from '../store/group-commit.ts';
 import { findIds, insertEvents, type NewEvent } from '../store/inbox.ts';
-import { type Pool, troubleOf } from '../store/pool.ts';
+import { type Pool, retried, troubleOf } from '../store/pool.ts';
 import { type Appended, type IngestLog, Unstorable } from './ingest-log.ts';
 
 /** One flush at a time. Two side by side halved the batches and took a third more of PostgreSQL's time. */
@@ -13,7 +13,6 @@ const BATCH = 512;
 const WAITING = 4_096;
 /** With a lookup of the key before it, well within the 10 s after which the sender gives up. */
 const APPEND_LIMIT_MS = 4_500;
-const CONFLICT_TRIES = 5;
 
 export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended: () => void }): IngestLog {
   const group = createGroupCommit<NewEvent, Appended | Unstorable>({
@@ -38,14 +37,11 @@ export function createPostgresLog({ pool, onAppended }: { pool: Pool; onAppended
 }
 
 async function store(pool: Pool, batch: readonly NewEvent[]): Promise<(Appended | Unstorable)[]> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await insert(pool, batch);
-    } catch (error) {
-      const trouble = troubleOf(error);
-      if (trouble === 'data') return storeOneByOne(pool, batch, error);
-      if (trouble !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
-    }
+  try {
+    return await retried(() => insert(pool, batch));
+  } catch (error) {
+    if (troubleOf(error) !== 'data') throw error;
+    return storeOneByOne(pool, batch, error);
   }
 }
 

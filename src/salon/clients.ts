@@ -44,7 +44,7 @@ async function clientsOf(db: Db, companyId: number, who: Who): Promise<number[]>
   const found = await findClientIds(db, companyId, readWho(who));
   if (found.length === 0) {
     throw new MissingError(
-      `company ${companyId} has no such client: a phone is written as +79001112233, an id as the platform has it`,
+      `company ${companyId} has no such client yet: one comes with a first booking or card; a phone is written as +79001112233, an id as the platform has it`,
     );
   }
   return found;

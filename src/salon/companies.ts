@@ -55,6 +55,7 @@ export async function addCompany(
   requireWebhookUrl(company);
   const key = newUrlKey();
   return transaction(pool, async db => {
+    const before = await lockStanding(db, company.companyId);
     if (!(await insertCompany(db, company))) {
       throw new PlainError(
         `company ${company.companyId} is there already; a new URL is made by \`company rotate-key\``,
@@ -62,6 +63,8 @@ export async function addCompany(
     }
     await addKey(db, company.companyId, vault.hashKey(key), 0);
     await forgetSweeps(db, company.companyId);
+    // Its bookings are here, by the zone and for the policy that it had.
+    if (before !== undefined) await requestReplan(db, company.companyId);
     if (userToken !== undefined) await keepUserToken(db, vault, company.companyId, userToken);
     const inbound = company.signatureRequired
       ? await newSecret(db, vault, company.companyId, 'inbound')
@@ -147,6 +150,8 @@ export async function setCompany(
 export async function rotateKey({ pool, vault, actor }: OperatorDeps, companyId: number): Promise<string> {
   const key = newUrlKey();
   await transaction(pool, async db => {
+    // Of two that come at once the second sees the key of the first, and ends it.
+    await lockStanding(db, companyId);
     await requireCompany(db, companyId);
     await addKey(db, companyId, vault.hashKey(key), KEY_GRACE_MS);
     await audit(db, { actor, action: 'company.rotate_key', companyId });
@@ -161,6 +166,7 @@ export async function rotateKey({ pool, vault, actor }: OperatorDeps, companyId:
 export async function openTexts({ pool, vault, actor }: OperatorDeps, companyId: number): Promise<string> {
   const key = newUrlKey();
   await transaction(pool, async db => {
+    await lockStanding(db, companyId);
     await requireCompany(db, companyId);
     await addKey(db, companyId, vault.hashKey(key), KEY_GRACE_MS, 'texts');
     await audit(db, { actor, action: 'company.operator_key', companyId });
@@ -216,6 +222,7 @@ export async function rotateSecret(
   purpose: 'inbound' | 'outbound',
 ): Promise<string> {
   return transaction(pool, async db => {
+    await lockStanding(db, companyId);
     await requireCompany(db, companyId);
     const secret = await newSecret(db, vault, companyId, purpose);
     await audit(db, { actor, action: `company.rotate_secret.${purpose}`, companyId });
@@ -225,6 +232,7 @@ export async function rotateSecret(
 
 export async function dropCompany({ pool, actor }: OperatorDeps, companyId: number): Promise<void> {
   await transaction(pool, async db => {
+    await requireCompany(db, companyId);
     if (!(await removeCompany(db, companyId))) throw noCompany(companyId);
     await audit(db, { actor, action: 'company.remove', companyId });
   });
@@ -233,6 +241,7 @@ export async function dropCompany({ pool, actor }: OperatorDeps, companyId: numb
 /** A company that the platform stopped works again: where it thawed, or is connected without the marketplace. */
 export async function resume({ pool, actor }: OperatorDeps, companyId: number): Promise<boolean> {
   return transaction(pool, async db => {
+    await lockStanding(db, companyId);
     const { stopped } = await requireCompany(db, companyId);
     if (!stopped) return false;
     await resumeCompany(db, companyId);
@@ -256,7 +265,11 @@ function requireWebhookUrl({
 
 export async function requireCompany(db: Db, companyId: number): Promise<Company> {
   const company = await requireEverCompany(db, companyId);
-  if (company.removed) throw noCompany(companyId);
+  if (company.removed) {
+    throw new MissingError(
+      `company ${companyId} was removed; \`company add ${companyId} …\` takes it up again`,
+    );
+  }
   return company;
 }
 

@@ -22,14 +22,12 @@ import {
   findRecords,
   findSuspects,
   findTraces,
-  type Leftover,
-  readLastSeq,
   type SuspectEvent,
-  scanAll,
   scrubEvents,
   type Traces,
 } from '../store/erase.ts';
-import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { type Leftover, readLastSeq, scanAll } from '../store/leftovers.ts';
+import { type Db, type Pool, retried, transaction } from '../store/pool.ts';
 import type { Vault } from '../vault.ts';
 import { clientsIn, withoutPeople } from '../yclients/scrub.ts';
 import { requireEverCompany } from './companies.ts';
@@ -58,7 +56,6 @@ export type Erasure = {
 
 /** Some 200 ms of reading. */
 const PAGE = 2_000;
-const CONFLICT_TRIES = 5;
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
@@ -252,14 +249,4 @@ function rawSpeaksOf(raw: Buffer, clientIds: readonly number[], pattern: string 
     .replace(/\\u([0-9a-f]{4})/gi, (_escape, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
   if (clientIds.some(id => new RegExp(`client(_id)?\\W[^]*\\b${id}\\b`).test(text))) return true;
   return pattern !== null && new RegExp(pattern.replaceAll('[:alnum:]', '0-9A-Za-z'), 'i').test(text);
-}
-
-async function retried<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
-    }
-  }
 }

@@ -4,7 +4,7 @@ import type { ChannelName } from '../channels/channel.ts';
 import type { Role } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { MissingError, PlainError } from '../log.ts';
-import { audit } from '../store/companies.ts';
+import { audit, type Company } from '../store/companies.ts';
 import { type Pool, transaction } from '../store/pool.ts';
 import {
   dropMember,
@@ -45,7 +45,7 @@ export async function addMember(
 ): Promise<{ readonly memberId: number; readonly others: readonly ChannelName[] }> {
   const address = soundAddress(place);
   return transaction(pool, async db => {
-    await requireCompany(db, who.companyId);
+    requireWebhookUrl(await requireCompany(db, who.companyId), [place]);
     const saved = await saveMember(db, { ...sound(who), channel: place.channel, address, now });
     await audit(db, {
       actor,
@@ -94,6 +94,7 @@ export async function setOthers(
     throw new PlainError('each channel once: it has one place for each member');
   }
   await transaction(pool, async db => {
+    requireWebhookUrl(await requireCompany(db, companyId), places);
     const first = await saveOthers(db, companyId, memberId, others);
     if (first === undefined) throw missing(companyId, memberId);
     if (others.some(({ channel }) => channel === first)) {
@@ -115,6 +116,14 @@ export async function removeMember(
     if (!(await dropMember(db, companyId, memberId))) throw missing(companyId, memberId);
     await audit(db, { actor, action: 'team.remove', companyId, subject: `member ${memberId}` });
   });
+}
+
+/** A place to which nothing would ever leave is refused while somebody looks. */
+function requireWebhookUrl({ companyId, webhookUrl }: Company, places: readonly Place[]): void {
+  if (webhookUrl !== null || !places.some(({ channel }) => channel === 'webhook')) return;
+  throw new PlainError(
+    `company ${companyId} has no webhook URL to tell them at: \`company set ${companyId} --webhook-url <url>\` gives it one`,
+  );
 }
 
 function missing(companyId: number, memberId: number): MissingError {

@@ -184,7 +184,8 @@ export type Action = {
 
 /**
  * Claims actions that are due, or whose process is gone, the oldest first; of one record one at a time, in the order in
- * which they were asked for: who confirms and then cancels is not told that they are expected. Index: actions_once.
+ * which they were asked for: who confirms and then cancels is not told that they are expected. What is being done is not
+ * overtaken, though it was asked for by a process whose clock is ahead. Index: actions_once.
  */
 export async function claimActions(
   db: Db,
@@ -197,7 +198,7 @@ export async function claimActions(
         SELECT company_id, id FROM actions a
         WHERE state IN ('due', 'doing') AND due_at <= $1 AND (leased_until IS NULL OR leased_until < now())
           AND NOT EXISTS (SELECT FROM actions o WHERE o.company_id = a.company_id AND o.record_id = a.record_id
-            AND o.state IN ('due', 'doing') AND o.id < a.id)
+            AND o.state IN ('due', 'doing') AND (o.id < a.id OR o.leased_until >= now()))
         ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
       UPDATE actions a SET state = 'doing', attempts = attempts + 1, leased_by = $2,
         leased_until = now() + $3 * interval '1 millisecond', updated_at = $1

@@ -52,7 +52,12 @@ const COLUMNS = `company_id, record_id, visit_id, starts_local, duration_seconds
 
 /**
  * Locks bookings and reads them, in the order of their keys so that two callers cannot deadlock. `skipLocked`
- * leaves out those that another transaction holds. Lock order everywhere: shards, bookings, people, messages, events.
+ * leaves out those that another transaction holds.
+ *
+ * Lock order: shards, bookings, their events and notices, people, and last what many share: who tells of messages, rates
+ * of channels, whom they reached, the hours of companies. The planner holds people first, and of messages only those that
+ * are planned, which nobody waits for with people held. Erasing takes events first, and people before messages; it is done
+ * again when that meets a batch (`retried`).
  */
 export async function lockBookings(
   db: Db,
@@ -309,10 +314,22 @@ export async function appendChanges(db: Db, changes: readonly NewChange[]): Prom
   });
 }
 
-/** After a company moved to another zone: its wall clock readings mean other moments. */
+/**
+ * A company is in this zone: its wall clock readings mean other moments, and its clients are planned anew. Where it was
+ * there already, as nearly every `company` event says, nothing is written. Called before the company has it, or with a
+ * plan asked for beside it: what batches under way still write by the zone before is moved when its clients are planned.
+ * Index: bookings_by_start.
+ */
 export async function rezoneBookings(db: Db, companyId: number, zone: string): Promise<void> {
-  await db.query('UPDATE bookings SET starts_at = starts_local AT TIME ZONE $2 WHERE company_id = $1', [
-    companyId,
-    zone,
-  ]);
+  await db.query({
+    name: 'rezone_bookings',
+    text: `
+      WITH moved AS (
+        UPDATE bookings SET starts_at = starts_local AT TIME ZONE $2
+        WHERE company_id = $1 AND starts_at IS DISTINCT FROM starts_local AT TIME ZONE $2 RETURNING record_id)
+      INSERT INTO replans (company_id) SELECT company_id FROM companies
+      WHERE company_id = $1 AND (zone <> $2 OR EXISTS (SELECT FROM moved))
+      ON CONFLICT (company_id) DO UPDATE SET after_client = 0, ready_xid = NULL, requested_at = now()`,
+    values: [companyId, zone],
+  });
 }

@@ -13,6 +13,7 @@
  * A 429 pauses everybody, at once. Three answers in a row that say that the platform is down do the same (the
  * breaker); each further one doubles the pause. After it one call at a time probes, until one is answered.
  */
+import { setTimeout } from 'node:timers/promises';
 import type { EpochMs } from '../domain/time.ts';
 import { ApiError, type Gate } from '../yclients/api.ts';
 import type { Db, Pool } from './pool.ts';
@@ -21,6 +22,11 @@ export type BudgetClock = {
   now(): EpochMs;
   /** Resolves not before `milliseconds` have passed; rejects when the signal is aborted. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+};
+
+const REAL: BudgetClock = {
+  now: () => performance.now(),
+  sleep: (milliseconds, signal) => setTimeout(milliseconds, undefined, { signal }),
 };
 
 export type GateOptions = {
@@ -49,13 +55,15 @@ const PROBE_MS = 30_000;
 const MAX_WAIT_MS = 2 * 60_000;
 /** A pause that ends early, because a probe was answered, is noticed within this. */
 const RECHECK_MS = 1_000;
+/** No pause and no slot behind a probe is that far ahead: the clock of the database was, and has been set back. */
+export const IMPOSSIBLE_MS = 20 * 60_000;
 /** Slots missed in a row: then this machine or the database is too slow to keep any budget. */
 const MAX_MISSED = 5;
 
 export function createGate(options: GateOptions): Gate {
   const { pool, scope, random, maxWaitMs = MAX_WAIT_MS } = options;
   const virtual = options.clock;
-  const clock: BudgetClock = virtual ?? { now: () => performance.now(), sleep };
+  const clock: BudgetClock = virtual ?? REAL;
   const given = () => (virtual === undefined ? null : new Date(virtual.now()));
   let queue: Promise<unknown> = Promise.resolve();
   let waiting = 0;
@@ -74,6 +82,10 @@ export function createGate(options: GateOptions): Gate {
       }
       const state = (await readScope(pool, scope, given())) ?? (await addScope(pool, scope));
       if (state === undefined) continue;
+      if (state.freeInMs > IMPOSSIBLE_MS) {
+        await forgetFuture(pool, [scope], given());
+        continue;
+      }
       const waited = clock.now() - since;
       if (waited + state.freeInMs > maxWaitMs) throw paused(state);
       const worthwhile = Math.max(state.freeInMs - AHEAD_MS / 2, 1);
@@ -178,6 +190,17 @@ async function readScope(db: Db, scope: string, now: Date | null): Promise<Scope
   return { freeInMs: Number(row.freeInMs), until: Number(row.until), pausedBecause: row.pausedBecause };
 }
 
+/** Of a clock that was an hour ahead each row would hold everybody for an hour. */
+export async function forgetFuture(db: Db, scopes: readonly string[], now: Date | null): Promise<void> {
+  await db.query({
+    name: 'budget_forget_future',
+    text: `UPDATE api_budget SET next_slot_at = least(next_slot_at, asked.now),
+        paused_until = least(paused_until, asked.now), queued_until = least(queued_until, asked.now)
+      FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS asked WHERE scope = ANY ($1::text[])`,
+    values: [scopes, now],
+  });
+}
+
 async function addScope(db: Db, scope: string): Promise<undefined> {
   await db.query('INSERT INTO api_budget (scope) VALUES ($1) ON CONFLICT DO NOTHING', [scope]);
 }
@@ -260,22 +283,4 @@ export async function readBudget(db: Db): Promise<Budget[]> {
      FROM api_budget WHERE scope NOT LIKE 'send/%' ORDER BY scope`,
   );
   return rows;
-}
-
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, milliseconds);
-    signal.addEventListener('abort', stop, { once: true });
-  });
 }

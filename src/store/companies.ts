@@ -303,7 +303,7 @@ export async function findKey(db: Db, keyHash: Buffer, use: KeyUse = 'events'): 
 
 /**
  * Adds a key. Keys of that use that live already expire after `graceMs`, and only the newest of them is kept until
- * then, so that at most two are live.
+ * then, so that at most two are live. The caller holds the company's row locked, or has just added it.
  */
 export async function addKey(
   db: Db,
@@ -321,7 +321,7 @@ export async function addKey(
      expiring AS (
        UPDATE company_keys SET expires_at = least(expires_at, now() + $3 * interval '1 millisecond')
        WHERE company_id = $1 AND key_hash IN (SELECT key_hash FROM old WHERE age = 1))
-     INSERT INTO company_keys (company_id, key_hash, use) VALUES ($1, $2, $4)`,
+     INSERT INTO company_keys (company_id, key_hash, use, created_at) VALUES ($1, $2, $4, clock_timestamp())`,
     [companyId, keyHash, graceMs, use],
   );
 }
@@ -383,7 +383,8 @@ export async function addSecret(
      expiring AS (
        UPDATE company_secrets SET expires_at = least(expires_at, now() + $5 * interval '1 millisecond')
        WHERE company_id = $1 AND id IN (SELECT id FROM old WHERE age = 1))
-     INSERT INTO company_secrets (company_id, id, purpose, sealed) VALUES ($1, $2, $3, $4)`,
+     INSERT INTO company_secrets (company_id, id, purpose, sealed, created_at)
+     VALUES ($1, $2, $3, $4, clock_timestamp())`,
     [secret.companyId, secret.id, secret.purpose, secret.sealed, secret.graceMs],
   );
 }

@@ -7,6 +7,8 @@ export type CopyClient = pg.Client;
 
 /** How long a lock is waited for: a migration that is under way. */
 const LOCK_TIMEOUT_MS = 60_000;
+/** How long a goodbye may take: a server that lives answers it at once. */
+const END_LIMIT_MS = 2_000;
 
 /** A connection with no limit on a statement, since a large table takes its time; the caller bounds the whole. */
 async function connected<T>(url: string, work: (client: CopyClient) => Promise<T>): Promise<T> {
@@ -24,7 +26,9 @@ async function connected<T>(url: string, work: (client: CopyClient) => Promise<T
   try {
     return await work(client);
   } finally {
-    await client.end();
+    // By then all is committed or lost; a server that hangs never closes its side.
+    const cut = setTimeout(() => client.connection.stream.destroy(), END_LIMIT_MS);
+    await client.end().finally(() => clearTimeout(cut));
   }
 }
 

@@ -68,11 +68,12 @@ export type DriftAlert = { readonly kind: DriftKind; readonly path: string; read
  */
 export async function claimDriftAlerts(db: Db, now: EpochMs, everyMs: number): Promise<DriftAlert[]> {
   const { rows } = await db.query<DriftAlert>(
-    `UPDATE drift SET told_at = to_timestamp($1::float8 / 1000)
-     WHERE (kind, path) IN (
+    `WITH due AS MATERIALIZED (
        SELECT kind, path FROM drift
        WHERE told_at IS NULL OR (last_at > told_at AND told_at <= to_timestamp(($1::float8 - $2::float8) / 1000))
        FOR UPDATE SKIP LOCKED)
+     UPDATE drift SET told_at = to_timestamp($1::float8 / 1000)
+     WHERE (kind, path) IN (SELECT kind, path FROM due)
      RETURNING kind, path, count`,
     [now, everyMs],
   );

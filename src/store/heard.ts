@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { EpochMs } from '../domain/time.ts';
+import { storableJson } from './json.ts';
 import type { Db } from './pool.ts';
 
 export type NewHeard = {
@@ -26,15 +27,10 @@ export async function saveHeard(db: Db, updates: readonly NewHeard[]): Promise<n
     values: [
       updates.map(({ channel }) => channel),
       updates.map(({ updateId }) => createHash('sha256').update(updateId).digest('base64url')),
-      updates.map(({ said }) => JSON.stringify(said, storable)),
+      updates.map(({ said }) => storableJson(said)),
     ],
   });
   return rowCount ?? 0;
-}
-
-/** JSONB takes neither NUL nor half a character; a call that cannot be kept would be made for ever. */
-function storable(_key: string, value: unknown): unknown {
-  return typeof value === 'string' ? value.toWellFormed().replaceAll('\0', '') : value;
 }
 
 /** Takes the oldest: what they say is gone with the transaction. Another process waits, so that a chat keeps its order. */
@@ -65,7 +61,7 @@ export async function keepAside(
   await db.query(
     `INSERT INTO heard (channel, update_id, said, error) VALUES ($1, $2, $3::jsonb, $4)
      ON CONFLICT (channel, update_id) DO UPDATE SET said = EXCLUDED.said, error = EXCLUDED.error`,
-    [channel, updateId, JSON.stringify(said, storable), error],
+    [channel, updateId, storableJson(said), error],
   );
 }
 

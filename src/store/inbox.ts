@@ -179,15 +179,49 @@ export async function wakeEvents(db: Db, shards: readonly number[]): Promise<num
   return rowCount ?? 0;
 }
 
+const PUT_BACK = `state = 'pending', attempts = 0, next_at = NULL, processed_at = NULL, error = NULL, effect = NULL`;
+
 /** Puts an event back, whatever became of it, except a quarantined one. False when there is none to put back. */
 export async function replayEvent(db: Db, id: string): Promise<boolean> {
   const { rowCount } = await db.query(
-    `UPDATE webhook_events
-     SET state = 'pending', attempts = 0, next_at = NULL, processed_at = NULL, error = NULL, effect = NULL
-     WHERE id = $1 AND state <> 'quarantined'`,
+    `UPDATE webhook_events SET ${PUT_BACK} WHERE id = $1 AND state <> 'quarantined'`,
     [id],
   );
   return rowCount === 1;
+}
+
+export type ReplayFilter = {
+  readonly state: 'dead' | 'done';
+  readonly companyId?: number | undefined;
+  readonly resource?: string | undefined;
+};
+
+/** SQL: of $1 to $3. */
+const FILTERED = `state = $1 AND ($2::int IS NULL OR company_id = $2) AND ($3::text IS NULL OR resource = $3)`;
+
+/** Puts back up to `limit` of these events, the oldest behind `after` first. Answers their ids, in order. */
+export async function replayEvents(
+  db: Db,
+  { state, companyId, resource }: ReplayFilter,
+  { after, limit }: { readonly after: string | undefined; readonly limit: number },
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `UPDATE webhook_events SET ${PUT_BACK}
+     WHERE state = $1 AND id IN (
+       SELECT id FROM webhook_events WHERE ${FILTERED} AND ($4::uuid IS NULL OR id > $4) ORDER BY id LIMIT $5)
+     RETURNING id`,
+    [state, companyId, resource, after, limit],
+  );
+  return rows.map(({ id }) => id).sort();
+}
+
+/** How many it would be. */
+export async function countReplayable(db: Db, { state, companyId, resource }: ReplayFilter): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    `SELECT count(*) FROM webhook_events WHERE ${FILTERED}`,
+    [state, companyId, resource],
+  );
+  return rows[0]?.count ?? 0;
 }
 
 /** Whether anything is left to process: pending or waiting. */

@@ -5,6 +5,7 @@ import type { Covered, PlannedPurpose } from '../domain/plan.ts';
 import type { Fall } from '../domain/route.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array, int8Array, uuidArray } from './binary.ts';
+import { storableJson } from './json.ts';
 import type { Db } from './pool.ts';
 
 export type MessageKey = { readonly companyId: number; readonly id: string };
@@ -212,7 +213,7 @@ export async function lockDue(
         )::float8 * 1000 END AS "doubtMs",
         CASE WHEN state = 'sent' THEN (SELECT outcome FROM attempts a WHERE a.company_id = messages.company_id
           AND a.message_id = messages.id AND a.number = messages.attempts) END AS "lastOutcome",
-        state = 'sent' AND EXISTS (SELECT FROM attempts a JOIN receipts r USING (channel, provider_id)
+        state <> 'due' AND EXISTS (SELECT FROM attempts a JOIN receipts r USING (channel, provider_id)
           WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND r.status <> 'failed') AS heard,
         CASE WHEN state = 'sent' THEN (SELECT r.reason FROM attempts a JOIN receipts r USING (channel, provider_id)
           WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND a.number = messages.attempts
@@ -230,6 +231,33 @@ export async function lockDue(
     ],
   });
   return rows;
+}
+
+/**
+ * What may have left by one of these channels, and was given up because it was true no more, is true again: whoever sent
+ * it counts as gone once more, so that it is repeated under its id. Index: messages_once.
+ */
+export async function takeUpAgain(
+  db: Db,
+  told: readonly { companyId: number; recordId: number | null; recipient: string; step: number }[],
+  channels: readonly ChannelName[],
+): Promise<void> {
+  if (told.length === 0 || channels.length === 0) return;
+  await db.query({
+    name: 'take_up_again',
+    text: `
+      UPDATE messages m SET state = 'sending', leased_by = NULL, leased_until = now(), error = NULL
+      FROM unnest($1::int4[], $2::int8[], $3::text[], $4::int4[]) AS r (company_id, record_id, recipient, step)
+      WHERE m.company_id = r.company_id AND m.record_id = r.record_id AND m.purpose = 'notice'
+        AND m.recipient = r.recipient AND m.step = r.step AND m.state = 'unknown' AND m.channel = ANY ($5::text[])`,
+    values: [
+      told.map(({ companyId }) => companyId),
+      told.map(({ recordId }) => recordId),
+      told.map(({ recipient }) => recipient),
+      told.map(({ step }) => step),
+      channels,
+    ],
+  });
 }
 
 /**
@@ -325,6 +353,8 @@ export type MessageEnd = MessageKey & {
   readonly error: string | null;
   /** For `due`, and for `sending` where the outcome is unknown: when to try again. */
   readonly retryInMs: number | null;
+  /** It was claimed and never given to its channel: the claim is no try. */
+  readonly untried?: true;
   /** For `sent`: when the next step of its route is due; null: none is. */
   readonly fallAt: EpochMs | null;
   /** All of them by now; null: as they were. */
@@ -347,12 +377,13 @@ export async function endMessages(db: Db, ends: readonly MessageEnd[], now: Epoc
         leased_until = CASE WHEN r.state = 'sending' THEN now() + r.retry_in * interval '1 millisecond' END,
         uncertain = m.uncertain OR r.state = 'sending', updated_at = $2,
         sent_at = CASE WHEN r.state = 'sent' THEN coalesce(m.sent_at, $2::timestamptz) ELSE m.sent_at END,
-        fall_at = r.fall_at, falls = coalesce(r.falls, m.falls)
-      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, state text, error text, retry_in float8,
+        fall_at = r.fall_at, falls = coalesce(r.falls, m.falls),
+        attempts = m.attempts - (r.untried IS TRUE)::int, tries = m.tries - (r.untried IS TRUE)::int
+      FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, state text, error text, retry_in float8, untried boolean,
         fall_at timestamptz, falls jsonb, provider_id text, subject text, body text)
       WHERE m.company_id = r.company_id AND m.id = r.id`,
     values: [
-      JSON.stringify(
+      storableJson(
         ends.map(({ companyId, retryInMs, fallAt, providerId, ...rest }) => ({
           ...rest,
           company_id: companyId,
@@ -475,20 +506,33 @@ export type Attempt = MessageKey & {
   readonly address: string | null;
 };
 
+/**
+ * What an attempt came to takes the place of that nobody knew it: whoever sent it was taken for gone. So its receipts find it.
+ *
+ * Of a message whose recipient was erased meanwhile it is kept that it was tried, and nothing else. Whoever settles holds
+ * its booking and has asked for the message before: an erasure that is under way has ended by then.
+ */
 export async function recordAttempts(db: Db, attempts: readonly Attempt[]): Promise<void> {
   if (attempts.length === 0) return;
   await db.query({
     name: 'record_attempts',
     text: `
-      INSERT INTO attempts (company_id, message_id, number, channel, started_at, finished_at, outcome, reason, provider_id,
+      INSERT INTO attempts AS t (company_id, message_id, number, channel, started_at, finished_at, outcome, reason, provider_id,
         scope, address)
-      SELECT company_id, id, number, channel, started_at, finished_at, outcome, reason, provider_id, scope, address
+      SELECT r.company_id, r.id, r.number, r.channel, r.started_at, r.finished_at, r.outcome,
+        CASE WHEN m.recipient LIKE 'erased:%' THEN '' ELSE r.reason END,
+        CASE WHEN m.recipient LIKE 'erased:%' THEN NULL ELSE r.provider_id END, r.scope,
+        CASE WHEN m.recipient LIKE 'erased:%' THEN NULL ELSE r.address END
       FROM jsonb_to_recordset($1::jsonb) AS r (company_id int, id uuid, number int, channel text,
         started_at timestamptz, finished_at timestamptz, outcome text, reason text, provider_id text,
         scope text, address text)
-      ON CONFLICT (company_id, message_id, number) DO NOTHING`,
+      LEFT JOIN messages m ON m.company_id = r.company_id AND m.id = r.id
+      ON CONFLICT (company_id, message_id, number) DO UPDATE SET finished_at = EXCLUDED.finished_at,
+        outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, provider_id = EXCLUDED.provider_id, scope = EXCLUDED.scope,
+        address = EXCLUDED.address
+      WHERE t.outcome = 'unknown' AND EXCLUDED.outcome <> 'unknown'`,
     values: [
-      JSON.stringify(
+      storableJson(
         attempts.map(({ companyId, startedAt, finishedAt, providerId, ...rest }) => ({
           ...rest,
           company_id: companyId,

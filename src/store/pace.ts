@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { ChannelName } from '../channels/channel.ts';
 import type { Row } from '../domain/pace.ts';
-import { addFailure, endFailures } from './budget.ts';
+import { addFailure, endFailures, forgetFuture, IMPOSSIBLE_MS } from './budget.ts';
 import type { Db } from './pool.ts';
 
 /** A wait that one chat was asked for is not the account's for longer than this; the message itself keeps to it. */
@@ -29,12 +29,23 @@ export type SlotRow = Row & {
 export async function lockSlots(db: Db, scopes: readonly string[]): Promise<SlotRow[]> {
   const wanted = [...new Set(scopes)].sort();
   const found = await selectSlots(db, wanted);
-  if (found.length === wanted.length) return found;
-  await db.query({
-    name: 'pace_add_slots',
-    text: 'INSERT INTO api_budget (scope) SELECT unnest($1::text[]) ORDER BY 1 ON CONFLICT DO NOTHING',
-    values: [wanted],
-  });
+  if (found.length < wanted.length) {
+    await db.query({
+      name: 'pace_add_slots',
+      text: 'INSERT INTO api_budget (scope) SELECT unnest($1::text[]) ORDER BY 1 ON CONFLICT DO NOTHING',
+      values: [wanted],
+    });
+    return selectSlots(db, wanted);
+  }
+  const impossible = found.filter(
+    ({ freeInMs, pausedInMs, queuedInMs }) => Math.max(freeInMs, pausedInMs, queuedInMs) > IMPOSSIBLE_MS,
+  );
+  if (impossible.length === 0) return found;
+  await forgetFuture(
+    db,
+    impossible.map(({ scope }) => scope),
+    null,
+  );
   return selectSlots(db, wanted);
 }
 

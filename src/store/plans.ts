@@ -43,7 +43,26 @@ export async function findWishes(db: Db, clients: readonly ClientKey[]): Promise
   return rows;
 }
 
-/** A planned message that is open, or was told, or may have been. */
+/**
+ * Those of these clients, each given once, for whom no other transaction decides what leaves; nobody else does until the
+ * end of this one. Not the lock of their rows: whoever plans holds that and waits for messages, which the caller holds.
+ */
+export async function holdClients(db: Db, clients: readonly ClientKey[]): Promise<ClientKey[]> {
+  if (clients.length === 0) return [];
+  const { rows } = await db.query<ClientKey>({
+    name: 'hold_clients',
+    text: `SELECT company_id AS "companyId", client_id AS "clientId"
+      FROM unnest($1::int4[], $2::int8[]) AS c (company_id, client_id)
+      WHERE pg_try_advisory_xact_lock(company_id, hashint8(client_id))`,
+    values: [
+      int4Array(clients.map(client => client.companyId)),
+      int8Array(clients.map(client => client.clientId)),
+    ],
+  });
+  return rows;
+}
+
+/** A planned message that is open, or was told, or may have been, or that an operator wants unsaid. */
 export type PlannedRow = {
   readonly companyId: number;
   readonly id: string;
@@ -70,7 +89,7 @@ export async function findPlanned(
     name: 'find_planned',
     text: `SELECT m.company_id AS "companyId", m.id, m.recipient, m.rule, m.record_id AS "recordId",
         m.state = 'due' AS open, m.planned_for AS "plannedFor", m.sent_at AS "sentAt", m.purpose,
-        coalesce(m.sent_at, CASE WHEN m.state <> 'due' THEN m.tried_since END) AS "leftAt",
+        coalesce(m.sent_at, CASE WHEN m.state NOT IN ('due', 'cancelled') THEN m.tried_since END) AS "leftAt",
         coalesce(m.visit, '[]') AS covers
       FROM (SELECT DISTINCT * FROM unnest($1::int4[], $2::text[])) AS r (company_id, recipient)
       CROSS JOIN LATERAL (
@@ -83,7 +102,7 @@ export async function findPlanned(
       textArray(recipients.map(({ recipient }) => recipient)),
       new Date(since).toISOString(),
       // A parameter: by their names the index messages_planned_once would look as good, which is in order of records.
-      textArray(['due', 'sending', 'sent', 'delivered', 'unknown']),
+      textArray(['due', 'sending', 'sent', 'delivered', 'unknown', 'cancelled']),
     ],
   });
   return rows;

@@ -66,7 +66,8 @@ export function createPool(url: string, { max, name, statementTimeoutMs, byKey =
  * commit return before the disk has it: for work that would be done again in the same way after a crash.
  *
  * Statements that do not need each other's answers are given together (`Promise.all`): they run in that order, and
- * the connection sends them in one go. When one fails, those after it fail too, and so does the transaction.
+ * the connection sends them in one go. When one fails, those after it fail too, and so does the transaction. What is
+ * still given to it then is refused: on its own it would be committed, perhaps in the next transaction of the connection.
  */
 export async function transaction<T>(
   pool: Pool,
@@ -74,22 +75,38 @@ export async function transaction<T>(
   { durable = true }: { durable?: boolean } = {},
 ): Promise<T> {
   const client = await pool.connect();
-  const failures: unknown[] = [];
-  const onFailure = (error: unknown) => failures.push(error);
+  const { db, end, causeOf } = watched(client);
   let broken: Error | undefined;
   try {
     const begin = client.query(durable ? 'BEGIN' : 'BEGIN; SET LOCAL synchronous_commit = off');
-    const [, result] = await Promise.all([begin, work(watched(client, onFailure))]);
-    await client.query('COMMIT');
+    const [, result] = await Promise.all([begin, work(db)]);
+    end();
+    const { command } = await client.query('COMMIT');
+    if (command !== 'COMMIT')
+      throw new Error('a statement failed and the work went on: all of it was rolled back');
     return result;
-  } catch (caught) {
-    const error = failures[0] ?? caught;
+  } catch (error) {
+    end();
     await client.query('ROLLBACK').catch((cause: Error) => {
       broken = cause;
     });
-    throw error;
+    throw causeOf(error);
   } finally {
     client.release(broken);
+  }
+}
+
+/** Of one piece of work. Two that lock crosswise are told apart by the first; more than one needs a busy moment. */
+const CONFLICT_TRIES = 5;
+
+/** Does `work` again while another transaction is in its way: a deadlock ends one of the two, which was right in itself. */
+export async function retried<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
+    }
   }
 }
 
@@ -131,16 +148,25 @@ function sendTogether(client: pg.PoolClient): void {
   process.nextTick(() => stream.uncork());
 }
 
+/** What a statement is answered in a transaction that has failed already (in_failed_sql_transaction). */
+const FAILED_BEFORE = '25P02';
+
 /**
- * Tells of statements that fail, in their order. Those given together with the first fail after it for no reason of
- * their own (25P02), and which of them a `Promise.all` names is chance.
+ * A transaction's connection until its end. Statements given together with one that fails fail after it for no reason of
+ * their own, and which of them a `Promise.all` names is chance: `causeOf` answers with the one that had a reason.
  */
-function watched(client: pg.PoolClient, onFailure: (error: unknown) => void): Db {
-  return new Proxy(client, {
+function watched(client: pg.PoolClient): { db: Db; end(): void; causeOf(error: unknown): unknown } {
+  let ended = false;
+  let cause: unknown;
+  const onFailure = (error: unknown) => {
+    if (sqlState(error) !== FAILED_BEFORE) cause = error;
+  };
+  const db = new Proxy(client, {
     get(target, name) {
       const value = Reflect.get(target, name, target);
       if (name !== 'query') return value;
       return (...given: unknown[]) => {
+        if (ended) return Promise.reject(new Error('a statement was given to a transaction that has ended'));
         sendTogether(target);
         const result = Reflect.apply(value, target, given);
         if (result instanceof Promise) result.catch(onFailure);
@@ -148,6 +174,13 @@ function watched(client: pg.PoolClient, onFailure: (error: unknown) => void): Db
       };
     },
   });
+  return {
+    db,
+    end: () => {
+      ended = true;
+    },
+    causeOf: error => (sqlState(error) === FAILED_BEFORE ? (cause ?? error) : error),
+  };
 }
 
 /**
@@ -170,6 +203,16 @@ export function troubleOf(error: unknown): Trouble {
   return 'bug';
 }
 
+/** The statement was ended because it took too long (query_canceled): half of its work may be done in time. */
+export function tookTooLong(error: unknown): boolean {
+  return sqlState(error) === '57014';
+}
+
+/** Another row stands where this one would (unique_violation). */
+export function isTaken(error: unknown): boolean {
+  return sqlState(error) === '23505';
+}
+
 function sqlState(error: unknown): string | undefined {
   if (!(error instanceof pg.DatabaseError)) return undefined;
   return error.code;
@@ -180,5 +223,9 @@ const CONNECTION_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTF
 function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = 'code' in error ? String(error.code) : '';
-  return CONNECTION_CODES.test(code) || /connection|timeout|terminated|ended/i.test(error.message);
+  // pg gives what it says itself no code. A TypeError with such a word is of our making: it read `timeout` of nothing.
+  return (
+    CONNECTION_CODES.test(code) ||
+    (error.name === 'Error' && /connection|timeout|terminated|not queryable/i.test(error.message))
+  );
 }

@@ -1,6 +1,9 @@
 /**
  * Forgetting what was kept long enough: one bounded DELETE each, oldest of their kind by creation, in any order. What
  * is still to be done is never among them; what a person should have looked at has a time of its own, a year.
+ *
+ * What is old is chosen once, MATERIALIZED: as a subquery it may be asked for each row, and skips each time what is gone
+ * already, so that more than `limit` goes.
  */
 import type { EpochMs } from '../domain/time.ts';
 import type { Db } from './pool.ts';
@@ -23,9 +26,10 @@ export async function claimUpkeep(db: Db): Promise<boolean> {
 export const pruneEvents: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM webhook_events WHERE id IN (
+    `WITH old AS MATERIALIZED (
        SELECT id FROM webhook_events WHERE state = 'done' AND created_at < $1 AND processed_at < $1
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM webhook_events WHERE id IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -37,9 +41,10 @@ export const pruneEvents: Prune = (db, before, limit) =>
 export const pruneDead: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM webhook_events WHERE id IN (
+    `WITH old AS MATERIALIZED (
        SELECT id FROM webhook_events WHERE state IN ('dead', 'quarantined') AND created_at < $1
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM webhook_events WHERE id IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -53,7 +58,7 @@ export const pruneDead: Prune = (db, before, limit) =>
 export const pruneMessages: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM messages WHERE (company_id, id) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, id FROM messages m
        WHERE created_at < $1 AND updated_at < $1 AND state NOT IN ('due', 'sending')
          AND (rule IS NULL OR visit_at < $1)
@@ -61,7 +66,8 @@ export const pruneMessages: Prune = (db, before, limit) =>
            OR coalesce((SELECT (b.told -> m.recipient ->> 'step')::int FROM bookings b
                WHERE b.company_id = m.company_id AND b.record_id = m.record_id), -1) >= step
            OR NOT EXISTS (SELECT FROM bookings b WHERE b.company_id = m.company_id AND b.record_id = m.record_id))
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM messages WHERE (company_id, id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -70,9 +76,10 @@ export const pruneMessages: Prune = (db, before, limit) =>
 export const pruneActions: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM actions WHERE (company_id, id) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, id FROM actions WHERE updated_at < $1 AND state NOT IN ('due', 'doing')
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM actions WHERE (company_id, id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -81,8 +88,9 @@ export const pruneActions: Prune = (db, before, limit) =>
 export const pruneHeard: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM heard WHERE (channel, update_id) IN (
-       SELECT channel, update_id FROM heard WHERE heard_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    `WITH old AS MATERIALIZED (
+       SELECT channel, update_id FROM heard WHERE heard_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM heard WHERE (channel, update_id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -91,12 +99,13 @@ export const pruneHeard: Prune = (db, before, limit) =>
 export const pruneChanges: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM booking_changes WHERE (company_id, id) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, id FROM booking_changes c
        WHERE created_at < $1 AND NOT EXISTS (
          SELECT FROM bookings b WHERE b.company_id = c.company_id AND b.record_id = c.record_id
            AND b.starts_at >= $1)
-       LIMIT $2)`,
+       LIMIT $2)
+     DELETE FROM booking_changes WHERE (company_id, id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -108,11 +117,12 @@ export const pruneChanges: Prune = (db, before, limit) =>
 export const pruneBookings: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM bookings WHERE (company_id, record_id) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, record_id FROM bookings b
        WHERE starts_at < $1 AND updated_at < $1 AND NOT EXISTS (
          SELECT FROM messages m WHERE m.company_id = b.company_id AND m.record_id = b.record_id)
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM bookings WHERE (company_id, record_id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -124,7 +134,7 @@ export const pruneBookings: Prune = (db, before, limit) =>
 export const prunePeople: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM people WHERE (company_id, client_id) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, client_id FROM people p
        WHERE NOT refuses AND NOT deleted
          AND greatest(name_version, phone_version, email_version, refuses_version, newsletter_version, deleted_version) < $1
@@ -132,7 +142,8 @@ export const prunePeople: Prune = (db, before, limit) =>
          AND NOT EXISTS (SELECT FROM addresses a WHERE a.company_id = p.company_id AND a.client_id = p.client_id)
          AND NOT EXISTS (SELECT FROM messages m WHERE m.company_id = p.company_id AND state IN ('due', 'sending')
            AND m.recipient = 'client:' || p.client_id)
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM people WHERE (company_id, client_id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -141,9 +152,10 @@ export const prunePeople: Prune = (db, before, limit) =>
 export const pruneReached: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM reached WHERE (company_id, recipient, channel) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, recipient, channel FROM reached
-       WHERE greatest(delivered_at, failed_at, day::timestamptz) < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       WHERE greatest(delivered_at, failed_at, day::timestamptz) < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM reached WHERE (company_id, recipient, channel) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -152,9 +164,10 @@ export const pruneReached: Prune = (db, before, limit) =>
 export const pruneInvitations: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM team WHERE (company_id, member_id) IN (
+    `WITH old AS MATERIALIZED (
        SELECT company_id, member_id FROM team WHERE since IS NULL AND invited_until < $1
-       LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+       LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM team WHERE (company_id, member_id) IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -163,8 +176,9 @@ export const pruneInvitations: Prune = (db, before, limit) =>
 export const pruneAudit: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM audit_log WHERE id IN (
-       SELECT id FROM audit_log WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    `WITH old AS MATERIALIZED (
+       SELECT id FROM audit_log WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM audit_log WHERE id IN (SELECT * FROM old)`,
     before,
     limit,
   );
@@ -173,8 +187,9 @@ export const pruneAudit: Prune = (db, before, limit) =>
 export const pruneReceipts: Prune = (db, before, limit) =>
   deleted(
     db,
-    `DELETE FROM receipts WHERE (channel, provider_id, status) IN (
-       SELECT channel, provider_id, status FROM receipts WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+    `WITH old AS MATERIALIZED (
+       SELECT channel, provider_id, status FROM receipts WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+     DELETE FROM receipts WHERE (channel, provider_id, status) IN (SELECT * FROM old)`,
     before,
     limit,
   );

@@ -77,12 +77,25 @@ export type ReceiptGiver = {
   silent: number;
 };
 
+const GIVERS = `SELECT company_id AS "companyId", channel, provider, silent FROM receipt_givers`;
+
 export async function findReceiptGivers(db: Db, companyIds: readonly number[]): Promise<ReceiptGiver[]> {
   if (companyIds.length === 0) return [];
   const { rows } = await db.query<ReceiptGiver>({
     name: 'find_receipt_givers',
-    text: `SELECT company_id AS "companyId", channel, provider, silent FROM receipt_givers
-      WHERE company_id = ANY($1::int4[])`,
+    text: `${GIVERS} WHERE company_id = ANY($1::int4[])`,
+    values: [int4Array(companyIds)],
+  });
+  return rows;
+}
+
+/** The same, for whoever counts their silence: until the end of the transaction nobody else does. */
+export async function lockReceiptGivers(db: Db, companyIds: readonly number[]): Promise<ReceiptGiver[]> {
+  if (companyIds.length === 0) return [];
+  const { rows } = await db.query<ReceiptGiver>({
+    name: 'lock_receipt_givers',
+    text: `${GIVERS} WHERE company_id = ANY($1::int4[])
+      ORDER BY company_id, channel, provider FOR NO KEY UPDATE`,
     values: [int4Array(companyIds)],
   });
   return rows;

@@ -1,6 +1,6 @@
 /** Receipts: what providers tell of messages they took. They may come twice, late, in any order, before we know the id. */
 import type { ChannelName } from '../channels/channel.ts';
-import type { Db } from './pool.ts';
+import type { Db, Pool } from './pool.ts';
 
 export type NewReceipt = {
   readonly channel: ChannelName;
@@ -43,34 +43,47 @@ const FOLLOWS = `
     AND (t.heard AND m.state IN ('sent', 'unknown')
       OR m.state = 'sent' AND m.attempts = t.number AND m.purpose NOT IN ('test', 'alert'))`;
 
-/** Keeps them; of several of one kind the first stays. A message that was sent is delivered by the first that says so. */
-export async function saveReceipts(db: Db, receipts: readonly NewReceipt[]): Promise<void> {
+const GIVEN = `
+  given AS (
+    SELECT channel, provider, provider_id, status, reason, happened_at
+    FROM jsonb_to_recordset($1::jsonb) AS r (channel text, provider text, provider_id text, status text, reason text,
+      happened_at timestamptz)
+    ORDER BY channel, provider_id, status)`;
+
+/**
+ * Keeps them; of several of one kind the first stays. A message that was sent is delivered by the first that says so.
+ *
+ * They are kept for others to see before the attempts are looked at, as an attempt is before `meetReceipts` looks at them:
+ * of the two that come at once the later sees the other. One statement, or a transaction, would look too early.
+ */
+export async function saveReceipts(pool: Pool, receipts: readonly NewReceipt[]): Promise<void> {
   if (receipts.length === 0) return;
-  await db.query({
-    name: 'save_receipts',
+  const values = [
+    JSON.stringify(
+      receipts.map(({ channel, provider, providerId, status, reason, happenedAt }) => ({
+        ...{ channel, provider, status, reason },
+        provider_id: providerId,
+        happened_at: happenedAt === null ? null : new Date(happenedAt).toISOString(),
+      })),
+    ),
+  ];
+  await pool.query({
+    name: 'keep_receipts',
     text: `
-      WITH given AS (
-        SELECT channel, provider, provider_id, status, reason, happened_at
-        FROM jsonb_to_recordset($1::jsonb) AS r (channel text, provider text, provider_id text, status text, reason text,
-          happened_at timestamptz)
-        ORDER BY channel, provider_id, status
-      ), kept AS (
-        INSERT INTO receipts (channel, provider_id, status, reason, happened_at)
-        SELECT channel, provider_id, status, reason, happened_at FROM given
-        ON CONFLICT DO NOTHING
-      ), met AS (
+      WITH ${GIVEN}
+      INSERT INTO receipts (channel, provider_id, status, reason, happened_at)
+      SELECT channel, provider_id, status, reason, happened_at FROM given
+      ON CONFLICT DO NOTHING`,
+    values,
+  });
+  await pool.query({
+    name: 'meet_attempts',
+    text: `
+      WITH ${GIVEN}, met AS (
         SELECT a.company_id, a.message_id, a.number, a.channel, g.provider, g.status
         FROM given g JOIN attempts a USING (channel, provider_id)
       ), ${FOLLOWS}`,
-    values: [
-      JSON.stringify(
-        receipts.map(({ channel, provider, providerId, status, reason, happenedAt }) => ({
-          ...{ channel, provider, status, reason },
-          provider_id: providerId,
-          happened_at: happenedAt === null ? null : new Date(happenedAt).toISOString(),
-        })),
-      ),
-    ],
+    values,
   });
 }
 

@@ -30,6 +30,25 @@ export async function lockSetting(db: Db, key: string): Promise<string | undefin
   return rows[0]?.value;
 }
 
+/** Work of which there is one at a time, whichever process does it. */
+export type Lease = { readonly key: string; readonly owner: string };
+
+/** False: somebody else has it, and has not had it for longer than `leaseMs`. */
+export async function takeLease(db: Db, { key, owner }: Lease, leaseMs: number): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `INSERT INTO settings AS s (key, value)
+     VALUES ($1, $2 || ' ' || extract(epoch FROM now() + $3 * interval '1 millisecond'))
+     ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value
+     WHERE split_part(s.value, ' ', 2)::numeric < extract(epoch FROM now())`,
+    [key, owner, leaseMs],
+  );
+  return rowCount === 1;
+}
+
+export async function endLease(db: Db, { key, owner }: Lease): Promise<void> {
+  await db.query(`DELETE FROM settings WHERE key = $1 AND split_part(value, ' ', 1) = $2`, [key, owner]);
+}
+
 export type SealedSecret = { readonly companyId: number; readonly id: string; readonly sealed: Buffer };
 
 /** Every sealed secret of every company, expired ones too, held until the transaction ends. */

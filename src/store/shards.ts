@@ -11,10 +11,11 @@ import type { Db } from './pool.ts';
 /** Takes up to `wanted` shards that are free or expired. Returns those taken. */
 export async function takeShards(db: Db, owner: string, wanted: number, leaseMs: number): Promise<number[]> {
   const { rows } = await db.query<{ shard: number }>(
-    `UPDATE shards SET owner = $1, leased_until = now() + $3 * interval '1 millisecond'
-     WHERE shard IN (
+    `WITH free AS MATERIALIZED (
        SELECT shard FROM shards WHERE leased_until < now() AND owner IS DISTINCT FROM $1
        ORDER BY shard LIMIT $2 FOR UPDATE SKIP LOCKED)
+     UPDATE shards SET owner = $1, leased_until = now() + $3 * interval '1 millisecond'
+     WHERE shard IN (SELECT shard FROM free)
      RETURNING shard`,
     [owner, wanted, leaseMs],
   );

@@ -46,14 +46,14 @@ export type Sweep = {
 
 const at = (moment: EpochMs) => new Date(moment).toISOString();
 
-/** Active companies of which no sweep is planned: nothing is known yet of their access to the API. */
-export async function findUnplanned(db: Db, limit: number): Promise<number[]> {
+/** Active companies behind `after` of which no sweep is planned: nothing is known yet of their access to the API. */
+export async function findUnplanned(db: Db, after: number, limit: number): Promise<number[]> {
   const { rows } = await db.query<{ companyId: number }>(
     `SELECT company_id AS "companyId" FROM companies c
-     WHERE removed_at IS NULL AND stopped_at IS NULL
+     WHERE company_id > $1 AND removed_at IS NULL AND stopped_at IS NULL
        AND NOT EXISTS (SELECT FROM sweeps s WHERE s.company_id = c.company_id)
-     ORDER BY company_id LIMIT $1`,
-    [limit],
+     ORDER BY company_id LIMIT $2`,
+    [after, limit],
   );
   return rows.map(row => row.companyId);
 }
@@ -139,6 +139,7 @@ export async function advanceSweep(
 export async function finishSweep(
   db: Db,
   end: Held & {
+    readonly wasDueAt: EpochMs;
     readonly cursor: Cursor;
     readonly finishedAt: EpochMs;
     /** Infinity: never again by itself. */
@@ -148,8 +149,8 @@ export async function finishSweep(
   const { pages, read, found, lateMs, gapMs, startedAt } = end.cursor;
   const { rowCount } = await db.query({
     name: 'finish_sweep',
-    text: `UPDATE sweeps SET cursor = NULL, started_at = $4, watermark = $4, finished_at = $5, due_at = $6, last = $7,
-        failures = 0, error = NULL, leased_by = NULL, leased_until = NULL
+    text: `UPDATE sweeps SET cursor = NULL, started_at = $4, watermark = $4, finished_at = $5, last = $7,
+        due_at = CASE WHEN kind = 'delta' AND due_at <> $8 THEN due_at ELSE $6 END, failures = 0, error = NULL, leased_by = NULL, leased_until = NULL
       WHERE company_id = $1 AND kind = $2 AND leased_by = $3`,
     values: [
       end.companyId,
@@ -159,6 +160,7 @@ export async function finishSweep(
       at(end.finishedAt),
       end.dueAt === Number.POSITIVE_INFINITY ? 'infinity' : at(end.dueAt),
       JSON.stringify({ pages, read, found, lateMs, gapMs }),
+      at(end.wasDueAt),
     ],
   });
   return rowCount === 1;
@@ -181,23 +183,39 @@ export async function planSweeps(
   );
 }
 
-/** Lets a sweep go, unfinished, until `dueAt`; where it goes on stays. */
+/**
+ * Lets a sweep go, unfinished, until `dueAt`; where it goes on stays. One that was made due since it was claimed is due
+ * then all the same: what it failed of may be right by now.
+ */
 export async function parkSweep(
   db: Db,
-  park: Held & { readonly dueAt: EpochMs; readonly failures: number; readonly error: string | null },
+  park: Held & {
+    readonly wasDueAt: EpochMs;
+    readonly dueAt: EpochMs;
+    readonly failures: number;
+    readonly error: string | null;
+  },
 ): Promise<void> {
   await db.query({
     name: 'park_sweep',
-    text: `UPDATE sweeps SET due_at = $4, failures = $5, error = $6, leased_by = NULL, leased_until = NULL
+    text: `UPDATE sweeps SET due_at = CASE WHEN due_at = $7 THEN $4 ELSE due_at END,
+        failures = CASE WHEN due_at = $7 THEN $5 ELSE 0 END, error = $6, leased_by = NULL, leased_until = NULL
       WHERE company_id = $1 AND kind = $2 AND leased_by = $3`,
-    values: [park.companyId, park.kind, park.owner, at(park.dueAt), park.failures, park.error],
+    values: [
+      ...[park.companyId, park.kind, park.owner],
+      ...[at(park.dueAt), park.failures, park.error, at(park.wasDueAt)],
+    ],
   });
 }
 
-/** Makes a company's sweeps due now: its tokens or its intervals have changed. */
+/**
+ * Makes a company's sweeps due now: its tokens or its intervals have changed. One that is under way asks by what was
+ * before: it gets another hour than it was claimed with, by which whoever is at it leaves it due.
+ */
 export async function hastenSweeps(db: Db, companyId: number, now: EpochMs): Promise<void> {
   await db.query(
-    `UPDATE sweeps SET due_at = least(due_at, $2::timestamptz), failures = 0
+    `UPDATE sweeps SET failures = 0,
+       due_at = CASE WHEN leased_until >= now() THEN $2::timestamptz ELSE least(due_at, $2::timestamptz) END
      WHERE company_id = $1 AND kind <> 'full' AND due_at <> 'infinity'`,
     [companyId, at(now)],
   );

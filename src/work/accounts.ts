@@ -33,19 +33,16 @@ export async function readAccounts(
 type Known = { readonly state: AccountState; readonly againAt: EpochMs };
 
 /** A reading of each channel at every look, asked anew when it is due. What could not be learnt changes nothing. */
-export function createAccounts(
-  deps: {
-    readonly channels: ReadonlyMap<ChannelName, Channel>;
-    readonly rules: Rules;
-    readonly metrics: Pick<Metrics, 'accounts'>;
-    readonly now: () => EpochMs;
-  },
-  stop: AbortSignal,
-): () => Promise<Reading[]> {
+export function createAccounts(deps: {
+  readonly channels: ReadonlyMap<ChannelName, Channel>;
+  readonly rules: Rules;
+  readonly metrics: Pick<Metrics, 'accounts'>;
+  readonly now: () => EpochMs;
+}): (stop: AbortSignal) => Promise<Reading[]> {
   const { channels, rules, metrics, now } = deps;
   const everyMs = (rules.get('account')?.limit ?? 0) * MINUTE_MS;
   const known = new Map<ChannelName, Known>();
-  return async () => {
+  return async stop => {
     if (everyMs === 0) return [];
     const due = [...channels.values()].filter(({ name }) => now() >= (known.get(name)?.againAt ?? 0));
     for (const [name, state] of await readAccounts(due, stop)) {

@@ -39,7 +39,7 @@ import { findPlaces } from '../store/team.ts';
 import type { Tracing } from '../tracing.ts';
 import { ApiError, type CompanyApi } from '../yclients/api.ts';
 import { apiEvent, type FoundRecord, readAnswer } from './found.ts';
-import { createLoop, type Loop } from './loop.ts';
+import { allEnded, createLoop, type Loop } from './loop.ts';
 import { NO_ACCESS, setbackOf } from './sweep.ts';
 
 /** As much of the API as answers need. */
@@ -61,16 +61,19 @@ export type ActDeps = {
 };
 
 export type Actor = Loop & {
-  /** Claims what is due and does it; returns how much was claimed. */
+  /** Claims what is due and does it; returns how much was claimed. Once started it begins more before all has ended. */
   runOnce(): Promise<number>;
 };
 
-const BATCH = 8;
+/** In this process: calls wait for one another and for the shared budget, so few are enough. */
+const AT_ONCE = 8;
 /** Longer than three calls may take with their waiting and their retries. */
 const LEASE_MS = 240_000;
 const IDLE_MS = 1_000;
 /** The last try is some ten minutes after the first: then a person should rather call the salon. */
 const MAX_ATTEMPTS = 8;
+/** Nobody says it again, so a stop waits for it: less than the 25 s that a stop has. */
+const REPLY_LIMIT_MS = 10_000;
 /** Until what we wrote has come through the inbox, nobody is told what it makes of the booking. */
 const HOLD_MS = 60_000;
 /** The platform refuses an empty comment; one that is there stays. */
@@ -79,13 +82,39 @@ const COMMENT = 'Клиент подтвердил запись';
 export function createActor(deps: ActDeps): Actor {
   const { pool, log, metrics, now } = deps;
   const owner = randomUUID();
-  const abort = new AbortController();
+
+  const underWay = new Set<Promise<void>>();
 
   async function runOnce(): Promise<number> {
-    if (abort.signal.aborted) return 0;
-    const actions = await claimActions(pool, { owner, leaseMs: LEASE_MS, now: now(), limit: BATCH });
-    await Promise.all(actions.map(perform));
+    const actions = await claim(AT_ONCE);
+    await allEnded(actions.map(perform));
     return actions.length;
+  }
+
+  /** Begins what there is room for, and waits for none: an API that hangs for one company holds up no other's. */
+  async function begin(): Promise<number> {
+    const room = AT_ONCE - underWay.size;
+    const actions = room > 0 ? await claim(room) : [];
+    for (const action of actions) track(perform(action));
+    return actions.length;
+  }
+
+  function claim(limit: number): Promise<Action[]> {
+    return claimActions(pool, { owner, leaseMs: LEASE_MS, now: now(), limit });
+  }
+
+  /** What fails here is not the API's fault: the lease runs out, and another try is made. */
+  function track(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => {
+        metrics.loopFailures.inc({ loop: 'act' });
+        log.error({ loop: 'act', err: error }, 'an answer failed here, will be taken up again');
+      })
+      .finally(() => {
+        underWay.delete(tracked);
+        loop.wake();
+      });
+    underWay.add(tracked);
   }
 
   async function perform(action: Action): Promise<void> {
@@ -127,9 +156,9 @@ export function createActor(deps: ActDeps): Actor {
     // That somebody comes is what they said themselves: no SMS is paid for to repeat it.
     if (mouth.costly && kind === 'confirm' && answers.every(({ state }) => state === 'done')) return;
     const text = outcomeWords(answers, answered, company);
-    const fault = await mouth.reply({ chat: action.chat, text }, abort.signal);
-    if (fault !== undefined)
-      log.warn({ loop: 'act', channel: action.channel, reason: fault }, 'a reply did not arrive');
+    const said = await mouth.reply({ chat: action.chat, text }, AbortSignal.timeout(REPLY_LIMIT_MS));
+    if (said.outcome !== 'sent')
+      log.warn({ loop: 'act', channel: action.channel, reason: said.reason }, 'a reply did not arrive');
   }
 
   /** One try. `found` is the record as it was read last, with the moment before that reading. */
@@ -243,13 +272,13 @@ export function createActor(deps: ActDeps): Actor {
     return true;
   }
 
-  const loop = createLoop({ name: 'act', log, metrics, idleMs: IDLE_MS, runOnce });
+  const loop = createLoop({ name: 'act', log, metrics, idleMs: IDLE_MS, runOnce: begin });
   return {
     ...loop,
     runOnce,
     async stop() {
       await loop.stop();
-      abort.abort();
+      await Promise.all(underWay);
     },
   };
 }

@@ -100,10 +100,10 @@ export type Watch = Loop & {
 export function createWatch(deps: AlertDeps): Watch {
   const { pool, log, rules, now } = deps;
   const owner = randomUUID();
-  const abort = new AbortController();
+  let abort = new AbortController();
   const direct = createDirectRoad(deps);
   const lookOutside = createOutside(deps);
-  const askAccounts = createAccounts(deps, abort.signal);
+  const askAccounts = createAccounts(deps);
   let watching = false;
   /** Not one look succeeded since, though one did before. */
   let blindSince: EpochMs | undefined;
@@ -112,7 +112,7 @@ export function createWatch(deps: AlertDeps): Watch {
   let remembered: readonly AlertState[] = [];
 
   async function runOnce(): Promise<number> {
-    const outside = (await Promise.all([lookOutside(), askAccounts()])).flat();
+    const outside = (await Promise.all([lookOutside(), askAccounts(abort.signal)])).flat();
     const down = !(await look(outside));
     hasLooked ||= !down;
     blindSince = down ? (blindSince ?? now()) : undefined;
@@ -182,6 +182,10 @@ export function createWatch(deps: AlertDeps): Watch {
   return {
     ...loop,
     runOnce,
+    start() {
+      abort = new AbortController();
+      loop.start();
+    },
     async stop() {
       abort.abort();
       await loop.stop();

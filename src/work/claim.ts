@@ -22,17 +22,20 @@ import {
   type MessageEnd,
   type OpenMessage,
   recordAttempts,
+  takeUpAgain,
 } from '../store/messages.ts';
 import { findOrigins, type Origin } from '../store/origins.ts';
 import { accountScope, chatScope, lockSlots, saveSlots } from '../store/pace.ts';
-import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { clientKey, holdClients } from '../store/plans.ts';
+import { type Db, type Pool, retried, transaction } from '../store/pool.ts';
 import { countSilence, noteNotReached } from '../store/reached.ts';
 import type { Vault } from '../vault.ts';
 import { gather, leaveForNext } from './batch.ts';
 import { providerOf } from './fall.ts';
 import { failed, judge, type Unsent, type Verdict } from './judge.ts';
+import { type Lines, receiverOf } from './lines.ts';
 import { type Answering, compose, factsOf, type Saying } from './saying.ts';
-import { readScene, type Scene } from './scene.ts';
+import { plannedClients, readScene, type Scene } from './scene.ts';
 import { followUp } from './settle.ts';
 
 export type ClaimDeps = Answering & {
@@ -67,32 +70,30 @@ export type Claimed = {
   originOf(about: { readonly companyId: number; readonly recordId: number | null }): Origin | undefined;
 };
 
-const CONFLICT_TRIES = 3;
 const NOTHING_CLAIMED: Claimed = { send: [], unsent: [], falls: [], snoozed: 0, originOf: () => undefined };
 
+export type Claims = {
+  readonly owner: string;
+  readonly leaseMs: number;
+  /** What this process still sends, or is about to settle: though its lease may have passed, its sender is not gone. */
+  readonly underWay: ReadonlySet<string>;
+  readonly lines: Pick<Lines, 'putOffMs'>;
+};
+
 /** Claims up to `limit` messages for `owner`. */
-export async function claimDue(
-  deps: ClaimDeps,
-  claims: { readonly owner: string; readonly leaseMs: number },
-  limit: number,
-): Promise<Claimed> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await transaction(deps.pool, db => claimBatch(deps, db, claims, limit));
-    } catch (error) {
-      if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
-    }
-  }
+export async function claimDue(deps: ClaimDeps, claims: Claims, limit: number): Promise<Claimed> {
+  return retried(() => transaction(deps.pool, db => claimBatch(deps, db, claims, limit)));
 }
 
 async function claimBatch(
   deps: ClaimDeps,
   db: Db,
-  { owner, leaseMs }: { readonly owner: string; readonly leaseMs: number },
+  { owner, leaseMs, underWay, lines }: Claims,
   limit: number,
 ): Promise<Claimed> {
   const now = deps.now();
-  const candidates = await findDue(db, now, limit);
+  const due = await findDue(db, now, limit);
+  const candidates = due.filter(({ id }) => !underWay.has(id));
   if (candidates.length === 0) return NOTHING_CLAIMED;
   const [{ messages, bookings }, origins] = await Promise.all([
     lockCandidates(db, { now, leaseMs }, candidates),
@@ -116,6 +117,7 @@ async function claimBatch(
   );
   const { send, snoozed } = await takeTurns(
     db,
+    lines,
     rendered.filter(item => 'outgoing' in item),
     now,
   );
@@ -128,6 +130,10 @@ async function claimBatch(
   const unknown = ends
     .filter(end => end.state === 'unknown' && end.message.sentAt === null)
     .map(({ message }) => message);
+  const trueAgain = ends.flatMap(({ message, heardStep }) =>
+    heardStep === undefined ? [] : [{ ...message, step: heardStep }],
+  );
+  const repeatable = [...deps.channels.values()].filter(({ idempotent }) => idempotent);
   const silent = [...hushed, ...gathered].map(({ message, notice }) => ({ ...message, after: notice.after }));
   await Promise.all([
     claimMessages(
@@ -143,6 +149,11 @@ async function claimBatch(
     ),
     endMessages(db, [...ends.map(end => endOf(end, now)), ...snoozed], now),
     hushMessages(db, hushed.map(hushOf), now),
+    takeUpAgain(
+      db,
+      trueAgain,
+      repeatable.map(({ name }) => name),
+    ),
     followUp(
       db,
       [...unknown, ...silent].map(message => ({ message, heard: true })),
@@ -191,11 +202,12 @@ async function remember(
 }
 
 /**
- * Gives each message its slot in the rate of its channel, shared by all processes. What has to wait is put off, which
- * is no attempt: nothing was tried. Locks come after those of bookings and messages.
+ * Gives each message its slot in the rate of its channel, shared by all processes, where its line here has room. What has
+ * to wait is put off, which is no attempt: nothing was tried. Locks come after those of bookings and messages.
  */
 async function takeTurns(
   db: Db,
+  lines: Claims['lines'],
   prepared: readonly PreparedMessage[],
   now: EpochMs,
 ): Promise<{ send: (PreparedMessage & ReadyToSend)[]; snoozed: MessageEnd[] }> {
@@ -208,6 +220,12 @@ async function takeTurns(
   const snoozed: MessageEnd[] = [];
   for (const item of prepared) {
     const { name, traits } = item.channel;
+    const receiver = receiverOf(item);
+    const putOffMs = lines.putOffMs(item, send.filter(other => receiverOf(other) === receiver).length);
+    if (putOffMs !== undefined) {
+      snoozed.push(snoozeOf(item.message, name, putOffMs, now));
+      continue;
+    }
     const account = rows.get(accountScope(name));
     const chat = rows.get(chatScope(name, item.outgoing.address));
     const turn =
@@ -241,7 +259,7 @@ function snoozeOf(
   };
 }
 
-/** Locks in the order bookings, messages; whatever another transaction holds is left for the next round. */
+/** Locks in the order bookings, messages, clients; whatever another transaction holds is left for the next round. */
 async function lockCandidates(
   db: Db,
   clock: { readonly now: EpochMs; readonly leaseMs: number },
@@ -254,7 +272,14 @@ async function lockCandidates(
   const messages = locked.filter(
     ({ companyId, recordId }) => recordId === null || bookings.has(bookingKey({ companyId, recordId })),
   );
-  return { messages, bookings };
+  return { messages: await withClientsHeld(db, messages), bookings };
+}
+
+/** Of what is planned for one client, processes decide one after the other: they count towards one limit of a day. */
+async function withClientsHeld(db: Db, messages: readonly DueMessage[]): Promise<DueMessage[]> {
+  const clients = new Map(plannedClients(messages).map(client => [clientKey(client), client]));
+  const held = new Set((await holdClients(db, [...clients.values()])).map(clientKey));
+  return messages.filter(message => plannedClients([message]).every(client => held.has(clientKey(client))));
 }
 
 function bookingsOf(candidates: readonly Candidate[]): BookingKey[] {
@@ -325,13 +350,13 @@ function endOf({ message, state, error, waitMs, falls }: Unsent, now: EpochMs): 
 }
 
 /** The attempt of a sender that is gone. Where its outcome was recorded after all, this changes nothing. */
-function lostAttempt(message: OpenMessage, now: EpochMs): Attempt {
+function lostAttempt(message: DueMessage, now: EpochMs): Attempt {
   return {
     companyId: message.companyId,
     id: message.id,
     number: message.attempts,
     channel: message.channel ?? 'none',
-    startedAt: now,
+    startedAt: now - (message.doubtMs ?? 0),
     finishedAt: now,
     outcome: 'unknown',
     reason: 'the process that was sending it ended',

@@ -6,7 +6,7 @@
  * A message whose sender died may have left: it is repeated, word for word, only through a channel that drops repeats;
  * otherwise it is `unknown`.
  */
-import type { Channel } from '../channels/channel.ts';
+import { type Channel, dropsRepeat } from '../channels/channel.ts';
 import { batchHour } from '../domain/batch.ts';
 import { startsAt } from '../domain/booking.ts';
 import { decideNotice, mayHaveBeenTold, mayRepeat } from '../domain/decide.ts';
@@ -42,6 +42,8 @@ export type Unsent = {
   readonly waitMs?: number;
   /** Channels that were left or passed over just now. */
   readonly falls?: readonly Fall[];
+  /** The step of which all is true again that was heard of it, or may have been. */
+  readonly heardStep?: number;
 };
 
 /** What becomes of one message. */
@@ -77,6 +79,8 @@ export function judge(scene: Scene, message: DueMessage): Verdict {
   if (company.removed) return end(failed(message), 'the company was removed');
   if (company.stopped) return end(failed(message), 'the salon switched us off');
   if (message.state === 'sent') return judgeNextStep(scene, company, message);
+  // Its sender is gone, and meanwhile an earlier step was told of.
+  if (message.state === 'sending' && message.sentAt !== null && message.heard) return end('delivered', null);
   if (message.purpose === 'relay') return judgeText(scene, company, message);
   if (message.state === 'sending') return judgeAbandoned(scene, company, message);
   if (message.purpose === 'test') return route(scene, company, message, NOTHING);
@@ -116,7 +120,7 @@ function judgeNotice(scene: Scene, company: Company, message: OpenMessage, store
     case 'expire':
       return end('expired', null);
     case 'supersede':
-      return end('superseded', null);
+      return { ...end('superseded', null), ...(decision.heardStep && { heardStep: decision.heardStep }) };
     case 'send':
       break;
   }
@@ -334,12 +338,12 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
   };
   if (channel === undefined || message.tries >= MAX_ATTEMPTS) return giveUp;
   if (message.purpose === 'test' || message.purpose === 'digest') return giveUp;
+  const drops = dropsRepeat(channel, message.doubtMs);
   if (isPlanned(message.purpose)) {
-    const verdict = channel.idempotent ? plannedVerdict(scene, company, message) : undefined;
+    const verdict = drops ? plannedVerdict(scene, company, message) : undefined;
     if (verdict?.do !== 'say' || !saysTheSame(message.visit, verdict.visit)) return giveUp;
     return route(scene, company, message, { ...NOTHING, visit: verdict.visit });
   }
-  const drops = channel.idempotent && (message.doubtMs ?? 0) <= (channel.remembersMs ?? Infinity);
   if (message.purpose === 'batch') {
     const verdict =
       drops && contactOf(scene, message) !== undefined ? judgeNews(scene, company, message) : giveUp;

@@ -5,52 +5,17 @@
  * presses again. One process listens to a bot at a time. What cannot be understood is kept aside and holds nobody up.
  */
 import { randomUUID } from 'node:crypto';
-import type { Ear, Heard, Mouth, Reply, ToldEar } from '../channels/ear.ts';
-import {
-  type ActionKind,
-  type Press,
-  readPersonalInvite,
-  readPress,
-  readWord,
-  type VisitWord,
-  wishOf,
-  writePress,
-} from '../domain/answer.ts';
-import { clientIdOf } from '../domain/notice.ts';
-import { normalisePhone } from '../domain/phone.ts';
-import { PHRASES, type Phrases } from '../domain/phrases.ts';
-import { spokenTime } from '../domain/text.ts';
+import type { Ear, Heard, Mouth, ToldEar } from '../channels/ear.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { newId } from '../ids.ts';
 import { describeError, type Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import {
-  type Answered,
-  findAnswered,
-  findLastAnswerable,
-  insertActions,
-  takeAsked,
-} from '../store/actions.ts';
-import {
-  BLOCKED,
-  type ChatCompany,
-  type ChatKey,
-  findChatClients,
-  findChatCompanies,
-  findNumberCompanies,
-  findRefused,
-  isChatOf,
-  linkChat,
-  openChat,
-  recordConsent,
-} from '../store/chats.ts';
 import { moveEar, releaseEars, takeEar } from '../store/ears.ts';
 import { keepAside, takeHeard } from '../store/heard.ts';
 import { type Db, type Pool, savepoint, transaction, troubleOf } from '../store/pool.ts';
-import { joinTeam } from '../store/team.ts';
 import type { Vault } from '../vault.ts';
 import { createLoop, type Loop } from './loop.ts';
-import { acceptInvite } from './personal.ts';
+import { type Answer, SILENCE, understand } from './understand.ts';
 
 export type ListenDeps = {
   readonly pool: Pool;
@@ -74,15 +39,13 @@ export type Listener = Loop & {
 const LEASE_MARGIN_MS = 60_000;
 /** When another process listens, or nothing came from a server that does not hold its answers back. */
 const IDLE_MS = 1_000;
-/** A text of a person is looked at no further. */
-const MAX_WORDS = 100;
 const BATCH = 100;
 /** MAX forgets a subscription whose address has failed for hours. */
 const SUBSCRIBE_EVERY_MS = 10 * 60_000;
+/** Until it has worked nobody is heard: one that failed is tried again sooner. */
+const SUBSCRIBE_AGAIN_MS = 30_000;
 /** What cannot be understood is tried so often before it is kept aside: the fault may be ours, and over in a moment. */
 const MAX_TRIES = 3;
-/** How long a question waits for its answer. */
-const ASKED_MS = 60 * 60_000;
 /** What is heard sooner was said now: the clocks of messengers and ours differ, and theirs has whole seconds. */
 const LATE_MS = 60_000;
 
@@ -91,7 +54,7 @@ export function createListener(deps: ListenDeps): Listener {
   const owner = randomUUID();
   let abort = new AbortController();
 
-  let subscribedAt = Number.NEGATIVE_INFINITY;
+  let subscribeAt = Number.NEGATIVE_INFINITY;
   /** How often what is being heard could not be understood. */
   const tries = new Map<string, number>();
 
@@ -110,13 +73,12 @@ export function createListener(deps: ListenDeps): Listener {
           'what somebody sent could not be understood: it is kept aside, `answers aside` lists it',
         );
       }
-      const faults = [
+      const pressed =
         heard.kind === 'press' && heard.pressId !== ''
           ? await ear.acknowledge(heard.pressId, signal)
-          : undefined,
-        answer.reply === undefined ? undefined : await ear.reply(answer.reply, signal),
-      ];
-      for (const reason of faults) {
+          : undefined;
+      const said = answer.reply === undefined ? undefined : await ear.reply(answer.reply, signal);
+      for (const reason of [pressed, said && 'reason' in said ? said.reason : undefined]) {
         if (reason !== undefined)
           log.warn({ loop: 'listen', channel: ear.channel, reason }, 'a reply did not arrive');
       }
@@ -191,9 +153,9 @@ export function createListener(deps: ListenDeps): Listener {
   async function subscribe(told: ToldEar, signal: AbortSignal): Promise<void> {
     const { updatesUrl } = deps;
     if (updatesUrl === undefined || told.subscribe === undefined) return;
-    if (deps.now() - subscribedAt < SUBSCRIBE_EVERY_MS) return;
-    subscribedAt = deps.now();
+    if (deps.now() < subscribeAt) return;
     const reason = await told.subscribe(await updatesUrl(), signal);
+    subscribeAt = deps.now() + (reason === undefined ? SUBSCRIBE_EVERY_MS : SUBSCRIBE_AGAIN_MS);
     if (reason !== undefined && !signal.aborted)
       log.warn({ loop: 'listen', channel: told.channel, reason }, 'could not subscribe to what people send');
   }
@@ -228,7 +190,6 @@ export function createListener(deps: ListenDeps): Listener {
   };
 }
 
-type Answer = { readonly reply: Reply | undefined; readonly acts: boolean };
 type Understood = {
   readonly heard: Heard;
   readonly answer: Answer;
@@ -236,8 +197,6 @@ type Understood = {
   readonly fault?: string;
 };
 type News = { readonly updateId: string; readonly said: Heard; readonly heardAt: EpochMs };
-
-const SILENCE: Answer = { reply: undefined, acts: false };
 
 /** Of no form that is known, as its reader said. */
 class UnreadError extends Error {
@@ -262,228 +221,4 @@ function faultOf(error: unknown): string {
   if (error instanceof UnreadError) return `unread: ${error.message}`;
   const { error: name, error_code, error_at } = describeError(error);
   return [name, error_code, error_at].filter(Boolean).join(' ');
-}
-
-/** What everything below looks at. */
-type Chat = {
-  readonly channel: string;
-  readonly chat: string;
-  /** Whose it is; the first speaks. */
-  readonly companies: readonly ChatCompany[];
-};
-
-/** One of the team has followed their own invitation, or (undefined) has not. */
-async function join(db: Db, key: ChatKey, invite: string, now: EpochMs): Promise<Answer | undefined> {
-  const joined = await joinTeam(db, { ...key, invite, now });
-  if (joined === undefined) return undefined;
-  const { companyId, locale, role, title } = joined;
-  await recordConsent(db, {
-    ...{ ...key, companyIds: [companyId], categories: ['service'], granted: true },
-    // The invitation itself is of no use any more, and nobody's business.
-    ...{ words: '/start', at: now },
-  });
-  return sayIn(key.chat)(PHRASES[locale].joined(role, title));
-}
-
-async function understand(
-  deps: ListenDeps,
-  db: Db,
-  heard: Exclude<Heard, { kind: 'unread' }>,
-  saidAt: EpochMs,
-): Promise<Answer> {
-  const { ear, now, vault } = deps;
-  const key = { channel: ear.channel, chat: heard.chat };
-  const opened =
-    heard.kind !== 'start'
-      ? undefined
-      : ((await acceptInvite(db, key, heard.invite, { vault, now: now() })) ??
-        (await openChat(db, key, { invite: heard.invite })));
-  if (heard.kind === 'start' && opened === undefined) {
-    const joined = await join(db, key, heard.invite, now());
-    if (joined !== undefined) return joined;
-  }
-  const companies = await (ear.numbers === 'chat' ? findNumberCompanies : findChatCompanies)(db, key);
-  const company = opened ?? companies[0];
-  const say = sayIn(heard.chat);
-  // Nothing is known of whoever has no salon yet: Russian, as most of them.
-  const phrases = PHRASES[company?.locale ?? 'ru'];
-  if (company === undefined) {
-    return heard.kind === 'left' || ear.costly ? SILENCE : say(phrases.noInvite);
-  }
-  const decide = async (granted: boolean, words: string, whose = companies) => {
-    const companyIds = whose.map(({ companyId }) => companyId);
-    await recordConsent(db, {
-      ...{ ...key, companyIds },
-      // A bot that is blocked says nothing of another chat of theirs.
-      clients: words === BLOCKED ? [] : await findChatClients(db, key, companyIds),
-      // Advertising needs a word of its own to come back.
-      categories: granted ? ['service'] : ['service', 'advertising'],
-      granted,
-      words: words.replaceAll('\0', '').slice(0, MAX_WORDS),
-      at: saidAt,
-      late: saidAt < now(),
-    });
-  };
-  /** Allows by the way, which takes nothing back that was refused. Answers whether the salon that speaks is refused. */
-  const allow = async (words: string) => {
-    const companyIds = companies.map(({ companyId }) => companyId);
-    const refused = await findRefused(db, key, companyIds, await findChatClients(db, key, companyIds));
-    await decide(
-      true,
-      words,
-      companies.filter(({ companyId }) => !refused.has(companyId)),
-    );
-    return refused.has(company.companyId);
-  };
-  const welcome = () => welcomeTo(ear, company, phrases, say);
-  switch (heard.kind) {
-    case 'left':
-      await decide(false, BLOCKED);
-      return SILENCE;
-    case 'start': {
-      // A link of their own is good for a while yet, and is not kept.
-      const words = readPersonalInvite(heard.invite) ? 'opened their own link' : `/start ${heard.invite}`;
-      // Whoever opens a salon's link wants messages of that salon; of the others they may have refused them.
-      if (opened !== undefined) await decide(true, words, [opened]);
-      else if (await allow(words)) return say(phrases.stopped);
-      return company.linked ? say(phrases.linked) : welcome();
-    }
-    case 'contact':
-      if (!heard.own) return say(phrases.foreignContact, { askForContact: phrases.shareNumber });
-      await linkChat(db, key, normalisePhone(heard.phone));
-      return say((await allow('shared their number')) ? phrases.stopped : phrases.linked, {
-        contactDone: true,
-      });
-    case 'text': {
-      const word = readWord(heard.text);
-      if (word === 'stop' || word === 'resume') {
-        await decide(word === 'resume', heard.text);
-        return ear.costly ? SILENCE : say(word === 'stop' ? phrases.stopped : phrases.resumed);
-      }
-      if (!company.linked) return welcome();
-      if (word !== undefined) return answerWord(deps, db, { ...key, companies }, { word, saidAt });
-      return ear.costly ? SILENCE : say(phrases.notRead(company.phone));
-    }
-    case 'press':
-      return answerPress(deps, db, { ...key, companies }, { data: heard.press, saidAt });
-  }
-}
-
-type Say = (text: string, more?: Partial<Reply>) => Answer;
-
-function sayIn(chat: string): Say {
-  return (text, more = {}) => ({ reply: { chat, text, ...more }, acts: false });
-}
-
-function welcomeTo({ numbers }: Mouth, { title }: ChatCompany, phrases: Phrases, say: Say): Answer {
-  if (numbers === 'none') return say(phrases.welcomeByLink(title));
-  return say(phrases.welcome(title), { askForContact: phrases.shareNumber });
-}
-
-/**
- * A word is about the question whether to cancel, where that stands, or about the last message of a visit to come that
- * whoever writes was sent here, whichever came later; only the yes that the question asks for is about nothing else.
- */
-async function answerWord(
-  deps: ListenDeps,
-  db: Db,
-  { companies, ...key }: Chat,
-  { word, saidAt }: { word: VisitWord; saidAt: EpochMs },
-): Promise<Answer> {
-  const now = deps.now();
-  const question = await takeAsked(db, { ...key, saidAt, since: now - ASKED_MS });
-  const clients = await findChatClients(
-    db,
-    key,
-    companies.map(({ companyId }) => companyId),
-  );
-  const last = await findLastAnswerable(db, { channel: key.channel, clients, saidAt, now });
-  const overtaken =
-    question !== undefined &&
-    last?.messageId !== question.messageId &&
-    (last?.leftAt ?? 0) > question.askedAt;
-  const asked = overtaken && word !== 'really' ? undefined : question;
-  const answered = asked === undefined ? last : await findAnswered(db, asked);
-  const company = companies.find(({ companyId }) => companyId === answered?.companyId);
-  if (answered === undefined || company === undefined) {
-    const [first] = companies;
-    const phrases = PHRASES[first?.locale ?? 'ru'];
-    return deps.ear.costly ? SILENCE : sayIn(key.chat)(phrases.nothingToAnswer(first?.phone ?? ''));
-  }
-  const phrases = PHRASES[company.locale];
-  const say = sayIn(key.chat);
-  const wish = wishOf(word, asked !== undefined);
-  switch (wish) {
-    case 'confirm':
-    case 'move':
-    case 'cancel':
-      return act(deps, db, key, answered, wish);
-    case 'keep':
-      return say(phrases.kept);
-    case 'ask_cancel':
-    case 'ask_again': {
-      await insertActions(db, newId, { ...key, kind: 'cancel', answered, now, state: 'asked' });
-      const words = wish === 'ask_cancel' ? phrases.askCancelByWord : phrases.askCancelAgain;
-      return say(words(whenOf(answered, company)));
-    }
-  }
-}
-
-/**
- * A press proves nothing by itself: it counts where the chat is an address of the client the message went to. A yes to
- * the question whether to cancel that was held up for as long as a question waits is asked again: they may have come to
- * another mind.
- */
-async function answerPress(
-  deps: ListenDeps,
-  db: Db,
-  { companies, ...key }: Chat,
-  { data, saidAt }: { data: string; saidAt: EpochMs },
-): Promise<Answer> {
-  const press = readPress(data);
-  const answered = press === undefined ? undefined : await findAnswered(db, press);
-  const clientId = answered === undefined ? undefined : clientIdOf(answered.recipient);
-  if (press === undefined || answered === undefined || clientId === undefined) return SILENCE;
-  const { companyId } = press;
-  const company = companies.find(candidate => candidate.companyId === companyId);
-  if (company === undefined || !(await isChatOf(db, key, { companyId, clientId }))) return SILENCE;
-  // Whatever was asked by words before is answered by it.
-  await takeAsked(db, { ...key, saidAt, since: saidAt });
-  const phrases = PHRASES[company.locale];
-  const say = sayIn(key.chat);
-  const wish = press.act === 'cancel' && saidAt <= deps.now() - ASKED_MS ? 'ask_cancel' : press.act;
-  switch (wish) {
-    case 'confirm':
-    case 'cancel':
-    case 'move':
-      return act(deps, db, key, answered, wish);
-    case 'keep':
-      return say(phrases.kept);
-    case 'ask_cancel':
-      return say(phrases.askCancel(whenOf(answered, company)), {
-        buttons: [
-          { label: phrases.reallyCancel, press: pressOf('cancel', answered) },
-          { label: phrases.keep, press: pressOf('keep', answered) },
-        ],
-      });
-  }
-}
-
-async function act(
-  deps: ListenDeps,
-  db: Db,
-  key: { readonly channel: string; readonly chat: string },
-  answered: Answered,
-  kind: ActionKind,
-): Promise<Answer> {
-  const acts = await insertActions(db, newId, { ...key, kind, answered, now: deps.now() });
-  return { reply: undefined, acts: acts > 0 };
-}
-
-function pressOf(act: Press['act'], { companyId, messageId }: Answered): string {
-  return writePress({ act, companyId, messageId });
-}
-
-function whenOf({ records: [first] }: Answered, { locale }: ChatCompany): string {
-  return first === undefined ? '' : spokenTime(first.startsLocal, locale).when;
 }

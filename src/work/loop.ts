@@ -77,3 +77,25 @@ export function createLoop(options: {
     },
   };
 }
+
+/** Waits until each has ended, and only then throws the first failure: a run that is over has left nothing under way. */
+export async function allEnded<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  const ended = await Promise.allSettled(work);
+  return ended.map(one => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+}
+
+/** A step that fails keeps none after it from its turn: what stays open would hold the process. The first failure is thrown. */
+export async function inOrder(steps: readonly (() => unknown)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}

@@ -11,6 +11,7 @@ import { lookBackMs } from '../domain/plan.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { rezoneBookings } from '../store/bookings.ts';
 import { findCompanies } from '../store/companies.ts';
 import {
   advanceReplan,
@@ -91,6 +92,8 @@ export function createPlanner(deps: PlannerDeps): Planner {
     const companies = await findCompanies(db, [companyId]);
     const company = companies.get(companyId);
     const requestedAt = now();
+    // What was written by the zone before while the company moved: whoever did has ended by now.
+    if (company !== undefined && replan.afterClient === 0) await rezoneBookings(db, companyId, company.zone);
     const working = company !== undefined && !company.removed && !company.stopped;
     const since = requestedAt - (company === undefined ? 0 : lookBackMs(company.policy));
     const clients = working ? await listClients(db, replan, since, batch) : [];

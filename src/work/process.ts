@@ -25,8 +25,8 @@ import {
 } from '../store/inbox.ts';
 import { holdNotices, openNotices, releaseNotices } from '../store/messages.ts';
 import { saveEntities, savePeople } from '../store/people.ts';
-import { requestPlans, requestReplan } from '../store/plans.ts';
-import { type Db, type Pool, transaction, troubleOf } from '../store/pool.ts';
+import { requestPlans } from '../store/plans.ts';
+import { type Db, type Pool, retried, tookTooLong, transaction, troubleOf } from '../store/pool.ts';
 import { requestRereads } from '../store/rereads.ts';
 import {
   announceWorker,
@@ -41,7 +41,7 @@ import type { Vault } from '../vault.ts';
 import { createDriftReport, type DriftReport } from './drift.ts';
 import { type Effects, fold, groupByResource } from './fold.ts';
 import { forgetErased } from './forget.ts';
-import { createLoop, type Loop } from './loop.ts';
+import { allEnded, createLoop, type Loop } from './loop.ts';
 import { beginTrail, type Trail } from './trail.ts';
 
 const SHARDS = 64;
@@ -58,7 +58,6 @@ const IDLE_MS = 200;
 /** Tries of one event; with the backoff below the last is a minute and a half after the first. */
 const MAX_ATTEMPTS = 5;
 const FIRST_RETRY_MS = 1_000;
-const CONFLICT_TRIES = 5;
 /**
  * From a doubt to the reading: the platform's own copies may lag, and what was said within two seconds before a reading
  * is not settled by it.
@@ -125,13 +124,9 @@ export function createProcessor(deps: ProcessDeps): Processor {
     behind = first === BATCH;
     if (!behind || !goesOn) return first;
     // More than one batch: lanes with shards of their own. While one folds here, another writes in the database.
-    const settled = await Promise.allSettled(
+    const counts = await allEnded(
       Array.from({ length: LANES }, (_, lane) => workOff(held.filter(shard => shard % LANES === lane))),
     );
-    const counts = settled.map(lane => {
-      if (lane.status === 'rejected') throw lane.reason;
-      return lane.value;
-    });
     return counts.reduce((sum, count) => sum + count, first);
   }
 
@@ -199,13 +194,14 @@ async function processBatch(
   const startedAt = performance.now();
   const trail = beginTrail(deps, events);
   try {
-    const effects = await commitWithRetries(deps, owner, events, trail);
+    const effects = await commit(deps, owner, events, trail);
     report(deps, effects, performance.now() - startedAt);
     trail.committed(effects.done);
     return effects.done.length;
   } catch (error) {
     const trouble = troubleOf(error);
-    if (trouble === 'unavailable' || trouble === 'conflict') throw error;
+    const mayBeHalved = events.length > 1 && tookTooLong(error);
+    if (trouble === 'conflict' || (trouble === 'unavailable' && !mayBeHalved)) throw error;
     return isolate(deps, owner, events, error, trail);
   }
 }
@@ -265,23 +261,19 @@ function backoffMs(attempts: number, random: number): number {
   return Math.round(FIRST_RETRY_MS * 4 ** (attempts - 1) * (0.75 + random / 2));
 }
 
-async function commitWithRetries(
+/**
+ * Not durable by itself: after a crash the events are pending again and come to the same. Whatever follows from them (a
+ * message claimed) is committed durably later, and takes this along.
+ */
+function commit(
   deps: ProcessDeps,
   owner: string,
   events: readonly PendingEvent[],
   trail: Trail,
 ): Promise<Outcome> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      // Not durable by itself: after a crash the events are pending again and come to the same. Whatever follows from
-      // them (a message claimed) is committed durably later, and takes this along.
-      return await transaction(deps.pool, db => commitBatch(deps, db, owner, events, trail), {
-        durable: false,
-      });
-    } catch (error) {
-      if (troubleOf(error) !== 'conflict' || tries >= CONFLICT_TRIES) throw error;
-    }
-  }
+  return retried(() =>
+    transaction(deps.pool, db => commitBatch(deps, db, owner, events, trail), { durable: false }),
+  );
 }
 
 async function commitBatch(
@@ -333,10 +325,8 @@ async function write(db: Db, effects: Effects, now: EpochMs, trail: Trail): Prom
     appendChanges(db, effects.changes),
     saveEntities(db, effects.entities),
     ...effects.companies.flatMap(({ companyId, update }) => [
+      ...(update.zone === undefined ? [] : [rezoneBookings(db, companyId, update.zone)]),
       updateCompany(db, companyId, update),
-      ...(update.zone === undefined
-        ? []
-        : [rezoneBookings(db, companyId, update.zone), requestReplan(db, companyId)]),
     ]),
     openNotices(
       db,

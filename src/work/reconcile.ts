@@ -52,7 +52,7 @@ export function createReconciler(given: ReconcileDeps): Reconciler {
   const owner = randomUUID();
   const leaseMs = given.leaseMs ?? LEASE_MS;
   let stopping = false;
-  const deps: SweepDeps = { ...given, owner, leaseMs, inTurn: createTurns(), isStopping: () => stopping };
+  const deps: SweepDeps = { ...given, owner, leaseMs, isStopping: () => stopping };
   const sweeping = new Set<Promise<void>>();
   const rereading = new Set<Promise<void>>();
   const adopt = createAdoption(given);
@@ -157,11 +157,15 @@ async function within<T>(room: number, claim: (limit: number) => Promise<T[]>): 
 function createAdoption({ pool, now, apiOf, log }: ReconcileDeps): () => Promise<void> {
   const askAgainAt = new Map<number, EpochMs>();
   let nextLookAt = Number.NEGATIVE_INFINITY;
+  /** The last company of the pass that is under way: those without access stay, and must not hide those behind them. */
+  let after = 0;
   return async () => {
     const moment = now();
     if (moment < nextLookAt) return;
     nextLookAt = moment + ADOPT_MS;
-    for (const companyId of await findUnplanned(pool, ADOPT_BATCH)) {
+    const unplanned = await findUnplanned(pool, after, ADOPT_BATCH);
+    after = unplanned.length < ADOPT_BATCH ? 0 : (unplanned.at(-1) ?? 0);
+    for (const companyId of unplanned) {
       if (moment < (askAgainAt.get(companyId) ?? moment)) continue;
       if ((await apiOf(companyId)) === undefined) {
         askAgainAt.set(companyId, moment + ASK_AGAIN_MS);
@@ -170,21 +174,6 @@ function createAdoption({ pool, now, apiOf, log }: ReconcileDeps): () => Promise
       askAgainAt.delete(companyId);
       await planBaseline(pool, companyId, moment);
       log.info({ loop: 'reconcile', company_id: companyId }, 'first import begins');
-    }
-  };
-}
-
-/** One call of a company at a time in this process: whoever asks twice at once takes another's share of the budget. */
-function createTurns(): SweepDeps['inTurn'] {
-  const last = new Map<number, Promise<unknown>>();
-  return async (companyId, call) => {
-    const before = last.get(companyId) ?? Promise.resolve();
-    const mine = before.then(call, call);
-    last.set(companyId, mine);
-    try {
-      return await mine;
-    } finally {
-      if (last.get(companyId) === mine) last.delete(companyId);
     }
   };
 }

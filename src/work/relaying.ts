@@ -2,7 +2,7 @@
  * A text of the platform at the moment of sending: by which channels it may leave, or why it does not. Its words are
  * fixed, so it may be repeated whenever its channel drops repeats.
  */
-import type { Channel, ChannelName } from '../channels/channel.ts';
+import { type Channel, type ChannelName, dropsRepeat } from '../channels/channel.ts';
 import { afterQuiet } from '../domain/quiet.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Company } from '../store/companies.ts';
@@ -69,8 +69,7 @@ export function judgeRelay(
   }
   if (state === 'sending') {
     const channel = claimed === null ? undefined : scene.channels.get(claimed);
-    const remembered = (doubtMs ?? 0) <= (channel?.remembersMs ?? Infinity);
-    const repeatable = channel?.idempotent === true && remembered && tries < scene.maxAttempts;
+    const repeatable = channel && dropsRepeat(channel, doubtMs) && tries < scene.maxAttempts;
     return repeatable ? { do: 'say', route: [channel.name] } : drop('unknown', '');
   }
   if (now - relay.acceptedAt > USE_MS[relay.category]) return drop('expired', 'it waited for too long');

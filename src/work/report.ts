@@ -19,7 +19,7 @@ import {
 } from '../store/relays.ts';
 import type { Tracing } from '../tracing.ts';
 import type { StatusTeller } from '../yclients/relay-status.ts';
-import { createLoop, type Loop } from './loop.ts';
+import { allEnded, createLoop, type Loop } from './loop.ts';
 
 /** At once: the platform's API allows five calls a second, and says nothing of this address. */
 const BATCH = 8;
@@ -47,14 +47,13 @@ export type Reporter = Loop & {
 
 export function createReporter({ pool, log, metrics, random, teller, tracing }: ReportDeps): Reporter {
   const owner = randomUUID();
-  const abort = new AbortController();
+  let abort = new AbortController();
 
   async function runOnce(): Promise<number> {
-    if (abort.signal.aborted) return 0;
     const reports = await claimReports(pool, { owner, leaseMs: LEASE_MS, limit: BATCH });
     if (reports.length === 0) return 0;
     const messages = await findRelayedMessages(pool, reports);
-    await Promise.all(reports.map(report => look(report, messages.get(report.id))));
+    await allEnded(reports.map(report => look(report, messages.get(report.id))));
     return reports.length;
   }
 
@@ -78,14 +77,12 @@ export function createReporter({ pool, log, metrics, random, teller, tracing }: 
       told.outcome !== 'told',
     );
     metrics.reports.inc({ status: String(status), outcome });
-    log[outcome === 'told' ? 'info' : 'warn'](
-      {
-        ...{ loop: 'report', company_id: companyId, message: id, report: status, outcome },
-        attempts: attempts + 1,
-        ...('reason' in told ? { reason: told.reason } : {}),
-      },
-      outcome === 'told' ? 'status of a text told' : 'status of a text not taken',
-    );
+    const fields = {
+      ...{ loop: 'report', company_id: companyId, message: id, report: status, outcome },
+      attempts: attempts + 1,
+    };
+    if ('reason' in told) log.warn({ ...fields, reason: told.reason }, 'status of a text not taken');
+    else log.info(fields, 'status of a text told');
     switch (told.outcome) {
       case 'told':
         return { do: 'told', status, reason: null };
@@ -105,6 +102,10 @@ export function createReporter({ pool, log, metrics, random, teller, tracing }: 
   return {
     ...loop,
     runOnce,
+    start() {
+      abort = new AbortController();
+      loop.start();
+    },
     async stop() {
       abort.abort();
       await loop.stop();

@@ -12,8 +12,9 @@ import { type Cancelling, findCancelling } from '../store/actions.ts';
 import { bookingKey, type StoredBooking } from '../store/bookings.ts';
 import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
 import { type Contact, type DueMessage, findContacts, type OpenMessage } from '../store/messages.ts';
+import type { ClientKey } from '../store/plans.ts';
 import type { Db } from '../store/pool.ts';
-import { findReached, findReceiptGivers, type ReachedRow, type ReceiptGiver } from '../store/reached.ts';
+import { findReached, lockReceiptGivers, type ReachedRow, type ReceiptGiver } from '../store/reached.ts';
 import { findPlaces } from '../store/team.ts';
 import { findTemplates, templateKey } from '../store/templates.ts';
 import type { Vault } from '../vault.ts';
@@ -71,7 +72,7 @@ export async function readScene(
     findTemplates(db, companyIds),
     findReached(db, messages),
   ]);
-  const secrets = new Map([...sealed].map(([companyId, secret]) => [companyId, vault.open(secret)]));
+  const secrets = openAll(vault, sealed);
   const templates = new Map(own.map(template => [templateKey(template), template.source]));
   const reached = Map.groupBy(reachedRows, ({ companyId, recipient }) => `${companyId}:${recipient}`);
   const known = await knownOf(db, companies, messages, now);
@@ -88,6 +89,12 @@ export async function readScene(
     contacts: new Map([...contacts, ...relayed.contacts, ...spoken]),
     leaving: new Map(),
   };
+}
+
+/** One that cannot be opened is left out: its company's webhook says that it has none, and no other company waits for it. */
+function openAll({ tryOpen }: Vault, sealed: ReadonlyMap<number, Buffer>): Map<number, string> {
+  const opened = [...sealed].map(([companyId, secret]) => [companyId, tryOpen(secret)] as const);
+  return new Map(opened.filter((one): one is [number, string] => one[1] !== undefined));
 }
 
 export function bookingOf(scene: Scene, { companyId, recordId }: OpenMessage): StoredBooking | undefined {
@@ -131,17 +138,25 @@ async function knownOf(
   messages: readonly OpenMessage[],
   now: EpochMs,
 ): Promise<Known> {
-  const clients = messages.flatMap(({ companyId, purpose, recipient }) => {
-    const clientId = isPlanned(purpose) ? clientIdOf(recipient) : undefined;
-    return clientId === undefined ? [] : [{ companyId, clientId }];
-  });
+  const clients = plannedClients(messages);
   return clients.length === 0 ? NOTHING_KNOWN : readKnown(db, companies, clients, now);
 }
 
-/** Who tells of messages, where the next step of one is due; no statement where none is. */
+/** To whom the planned ones among these go. */
+export function plannedClients(messages: readonly OpenMessage[]): ClientKey[] {
+  return messages.flatMap(({ companyId, purpose, recipient }) => {
+    const clientId = isPlanned(purpose) ? clientIdOf(recipient) : undefined;
+    return clientId === undefined ? [] : [{ companyId, clientId }];
+  });
+}
+
+/**
+ * Who tells of messages, where the next step of one is due; no statement where none is. Held: how often they were silent
+ * decides here, and is counted at the end of the claim.
+ */
 async function giversOf(db: Db, messages: readonly DueMessage[]): Promise<ReceiptGiver[]> {
   const companyIds = messages.flatMap(({ companyId, state }) => (state === 'sent' ? [companyId] : []));
-  return findReceiptGivers(db, [...new Set(companyIds)]);
+  return lockReceiptGivers(db, [...new Set(companyIds)]);
 }
 
 /** The clients of whom messages to the team speak. No statement where there is none. */

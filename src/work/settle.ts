@@ -27,22 +27,26 @@ import {
   openNotices,
   recordAttempts,
 } from '../store/messages.ts';
-import { type Db, type Pool, transaction } from '../store/pool.ts';
+import { type Db, type Pool, retried, transaction } from '../store/pool.ts';
 import { countSent, noteNotReached } from '../store/reached.ts';
 
 /** Tries of one message by one channel; the last is about an hour after the first. */
 export const MAX_ATTEMPTS = 8;
 const SETTLE_BATCH = 256;
+const UNTRIED_AGAIN_MS = 1_000;
 /** While the database is away, what is known of a sent message lives here only: hold on to it. */
 const SETTLE_PAUSE_MS = 250;
 const SETTLE_PAUSE_LIMIT_MS = 5_000;
 
-/** One attempt that has ended. */
+/** It was never given to its channel, which is the first of its route. */
+type Untried = { readonly outcome: 'untried'; readonly reason: string };
+
+/** One attempt that has ended, or did not come about. */
 export type Sent = {
   readonly outgoing: Outgoing;
   readonly step: number;
   readonly channel: Channel;
-  readonly result: SendResult;
+  readonly result: SendResult | Untried;
   readonly startedAt: EpochMs;
   readonly finishedAt: EpochMs;
 };
@@ -71,7 +75,9 @@ export function createSettler(deps: SettleDeps): Settler {
   let stopped = false;
   const group = createGroupCommit<Sent, void>({
     flush: async batch => {
-      const { ended, falls } = await transaction(deps.pool, db => settleBatch(deps, db, batch));
+      const { ended, falls } = await retried(() =>
+        transaction(deps.pool, db => settleBatch(deps, db, batch)),
+      );
       for (const end of ended) deps.metrics.ended.inc(end);
       for (const { channel, why } of falls) deps.metrics.falls.inc({ channel, reason: why });
       return batch.map(() => undefined);
@@ -115,7 +121,7 @@ async function settleBatch(deps: SettleDeps, db: Db, batch: readonly Sent[]): Pr
     lockBookings(db, keys),
     lockClaimed(db, deps.owner, outgoing),
     findCompanies(db, [...new Set(outgoing.map(({ companyId }) => companyId))]),
-    recordAttempts(db, batch.map(attemptOf)),
+    recordAttempts(db, batch.flatMap(attemptsOf)),
   ]);
   const held = new Map(messages.map(message => [message.id, message]));
 
@@ -180,8 +186,9 @@ function smsOf(
   return [{ companyId: company.companyId, recipient, channel: channel.name, day }];
 }
 
-function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): Attempt {
-  return {
+function attemptsOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): Attempt[] {
+  if (result.outcome === 'untried') return [];
+  const attempt: Attempt = {
     companyId: outgoing.companyId,
     id: outgoing.id,
     number: outgoing.attempt,
@@ -195,6 +202,7 @@ function attemptOf({ outgoing, channel, result, startedAt, finishedAt }: Sent): 
     // The link in it is of this address. Others are not kept: nothing needs them.
     address: channel.name === 'email' && outgoing.links !== undefined ? outgoing.address : null,
   };
+  return [attempt];
 }
 
 function endOf(
@@ -214,6 +222,11 @@ function endOf(
     body: isTeam(message.recipient) ? null : outgoing.text,
     ...{ retryInMs: null, fallAt: null, falls: null },
   };
+  if (result.outcome === 'untried') {
+    // What may have gone out before keeps its claim's form.
+    const state = message.uncertain ? 'sending' : 'due';
+    return { ...base, state, error: result.reason, untried: true, retryInMs: UNTRIED_AGAIN_MS };
+  }
   if (result.outcome === 'sent') {
     const { providerId = null } = result;
     const withinMs =

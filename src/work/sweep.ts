@@ -49,8 +49,6 @@ export type ReadDeps = {
 };
 
 export type SweepDeps = ReadDeps & {
-  /** Lets one call of a company out at a time. */
-  readonly inTurn: <T>(companyId: number, call: () => Promise<T>) => Promise<T>;
   readonly owner: string;
   readonly leaseMs: number;
   /** Begin no further call. */
@@ -154,7 +152,7 @@ async function readPages(deps: SweepDeps, sweep: Sweep, api: JournalApi, walk: W
     while (walk.cursor.page !== null) {
       if (mustRest(deps, walk)) return false;
       const readAt = deps.now();
-      const { value, done } = await deps.inTurn(sweep.companyId, () => pages.next());
+      const { value, done } = await pages.next();
       if (done) walk.cursor = { ...walk.cursor, page: null };
       else walk.cursor = await takePage(deps, sweep, walk, value, readAt);
     }
@@ -242,7 +240,7 @@ async function confirmAbsences(deps: SweepDeps, sweep: Sweep, api: JournalApi, w
   for (const recordId of await findUnseen(deps.pool, look)) {
     if (mustRest(deps, walk)) return false;
     const readAt = deps.now();
-    const answer = await deps.inTurn(companyId, () => api.record(recordId));
+    const answer = await api.record(recordId);
     const record = readAnswer(answer, companyId, recordId);
     const moved = { ...walk.cursor, read: walk.cursor.read + 1, seen: [...walk.cursor.seen, recordId] };
     walk.cursor = await commit(deps, sweep, moved, [record], { readAt, traceparent: walk.traceparent });
@@ -251,7 +249,7 @@ async function confirmAbsences(deps: SweepDeps, sweep: Sweep, api: JournalApi, w
 }
 
 async function finish(deps: SweepDeps, sweep: Sweep, cursor: Cursor): Promise<void> {
-  const { companyId, kind, zone } = sweep;
+  const { companyId, kind, zone, dueAt: wasDueAt } = sweep;
   const { owner } = deps;
   const finishedAt = deps.now();
   const fullAt = nextNight(companyId, zone, finishedAt);
@@ -263,7 +261,7 @@ async function finish(deps: SweepDeps, sweep: Sweep, cursor: Cursor): Promise<vo
     full: fullAt,
   }[kind];
   await transaction(deps.pool, async db => {
-    if (!(await finishSweep(db, { companyId, kind, owner, cursor, finishedAt, dueAt })))
+    if (!(await finishSweep(db, { companyId, kind, owner, wasDueAt, cursor, finishedAt, dueAt })))
       throw new LeaseLost();
     if (kind !== 'baseline') return;
     const { startedAt: watermark } = cursor;
@@ -315,10 +313,10 @@ async function fail(deps: SweepDeps, sweep: Sweep, error: ApiError): Promise<voi
 
 async function park(
   deps: SweepDeps,
-  { companyId, kind }: Sweep,
+  { companyId, kind, dueAt: wasDueAt }: Sweep,
   until: { readonly dueAt: EpochMs; readonly failures: number; readonly error: string | null },
 ): Promise<void> {
-  await parkSweep(deps.pool, { companyId, kind, owner: deps.owner, ...until });
+  await parkSweep(deps.pool, { companyId, kind, owner: deps.owner, wasDueAt, ...until });
 }
 
 export async function countCall(db: Db, companyId: number, now: EpochMs): Promise<void> {

@@ -22,11 +22,11 @@ import {
   pruneReached,
   pruneReceipts,
 } from '../store/prune.ts';
-import { createLoop, type Loop } from './loop.ts';
+import { createLoop, inOrder, type Loop } from './loop.ts';
 
 /** Some 100 ms of a statement, and little enough for others to be written in between. */
 const BATCH = 1_000;
-/** Batches of one kind in one run, some seconds at most: a stop waits for the run. */
+/** Batches of one kind in one run, some seconds at most: the other kinds have their turn. */
 const BATCHES = 20;
 /** Finding nothing costs a scan of bookings and people, and nobody waits for what is forgotten. */
 const IDLE_MS = 60 * 60_000;
@@ -57,8 +57,10 @@ export type Upkeep = Loop & {
   runOnce(): Promise<number>;
 };
 
+type Kind = { readonly table: string; readonly days: keyof Keep; readonly prune: Prune };
+
 /** In this order: a booking goes after its messages, people after their bookings. */
-const KINDS: readonly { readonly table: string; readonly days: keyof Keep; readonly prune: Prune }[] = [
+const KINDS: readonly Kind[] = [
   { table: 'webhook_events', days: 'eventsDays', prune: pruneEvents },
   { table: 'webhook_events', days: 'deadDays', prune: pruneDead },
   { table: 'messages', days: 'messagesDays', prune: pruneMessages },
@@ -75,25 +77,32 @@ const KINDS: readonly { readonly table: string; readonly days: keyof Keep; reado
 
 export function createUpkeep(deps: UpkeepDeps): Upkeep {
   const { pool, log, metrics, keep, batch = BATCH } = deps;
+  let goesOn = true;
 
   async function runOnce(): Promise<number> {
     let total = 0;
-    for (const { table, days, prune } of KINDS) {
-      if (keep[days] === 0) continue;
-      const before = deps.now() - keep[days] * DAY_MS;
-      const count = await inBatches(db => prune(db, before, batch));
-      if (count === 0) continue;
-      metrics.pruned.inc({ table }, count);
-      log.info({ loop: 'upkeep', resource: table, count }, 'rows pruned');
-      total += count;
-    }
+    // One that fails, a table too large to be read through in time, keeps none after it from its turn.
+    await inOrder(
+      KINDS.filter(({ days }) => keep[days] !== 0).map(kind => async () => {
+        total += await forget(kind);
+      }),
+    );
     return total;
   }
 
-  /** Until a batch is not full; one transaction each. Zero when another process is at it. */
+  async function forget({ table, days, prune }: Kind): Promise<number> {
+    const before = deps.now() - keep[days] * DAY_MS;
+    const count = await inBatches(db => prune(db, before, batch));
+    if (count === 0) return 0;
+    metrics.pruned.inc({ table }, count);
+    log.info({ loop: 'upkeep', resource: table, count }, 'rows pruned');
+    return count;
+  }
+
+  /** Until a batch is not full, or a stop; one transaction each. Zero when another process is at it. */
   async function inBatches(prune: (db: Db) => Promise<number>): Promise<number> {
     let total = 0;
-    for (let batches = 0; batches < BATCHES; batches += 1) {
+    for (let batches = 0; batches < BATCHES && goesOn; batches += 1) {
       const count = await transaction(pool, async db => ((await claimUpkeep(db)) ? prune(db) : 0));
       total += count;
       if (count < batch) break;
@@ -101,5 +110,17 @@ export function createUpkeep(deps: UpkeepDeps): Upkeep {
     return total;
   }
 
-  return { ...createLoop({ name: 'upkeep', log, metrics, idleMs: IDLE_MS, runOnce }), runOnce };
+  const loop = createLoop({ name: 'upkeep', log, metrics, idleMs: IDLE_MS, runOnce });
+  return {
+    ...loop,
+    runOnce,
+    start() {
+      goesOn = true;
+      loop.start();
+    },
+    stop() {
+      goesOn = false;
+      return loop.stop();
+    },
+  };
 }

@@ -5,6 +5,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Agent, request } from 'undici';
+import { codeOf } from '../outgoing.ts';
 import type { Brand } from './api.ts';
 
 export type MarketplaceOptions = {
@@ -52,7 +53,11 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 export function createMarketplace(options: MarketplaceOptions): Marketplace {
   const { partnerToken, applicationId, brand } = options;
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-  const dispatcher = new Agent({ connect: { timeout: timeoutMs }, allowH2: false });
+  const dispatcher = new Agent({
+    connect: { timeout: timeoutMs },
+    allowH2: false,
+    maxResponseSize: MAX_ANSWER_BYTES,
+  });
   const base = (options.baseUrl ?? HOSTS[brand]).replace(/\/+$/, '');
   const headers = {
     authorization: `Bearer ${partnerToken}`,
@@ -76,9 +81,11 @@ export function createMarketplace(options: MarketplaceOptions): Marketplace {
         dispatcher,
         signal: AbortSignal.timeout(timeoutMs),
       });
-      return judge(statusCode, await readText(answer));
+      return judge(statusCode, await answer.text());
     } catch (error) {
-      return { outcome: 'unclear', reason: `no answer of the marketplace${codeOf(error)}` };
+      const code = codeOf(error);
+      const why = code === undefined ? '' : ` (${code})`;
+      return { outcome: 'unclear', reason: `no answer of the marketplace${why}` };
     }
   }
 
@@ -104,21 +111,4 @@ function judge(status: number, text: string): Activation {
   }
   const unclear = status >= 500 || status === 429 || status === 408;
   return { outcome: unclear ? 'unclear' : 'refused', reason: `HTTP ${status} of the marketplace` };
-}
-
-/** At most so much; the rest is dropped with its connection. */
-async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > MAX_ANSWER_BYTES) break;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return /^[A-Z][A-Z0-9_]{2,60}$/.test(code) ? ` (${code})` : '';
 }

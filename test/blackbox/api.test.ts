@@ -4,26 +4,30 @@ import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
 import { ADMIN_TOKEN, type Answer, type Company, json, send } from '../support/service.ts';
 import { until } from '../support/until.ts';
-import { assertProblem, type House, openHouse } from './harness.ts';
+import {
+  assertProblem,
+  type House,
+  identified,
+  NO_ID,
+  openBusyHouse,
+  openHouse,
+  page,
+  postPatiently,
+} from './harness.ts';
 import { client, event, MASTER, record, wallClock } from './salon.ts';
-
-const NO_ID = '018f0000-0000-7000-8000-000000000000';
 
 let house: House;
 let company: Company;
 let eventId: string;
 let messageId: string;
+/** Paths of companies whose receiver takes nothing. */
+const refusing = new Set<string>();
 before(async () => {
-  house = await openHouse();
-  company = await house.company();
-  eventId = (await house.accept(company, record(company.companyId, 1, 'create'))).id;
-  const [message] = await house.heardInTheEnd(company);
-  messageId = String(message?.id);
+  ({ house, company, eventId, messageId } = await openBusyHouse());
+  house.sink.answerWith(({ path }) => (refusing.has(path) ? 410 : 204));
 });
 after(() => house.close());
 
-const page = z.object({ items: z.array(z.looseObject({})), next: z.string().nullable() });
-const identified = z.object({ id: z.string() });
 const openapi = z.object({
   openapi: z.string().startsWith('3.'),
   servers: z.array(z.object({ url: z.literal('/api/v1') })),
@@ -113,6 +117,8 @@ const bodies: Record<string, unknown> = {
   'POST /companies/{company}/team': { role: 'staff', staffId: 78, channel: 'console' },
   'PUT /companies/{company}/team/{member}/others': { others: [{ channel: 'webhook' }] },
   'POST /companies/{company}/team/invite': { role: 'staff', staffId: 2_835_418 },
+  'POST /events/replay': { state: 'dead', company: 70_001 },
+  'POST /messages/resend': { state: 'failed', company: 70_001 },
 };
 
 describe('the API', { concurrency: true }, () => {
@@ -134,6 +140,66 @@ describe('the API', { concurrency: true }, () => {
     await until(async () => (await titled()).rowCount === 1, { what: 'the change is made' });
   });
 
+  /** A notice that its receiver refused, who takes everything from now on. */
+  async function failedMessage() {
+    const own = await house.company();
+    refusing.add(`/${own.companyId}`);
+    await house.accept(own, record(own.companyId, 1, 'create'));
+    await house.settled(own);
+    refusing.delete(`/${own.companyId}`);
+    const listed = await house.service.api('GET', `/messages?company=${own.companyId}&state=failed`);
+    return { own, failedId: String(page.parse(json(listed)).items[0]?.id) };
+  }
+
+  /** A notice that waits until it may leave. */
+  async function dueMessage() {
+    const own = await house.company({ settleMs: 600_000 });
+    await house.accept(own, record(own.companyId, 1, 'create'));
+    const dueId = await until(
+      async () => {
+        const listed = await house.service.api('GET', `/messages?company=${own.companyId}&state=due`);
+        return page.parse(json(listed)).items[0]?.id;
+      },
+      { what: 'a notice is due' },
+    );
+    return { own, dueId: String(dueId) };
+  }
+
+  test('cancels a message that is due, once; its company hears nothing of it', async () => {
+    const { own, dueId } = await dueMessage();
+    const answer = await house.service.api('POST', `/messages/${dueId}/cancel`);
+    assert.deepEqual([answer.status, json(answer)], [200, { id: dueId, state: 'cancelled' }]);
+    const again = await house.service.api('POST', `/messages/${dueId}/cancel`);
+    assertProblem(again, 409);
+    assert.match(again.body.toString(), /is not cancelled: it is cancelled already/);
+    await house.settled(own);
+    assert.deepEqual(house.heard(own), []);
+  });
+
+  test('sends a message after all that reached nobody, one or all, and says why another is not', async () => {
+    const { own, failedId } = await failedMessage();
+    const tries = () => house.sink.deliveries.filter(({ path }) => path === `/${own.companyId}`).length;
+    const before = tries();
+    const dry = await house.service.api('POST', '/messages/resend', {
+      ...{ state: 'failed', company: own.companyId, dryRun: true },
+    });
+    assert.deepEqual(json(dry), { due: 1, taken: 0, more: false, dryRun: true });
+    const answer = await house.service.api('POST', `/messages/${failedId}/resend`);
+    assert.deepEqual([answer.status, json(answer)], [200, { id: failedId, state: 'due' }]);
+    await until(() => tries() === before + 1, { what: 'it is heard' });
+    await house.settled(own);
+    const again = await house.service.api('POST', `/messages/${failedId}/resend`);
+    assertProblem(again, 409);
+    assert.match(again.body.toString(), /took it, so it counts as told/);
+    const all = await house.service.api('POST', '/messages/resend', {
+      ...{ state: 'failed', company: own.companyId },
+    });
+    assert.deepEqual(json(all), { due: 0, taken: 0, more: false, dryRun: false });
+    assert.deepEqual(logged(dry), [], 'what was only tried is no change');
+    const wrong = await house.service.api('POST', '/messages/resend', { state: 'sent' });
+    assertProblem(wrong, 400);
+  });
+
   test('describes what the contract names', async () => {
     const { paths } = await described();
     const named: [path: string, method: 'get' | 'post'][] = [
@@ -141,7 +207,10 @@ describe('the API', { concurrency: true }, () => {
       ['/events/{id}', 'get'],
       ['/events/{id}/replay', 'post'],
       ['/bookings/{company}/{record}', 'get'],
+      ['/events/replay', 'post'],
       ['/messages', 'get'],
+      ['/messages/{id}/resend', 'post'],
+      ['/messages/{id}/cancel', 'post'],
       ['/companies', 'post'],
     ];
     for (const [path, method] of named) assert.ok(paths[path]?.[method], `${method} ${path}`);
@@ -165,6 +234,8 @@ describe('the API', { concurrency: true }, () => {
     const added = await house.service.api('POST', `/companies/${company.companyId}/team`, {
       ...{ role: 'staff', staffId: 77, channel: 'console' },
     });
+    const { failedId } = await failedMessage();
+    const { dueId } = await dueMessage();
     const values = {
       member: String(z.object({ memberId: z.number() }).parse(json(added)).memberId),
       company: String(company.companyId),
@@ -172,6 +243,8 @@ describe('the API', { concurrency: true }, () => {
       '/events/{id} id': eventId,
       '/events/{id}/replay id': eventId,
       '/messages/{id} id': messageId,
+      '/messages/{id}/resend id': failedId,
+      '/messages/{id}/cancel id': dueId,
       record: '1',
       client: String(client(1).id),
       channel: 'telegram',
@@ -196,7 +269,9 @@ describe('the API', { concurrency: true }, () => {
       else {
         const [said, ...more] = await linesOf(answer);
         assert.equal(said?.operation, `${method} ${template}`);
-        if (template.startsWith('/events/')) assert.equal(said?.event, eventId);
+        if (template.startsWith('/events/{id}')) assert.equal(said?.event, eventId);
+        else if (template.startsWith('/messages/{id}')) assert.equal(said?.message, path.split('/')[2]);
+        else if (/^\/(events|messages)\//.test(template)) assert.equal(said?.company_id, undefined);
         else assert.equal(said?.company_id, Number(path.split('/')[2] ?? 70_001));
         assert.deepEqual(more, []);
       }
@@ -233,7 +308,10 @@ describe('the API', { concurrency: true }, () => {
       const answer = await house.service.api(method, path, body, headers);
       // Who goes on guessing is refused as one who guesses.
       assertProblem(answer, answer.status === 429 ? 429 : 401);
-      assert.equal(answer.headers['retry-after'], answer.status === 429 ? '60' : undefined);
+      const waitSeconds = answer.headers['retry-after'];
+      if (answer.status === 429)
+        assert.ok(Number(waitSeconds) >= 1 && Number(waitSeconds) <= 60, waitSeconds);
+      else assert.equal(waitSeconds, undefined);
       tried.push(answer.status);
       if (answer.status !== 401) return;
       assert.deepEqual(
@@ -263,6 +341,8 @@ describe('the API', { concurrency: true }, () => {
       ['GET', `/events/${NO_ID}`],
       ['POST', `/events/${NO_ID}/replay`],
       ['GET', `/messages/${NO_ID}`],
+      ['POST', `/messages/${NO_ID}/resend`],
+      ['POST', `/messages/${NO_ID}/cancel`],
       ['GET', `/bookings/${company.companyId}/987654321`],
       ['GET', '/bookings/2147483647/1'],
       ['POST', '/companies/2147483647/rotate-key'],
@@ -286,6 +366,7 @@ describe('the API', { concurrency: true }, () => {
       '/events?company=2147483648',
       '/events?record=1.5',
       '/events?state=eaten',
+      '/messages?state=eaten',
       '/events?limit=1&limit=2',
       '/messages?limit=-1',
       '/messages?cursor=%00',
@@ -298,6 +379,28 @@ describe('the API', { concurrency: true }, () => {
       const answer = await house.service.api('GET', path);
       assert.equal(answer.status, 400, `${path}: ${answer.status} ${answer.body}`);
       assertProblem(answer, 400);
+    }
+  });
+
+  test('refuses a text with U+0000 in it, wherever it stands, and says so', async () => {
+    const id = company.companyId;
+    const member = { role: 'administrator', channel: 'email', address: 'a\0@studio.test' };
+    const tries: [string, string, unknown?][] = [
+      ['POST', `/companies/${id}/team`, member],
+      ['POST', `/companies/${id}/team/invite`, { role: 'administrator', name: 'О\0ля' }],
+      ['PUT', `/companies/${id}/clients/1/addresses/email`, { address: 'a\0@studio.test' }],
+      ['PATCH', `/companies/${id}`, { title: 'Студия\0' }],
+      ['PATCH', `/companies/${id}`, { botApiPrefix: 'x\0' }],
+      ['PUT', `/companies/${id}/templates/ru/booked`, { source: 'Ждём\0' }],
+      ['PUT', `/companies/${id}/policy`, { 'te\0ll': {} }],
+      ['POST', `/companies/${id}/clients/1/consents`, { granted: true, reason: 'по\0телефону' }],
+      ['POST', `/companies/${id}/clients/search`, { phone: '+7900 \0 222' }],
+      ['GET', '/events?resource=%00'],
+    ];
+    for (const [method, path, body] of tries) {
+      const answer = await house.service.api(method, path, body);
+      assertProblem(answer, 400);
+      assert.match(answer.body.toString(), /U\+0000/, `${method} ${path}: ${answer.body}`);
     }
   });
 
@@ -455,11 +558,8 @@ describe('the API', { concurrency: true }, () => {
     const made = z
       .object({ companyId: z.number(), url: z.url(), outboundSecret: z.string().optional() })
       .parse(json(added));
-    const first = await send(made.url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(event(70_002, 'staff', 1, 'create', { id: 1, name: 'Ольга' })),
-    });
+    const staff = event(70_002, 'staff', 1, 'create', { id: 1, name: 'Ольга' });
+    const first = await postPatiently(made.url, staff);
     assert.equal(first.status, 200, first.body.toString());
     assertProblem(
       await house.service.api('POST', '/companies', { companyId: 70_002, title: 'Мак', zone: 'Asia/Almaty' }),
@@ -481,6 +581,7 @@ describe('the API', { concurrency: true }, () => {
       'a zone without summer time': { ...good, zone: '+03:00' },
       'a channel that is not there': { ...good, route: ['pigeon'] },
       'no channel': { ...good, route: [] },
+      'a channel twice': { ...good, route: ['console', 'console'] },
       'a URL that is none': { ...good, webhookUrl: 'not a url' },
       'a URL of a file': { ...good, webhookUrl: 'file:///etc/passwd' },
       'a URL of a script': { ...good, webhookUrl: 'javascript:alert(1)' },
@@ -529,7 +630,13 @@ describe('the API', { concurrency: true }, () => {
 
   test('and its neighbours live apart from the public port, and the other way round', async () => {
     for (const path of ['/livez', '/readyz', '/metrics']) {
-      assert.equal((await send(`${house.service.adminUrl}${path}`, { method: 'GET' })).status, 200, path);
+      // A database that is slow for two seconds makes nothing ready.
+      await until(
+        async () => (await send(`${house.service.adminUrl}${path}`, { method: 'GET' })).status === 200,
+        {
+          what: `${path} answers`,
+        },
+      );
       assert.equal((await send(`${house.service.publicUrl}${path}`, { method: 'GET' })).status, 404, path);
     }
     const { pathname } = new URL(company.url);

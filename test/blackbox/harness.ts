@@ -15,9 +15,16 @@ import {
 } from '../support/service.ts';
 import { type Delivery, type Sink, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
+import { record } from './salon.ts';
 
 /** Two files of tests and other work may share the machine. */
 const PATIENCE_MS = 45_000;
+
+/**
+ * The longest settle time there may be, so that no stall of the machine ends it between two requests (one of 3 s
+ * did, between two that belong together). `settled` ends it, once all that came in is processed.
+ */
+export const SETTLE_MS = 600_000;
 
 export type Told = z.infer<typeof told> & { delivery: Delivery };
 
@@ -30,7 +37,7 @@ export type House = {
   company(fields?: Readonly<Record<string, unknown>>): Promise<Company>;
   /** Posts, patiently, and insists on 200. */
   accept(company: Company, body: unknown): Promise<Accepted>;
-  /** Waits until all that came in of this company is processed and all that was to be said is said. */
+  /** Waits until all that came in of this company is processed, ends its settle time, and waits until all is said. */
   settled(company: Company): Promise<void>;
   /** What the sink heard of this company, one a `webhook-id`, in order of arrival. */
   heard(company: Company): Told[];
@@ -70,7 +77,12 @@ export async function openHouse(env: Readonly<Record<string, string>> = {}, port
   );
   let last = 1000;
   const settled = async ({ companyId }: Company) => {
-    await until(async () => (await unfinished(database.pool, companyId)) === 0, {
+    const done = async () => {
+      const { events, messages } = await unfinished(database.pool, companyId);
+      if (events === 0 && messages > 0) await endSettling(database.pool, companyId);
+      return events + messages === 0;
+    };
+    await until(done, {
       what: `nothing of company ${companyId} is left to do`,
       timeoutMs: PATIENCE_MS,
     });
@@ -116,6 +128,22 @@ export async function openHouse(env: Readonly<Record<string, string>> = {}, port
   };
 }
 
+/** What the API and `--json` answer of one thing, and of many. */
+export const identified = z.object({ id: z.string() });
+export const page = z.object({ items: z.array(z.looseObject({})), next: z.string().nullable() });
+
+/** Of no event and no message. */
+export const NO_ID = '018f0000-0000-7000-8000-000000000000';
+
+/** A house to which one event has come, and of which one message has gone out. */
+export async function openBusyHouse() {
+  const house = await openHouse();
+  const company = await house.company();
+  const { id: eventId } = await house.accept(company, record(company.companyId, 1, 'create'));
+  const [message] = await house.heardInTheEnd(company);
+  return { house, company, eventId, messageId: String(message?.id) };
+}
+
 /** Sends again what is answered 503, as that answer asks: a machine with much else to do may be slow to store. */
 export async function postPatiently(url: string, body: unknown, headers?: Headers): Promise<Answer> {
   return until(
@@ -140,13 +168,24 @@ export async function keyIsKnown(url: string): Promise<void> {
   );
 }
 
-async function unfinished(pool: pg.Pool, companyId: number): Promise<number> {
-  const { rows } = await pool.query<{ left: string }>(
-    `SELECT (SELECT count(*) FROM webhook_events WHERE company_id = $1 AND state IN ('pending', 'waiting'))
-          + (SELECT count(*) FROM messages WHERE company_id = $1 AND state IN ('due', 'sending')) AS left`,
+async function unfinished(pool: pg.Pool, companyId: number): Promise<{ events: number; messages: number }> {
+  const { rows } = await pool.query<{ events: number; messages: number }>(
+    `SELECT (SELECT count(*) FROM webhook_events WHERE company_id = $1 AND state IN ('pending', 'waiting'))::int AS events,
+            (SELECT count(*) FROM messages WHERE company_id = $1 AND state IN ('due', 'sending'))::int AS messages`,
     [companyId],
   );
-  return Number(rows[0]?.left);
+  const [row] = rows;
+  assert.ok(row);
+  return row;
+}
+
+async function endSettling(pool: pg.Pool, companyId: number): Promise<void> {
+  await pool.query(
+    `UPDATE messages SET due_at = now()
+      WHERE company_id = $1 AND purpose = 'notice' AND state = 'due' AND attempts = 0
+        AND due_at > now() + interval '1 minute'`,
+    [companyId],
+  );
 }
 
 /** Insists that the answer is a problem of this status, in the form of RFC 9457. */

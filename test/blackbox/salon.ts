@@ -11,6 +11,8 @@ export type Event = {
 };
 
 const DAY_MS = 86_400_000;
+/** Of all days of a file: what is sent before midnight and what is expected of it after are of one. */
+const TODAY = Date.now();
 
 /** An instant as records carry it: `2026-04-20T12:36:27+0300`, whole seconds. */
 export function instant(secondsFromNow: number): string {
@@ -19,8 +21,8 @@ export function instant(secondsFromNow: number): string {
 }
 
 /** A salon's wall clock that many days from today, as `date` carries it: `2026-04-20 18:30:00`. */
-export function wallClock(daysFromNow: number, time = '14:30:00'): string {
-  return `${new Date(Date.now() + daysFromNow * DAY_MS).toISOString().slice(0, 10)} ${time}`;
+export function wallClock(daysFromToday: number, time = '14:30:00'): string {
+  return `${new Date(TODAY + daysFromToday * DAY_MS).toISOString().slice(0, 10)} ${time}`;
 }
 
 export const HAIRCUT = { id: 5001, title: 'Стрижка', cost: 2500, cost_to_pay: 2500, discount: 0, amount: 1 };

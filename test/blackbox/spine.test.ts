@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
 import { type Company, json } from '../support/service.ts';
 import { until } from '../support/until.ts';
-import { type House, openHouse, type Told } from './harness.ts';
+import { type House, openHouse, SETTLE_MS, type Told } from './harness.ts';
 import {
   COLOURING,
   client,
@@ -20,8 +20,6 @@ import {
   wallClock,
 } from './salon.ts';
 
-/** Long enough for a few requests, short enough to wait for. */
-const SETTLE_MS = 1_500;
 const SAMPLES = new URL('../../../shared/samples/', import.meta.url).pathname;
 
 let house: House;
@@ -131,8 +129,9 @@ describe('a client hears once', { concurrency: 8 }, () => {
 
   test('of a fresh booking whose update overtook its create', async () => {
     const company = await house.company();
+    const made = record(company.companyId, 1, 'create');
     await house.accept(company, record(company.companyId, 1, 'update', { comment: 'later' }, 1));
-    await house.accept(company, record(company.companyId, 1, 'create'));
+    await house.accept(company, made);
     assert.deepEqual(types(await house.heardInTheEnd(company)), ['booked']);
   });
 });

@@ -2,12 +2,13 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 import { Webhook } from 'standardwebhooks';
 import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
 import type { Channel, ChannelName, Outgoing } from '../../src/channels/channel.ts';
 import { createChannels } from '../../src/channels/registry.ts';
+import { freePort } from '../support/ports.ts';
 
 /**
  * - `accept`: takes every message.
@@ -133,15 +134,6 @@ function portOf(server: Server): number {
   const address: AddressInfo | string | null = server.address();
   if (address === null || typeof address === 'string') throw new Error('not listening on a port');
   return address.port;
-}
-
-/** A port on which nobody listens. */
-export async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  const port = await listen(server);
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** The test at whose end a server closes, failed or not. */

@@ -6,11 +6,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Channel } from '../../src/channels/channel.ts';
 import type { ChannelsConfig } from '../../src/channels/registry.ts';
+import { freePort } from '../support/ports.ts';
 import {
   BUSY_MS,
   channelOf,
   type Ending,
-  freePort,
   httpServer,
   mailbox,
   NOTHING,

@@ -7,7 +7,8 @@ import { test } from 'node:test';
 import type { SendResult } from '../../src/channels/channel.ts';
 import { isPublic } from '../../src/channels/guard.ts';
 import { createWebhook } from '../../src/channels/webhook.ts';
-import { freePort, httpServer, isGenuine, outgoing, tcpServer, WEBHOOK_SECRET } from './counterparts.ts';
+import { freePort } from '../support/ports.ts';
+import { httpServer, isGenuine, outgoing, tcpServer, WEBHOOK_SECRET } from './counterparts.ts';
 
 const never = new AbortController().signal;
 const TIMEOUT_MS = 10_000;

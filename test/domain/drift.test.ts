@@ -7,9 +7,15 @@ import { HOSTILE_TEXTS } from '../support/hostile-text.ts';
 /** ASCII marks, spaces, `…`, `?`, and of letters and digits none but the two that stand for all. */
 const SHAPE_ONLY = /^[a9…!-/:-@[-`{-~ ]*$/;
 
+/** Lone halves of a character too. The unit `binary` of fast-check lists all but them beforehand: 1.5 s of a core. */
+const ANY_CHARACTER = fc.integer({ min: 0, max: 0x10ffff }).map(
+  code => String.fromCodePoint(code),
+  text => String(text).codePointAt(0) ?? -1,
+);
+
 test('no letter, digit, accent, emoji or control character of a text survives', () => {
   const text = fc.oneof(
-    fc.string({ unit: 'binary' }),
+    fc.string({ unit: ANY_CHARACTER }),
     fc.string({ unit: 'grapheme' }),
     fc.constantFrom(...HOSTILE_TEXTS),
   );
@@ -23,7 +29,7 @@ test('no letter, digit, accent, emoji or control character of a text survives', 
 
 test('nothing of any value survives, names of fields included, and the shape is short', () => {
   fc.assert(
-    fc.property(fc.anything({ key: fc.string({ unit: 'binary' }), maxDepth: 4 }), value => {
+    fc.property(fc.anything({ key: fc.string({ unit: ANY_CHARACTER }), maxDepth: 4 }), value => {
       const shape = shapeOf(value);
       assert.match(shape, SHAPE_ONLY);
       assert.ok(shape.length <= 120, shape);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Row, takeTurn } from '../../src/domain/pace.ts';
+import { countTurn, type Row, takeTurn } from '../../src/domain/pace.ts';
 
 const fresh = (changes: Partial<Row> = {}): Row => ({
   ...{ freeInMs: 0, pausedInMs: 0, queuedInMs: 0 },
@@ -47,6 +47,24 @@ test('a pause holds everybody, and lets them go one after the other', () => {
   ]);
 });
 
+test('a backlog of more than ten minutes leaves at the rate that is allowed, to its end', () => {
+  const everyMs = 1000;
+  const waiting = Array.from({ length: 2_000 }, () => 0);
+  const row = fresh();
+  let sent = 0;
+  for (let second = 0; second < 2_000; second += 1) {
+    for (const [index, at] of waiting.entries()) {
+      if (at > second * 1000) continue;
+      const turn = takeTurn({ row, everyMs }, { row: fresh(), everyMs });
+      if (turn.granted) sent += 1;
+      waiting[index] = turn.granted ? Number.POSITIVE_INFINITY : second * 1000 + turn.inMs;
+    }
+    row.freeInMs = Math.max(0, row.freeInMs - 1000);
+    row.queuedInMs = Math.max(0, row.queuedInMs - 1000);
+  }
+  assert.equal(sent, 2_000);
+});
+
 test('whatever is asked, nothing is granted closer to its chat than allowed, nor sooner than the account is free', () => {
   const chats = fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 60 });
   fc.assert(
@@ -68,4 +86,16 @@ test('whatever is asked, nothing is granted closer to its chat than allowed, nor
       },
     ),
   );
+});
+
+test('what has left without asking moves the next one behind it, and nobody for longer than a minute', () => {
+  const [account, chat] = [fresh({ freeInMs: 500 }), fresh()];
+  countTurn({ row: account, everyMs: 40 });
+  countTurn({ row: chat, everyMs: 1000 });
+  assert.deepEqual([account.freeInMs, chat.freeInMs], [540, 1000]);
+  for (let count = 0; count < 100; count += 1) countTurn({ row: chat, everyMs: 1000 });
+  assert.equal(chat.freeInMs, 60_000);
+  const busy = fresh({ freeInMs: 90_000 });
+  countTurn({ row: busy, everyMs: 1000 });
+  assert.equal(busy.freeInMs, 90_000, 'it is never moved forward');
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { normalisePhone, phonePattern } from '../../src/domain/phone.ts';
+import { normalisePhone, phonePattern, typedPhone } from '../../src/domain/phone.ts';
 
 test('a number is one however it is written, the Russian 8 included; what could be another country’s is left', () => {
   for (const text of ['+79160000012', '79160000012', '8 (916) 000-00-12', '89160000012']) {
@@ -8,6 +8,20 @@ test('a number is one however it is written, the Russian 8 included; what could 
   }
   assert.equal(normalisePhone('81312345678'), '+81312345678', 'Tokyo');
   for (const text of ['8916000001', '+89160000012', 'Olga', '']) assert.equal(normalisePhone(text), text);
+});
+
+test('who looks for a person may leave the country out, or write 8; a plus says which country it is', () => {
+  for (const text of [
+    '+7 916 000-00-12',
+    '8 (916) 000-00-12',
+    '+8 916 000 00 12',
+    '916 000-00-12',
+    '79160000012',
+  ]) {
+    assert.equal(typedPhone(text), '+79160000012', text);
+  }
+  assert.equal(typedPhone('8 495 000-00-12'), '+74950000012');
+  assert.equal(typedPhone('+84912345678'), '+84912345678');
 });
 
 test('a number is found in a text however either is written', () => {

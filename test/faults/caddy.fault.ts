@@ -12,6 +12,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
+import { BODY_LIMIT_BYTES as RECEIPTS_BYTES } from '../../src/http/receipts.ts';
+import { BODY_LIMIT_BYTES } from '../../src/http/receive.ts';
 import { type House, keyIsKnown, openHouse } from '../blackbox/harness.ts';
 import { event, record } from '../blackbox/salon.ts';
 import { type Authority, createAuthority } from '../support/authority.ts';
@@ -20,7 +22,6 @@ import { type Company, command, freePorts, startService } from '../support/servi
 import { startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
 
-const BODY_LIMIT_BYTES = 256 * 1024;
 const PATIENCE_MS = 60_000;
 const EVENTS_PER_SECOND = 300;
 const WRITERS = 24;
@@ -107,6 +108,23 @@ test('by HTTP/1.1 and HTTP/2 a body up to the receiver’s own limit passes, and
     const long = await status('{}', { 'x-long': 'x'.repeat(20_000) }).catch(() => 'closed');
     assert.ok([431, 'closed'].includes(long), `${long}`);
   }
+});
+
+test('what a provider tells at once passes up to the receiver’s limit for it, with a length and without', async t => {
+  const sink = await startSink();
+  t.after(() => sink.close());
+  const told = await front('told-much', Number(new URL(sink.url).port));
+  t.after(() => told.stop());
+  const status = async (path: string, body: string | Readable) =>
+    (await send(`${told.url}${path}`, body)).status;
+  const [most, more] = ['x'.repeat(RECEIPTS_BYTES), 'x'.repeat(RECEIPTS_BYTES + 1)];
+  assert.equal(await status('/receipts/cloud/secret', most), 204);
+  assert.equal(await status('/receipts/cloud/secret', Readable.from([most])), 204);
+  assert.equal(await status('/receipts/cloud/secret', more), 413);
+  const endless = await status('/receipts/cloud/secret', Readable.from([more]));
+  assert.ok([413, 502].includes(endless), `${endless}`);
+  // A name that only begins so is any other path.
+  assert.equal(await status('/receiptsx', most), 413);
 });
 
 test('neither the admin API nor the metrics are to be had from outside', async () => {

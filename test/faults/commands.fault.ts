@@ -5,28 +5,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
-import { type House, openHouse } from '../blackbox/harness.ts';
+import { type House, identified, NO_ID, openBusyHouse, page } from '../blackbox/harness.ts';
 import { event, record } from '../blackbox/salon.ts';
-import { type Company, command, freePorts, type Ran, send, startService } from '../support/service.ts';
+import { testDatabase } from '../support/database.ts';
+import {
+  type Company,
+  command,
+  freePorts,
+  OTKLIK_KEY,
+  type Ran,
+  send,
+  startService,
+} from '../support/service.ts';
 import { until } from '../support/until.ts';
-
-const NO_ID = '018f0000-0000-7000-8000-000000000000';
 
 let house: House;
 let company: Company;
 let eventId: string;
 let messageId: string;
 before(async () => {
-  house = await openHouse();
-  company = await house.company();
-  eventId = (await house.accept(company, record(company.companyId, 1, 'create'))).id;
-  const [message] = await house.heardInTheEnd(company);
-  messageId = String(message?.id);
+  ({ house, company, eventId, messageId } = await openBusyHouse());
 });
 after(() => house.close());
-
-const page = z.object({ items: z.array(z.looseObject({})), next: z.string().nullable() });
-const identified = z.object({ id: z.string() });
 
 describe('a command', { concurrency: 3 }, () => {
   const run = (...args: string[]) =>
@@ -136,6 +136,34 @@ describe('a command', { concurrency: 3 }, () => {
     assert.ok(table.stdout.includes(eventId) && table.stdout.includes('record.created'), table.stdout);
   });
 
+  test('messages resend and events replay put back all that was given up, and say how many', async () => {
+    const own = await house.company();
+    house.sink.answerWith(({ path }) => (path === `/${own.companyId}` ? 410 : 204));
+    await house.accept(own, record(own.companyId, 1, 'create'));
+    await house.settled(own);
+    house.sink.answerWith(() => 204);
+    const of = ['--company', String(own.companyId)];
+    const all = ['messages', 'resend', '--state', 'failed', ...of];
+    const dry = await run(...all, '--dry-run');
+    assert.equal(dry.stdout, '1 messages would be due again.\n');
+    const resent = await run(...all, '--since', '1h', '--json');
+    assert.deepEqual(value(resent), { due: 1, taken: 0, more: false, dryRun: false });
+    await house.settled(own);
+    const [told] = house.heard(own);
+    assert.equal(told?.recordId, 1);
+    const again = await run('messages', 'resend', told?.id ?? '');
+    assert.match(again.stderr, /webhook took it, so it counts as told/);
+    assert.equal((await run(...all)).stdout, '0 messages are due again.\n');
+    await house.pool.query(
+      `UPDATE webhook_events SET state = 'dead', processed_at = NULL WHERE company_id = $1`,
+      [own.companyId],
+    );
+    const replay = await run('events', 'replay', '--state', 'dead', ...of);
+    assert.equal(replay.stdout, '1 events are put back.\n');
+    await house.settled(own);
+    assert.equal(house.heard(own).length, 1);
+  });
+
   test('messages list and show tell of a message', async () => {
     const { items } = page.parse(
       value(await run('messages', 'list', '--company', String(company.companyId), '--json')),
@@ -236,6 +264,20 @@ describe('a command', { concurrency: 3 }, () => {
     );
   });
 
+  test('doctor names a route whose step waits for its first receipt', async () => {
+    const salon = ['--title', 'Лютик', '--zone', 'Europe/Moscow', '--route', 'whatsapp,console'];
+    value(await run('company', 'add', '60077', ...salon, '--json'));
+    const ran = await command(house.databaseUrl, ['doctor', '--json'], {
+      ...{ WHATSAPP_PROVIDER: 'wazzup', WHATSAPP_TOKEN: 'not-a-token', WHATSAPP_ACCOUNT: 'not-a-channel' },
+      ...{ WHATSAPP_API_URL: 'http://127.0.0.1:1', PUBLIC_URL: 'https://hooks.example.com' },
+    });
+    const { findings: found } = findings.parse(value(ran));
+    const [line, ...others] = found.filter(({ check }) => check === 'receipts');
+    assert.match(line?.says ?? '', /^whatsapp by wazzup has told of no message of company 60077 yet/);
+    assert.deepEqual([line?.state, others], ['note', []]);
+    value(await run('company', 'remove', '60077', '--json'));
+  });
+
   test('doctor says what is wrong and what to do: no database, another key, a taken port', async () => {
     const gone = new URL(house.databaseUrl);
     gone.port = String((await freePorts()).public);
@@ -267,6 +309,11 @@ describe('a command', { concurrency: 3 }, () => {
     ['a number that is none', ['events', 'list', '--limit', 'ten']],
     ['an id that is none', ['events', 'show', 'x', '--json']],
     ['an event that is not there', ['events', 'replay', NO_ID, '--json']],
+    ['a message that is not there', ['messages', 'resend', NO_ID, '--json']],
+    ['a message to cancel that is not there', ['messages', 'cancel', NO_ID, '--json']],
+    ['neither an id nor a state', ['messages', 'resend']],
+    ['an id and a state', ['events', 'replay', NO_ID, '--state', 'dead']],
+    ['all events that are done', ['events', 'replay', '--state', 'done']],
     ['a company that is not there', ['company', 'rotate-key', '999999', '--json']],
     [
       'a company that is there already',
@@ -328,4 +375,36 @@ describe('a command', { concurrency: 3 }, () => {
     assert.match(service.output(), /ADMIN_TOKEN for the API is in \S+admin-token: put it/);
     assert.ok(!service.output().includes(token));
   });
+});
+
+test('an operator is led through the exchange of OTKLIK_KEY', async t => {
+  const { url, close } = await testDatabase();
+  t.after(close);
+  const next = 'cd'.repeat(32);
+  const both = { OTKLIK_KEY: next, OTKLIK_KEY_OLD: OTKLIK_KEY };
+  const add = ['company', 'add', '1', '--title', 'Ромашка', '--zone', 'Europe/Moscow', '--require-signature'];
+  assert.equal((await command(url, add)).code, 0);
+  const alone = await command(url, ['company', 'list'], { OTKLIK_KEY: next });
+  assert.match(alone.stderr, /OTKLIK_KEY is not the one.*OTKLIK_KEY_OLD/);
+  assert.match((await command(url, ['doctor'], both)).stdout, /run `rotate-master-key`/);
+  const rotated = await command(url, ['rotate-master-key'], both);
+  assert.equal(rotated.code, 0, rotated.stderr);
+  assert.match(rotated.stdout, /secrets: 1.*Take OTKLIK_KEY_OLD out/s);
+  assert.match(
+    (await command(url, ['doctor'], { OTKLIK_KEY: next })).stdout,
+    /OTKLIK_KEY opens this database/,
+  );
+  assert.equal((await command(url, ['company', 'list'])).code, 1, 'the old key is done with');
+});
+
+test('a misspelt setting is noted by doctor, and told by serve as it starts', async t => {
+  const env = { ALERT_DISC_PERCENT: '5' };
+  const service = await startService(house.databaseUrl, { env });
+  t.after(() => service.stop());
+  assert.match(
+    service.output(),
+    /ALERT_DISC_PERCENT is no setting and does nothing: did you mean ALERT_DISK/,
+  );
+  const { stdout } = await command(house.databaseUrl, ['doctor'], env);
+  assert.match(stdout, /^• settings +ALERT_DISC_PERCENT is no setting .*did you mean ALERT_DISK_PERCENT\?$/m);
 });

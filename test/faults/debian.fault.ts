@@ -3,15 +3,14 @@
  * exchanged is what this machine cannot have: the address of the repository, and certbot's certificate.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { promisify } from 'node:util';
 import { record } from '../blackbox/salon.ts';
 import { createAuthority } from '../support/authority.ts';
 import { type Debian, startDebian } from '../support/debian.ts';
+import { packTree } from '../support/tree.ts';
 import { until } from '../support/until.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -90,6 +89,8 @@ test('systemd starts a service again that is killed or hangs, with what it has k
   await restarted(first);
   assert.match(await debian.run('otklik company list'), /Studio North/);
 
+  const watchdog = await debian.run('systemctl show --property WatchdogUSec --value otklik');
+  assert.equal(watchdog.trim(), '1min', 'the unit is watched');
   await debian.run(
     `mkdir -p /run/systemd/system/otklik.service.d
      printf '[Service]\\nWatchdogSec=%ss\\nTimeoutAbortSec=3s\\n' ${WATCHDOG_SECONDS} > /run/systemd/system/otklik.service.d/test.conf
@@ -177,13 +178,7 @@ function blocksOf(section: string): readonly string[] {
 
 /** What lies on the server before the page begins: a release, the name, and what an authority would issue. */
 async function layOut(root: string): Promise<void> {
-  const run = promisify(execFile);
-  const files = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: ROOT,
-  });
-  const list = join(directory, 'files');
-  await writeFile(list, files.stdout);
-  await run('tar', ['-cf', join(root, 'root/otklik.tar'), '--null', '--files-from', list], { cwd: ROOT });
+  await packTree(join(root, 'root/otklik.tar'));
   await writeFile(join(root, 'etc/hosts'), `127.0.0.1 localhost salon ${NAME}\n`);
   const authority = await createAuthority(directory);
   const { certFile, keyFile } = await authority.issue(NAME);

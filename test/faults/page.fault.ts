@@ -11,7 +11,7 @@ const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const PHONE = { width: 320, height: 640 };
 /** WCAG 2.2, target size, enhanced. */
 const THUMB_PX = 44;
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
 const { root, booked, actor, attendanceOf, isDeleted, pipeline } = await createAnsweringByMail({ after });
 let browser: Browser;

@@ -243,7 +243,7 @@ describe('a salon’s settings', { concurrency: true }, () => {
     });
     const policy = { reminders: { at: ['2h'] } };
     const asked = { startsLocal: '2031-05-20T14:30', madeAt: '2031-05-01T10:00:00Z', policy };
-    const [byApi, byCommand, human] = await Promise.all([
+    const [byApi, byCommand, human, past] = await Promise.all([
       house.service.api('POST', `/companies/${id}/policy/preview`, asked),
       run(
         [
@@ -253,6 +253,7 @@ describe('a salon’s settings', { concurrency: true }, () => {
         JSON.stringify(policy),
       ),
       run(['policy', 'preview', id, '--starts', '2031-05-20T14:30', '--origin', 'widget']),
+      run(['policy', 'preview', id, '--starts', '2026-05-20T14:30']),
     ]);
     for (const shown of [preview.parse(json(byApi)), preview.parse(JSON.parse(byCommand.stdout))]) {
       assert.deepEqual(
@@ -270,6 +271,8 @@ describe('a salon’s settings', { concurrency: true }, () => {
       );
     }
     assert.match(human.stdout, /notices +webhook +until it refuses/);
+    assert.doesNotMatch(human.stdout, /has begun/);
+    assert.match(past.stdout, /^The visit has begun: nobody is told of its changes any more\.$/m);
   });
 
   test('policy: a preview asks the SMS provider what each text would cost', async t => {
@@ -420,6 +423,10 @@ describe('a salon’s settings', { concurrency: true }, () => {
     await mila.opens(new URL(url).searchParams.get('start') ?? '');
     const said = await until(async () => max.reads(mila.chat).at(0), { what: 'they are answered' });
     assert.match(said.text, /Поделиться номером/);
+    const turns = "SELECT scope FROM api_budget WHERE scope LIKE 'send/max%'";
+    await until(async () => (await house.pool.query(turns)).rowCount === 2, {
+      what: 'a turn of the account and one of the chat are taken for it',
+    });
     const none = await command(house.databaseUrl, ['company', 'invite', id, '--channel', 'vk'], env);
     assert.notEqual(none.code, 0);
     assert.match(none.stderr, /VK_TOKEN/);

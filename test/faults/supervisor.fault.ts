@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -16,7 +16,6 @@ const LISTENER = `use Socket; $| = 1; socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or d
 bind($s, pack_sockaddr_un($ARGV[0])) or die $!; while (defined recv($s, my $m, 4096, 0)) { print "$m\\n" }`;
 const WATCHDOG_MS = 900;
 const SIGNS = 4;
-const BLOCKED_MS = 6 * WATCHDOG_MS;
 const LISTENED_MS = 4 * WATCHDOG_MS;
 /** Words that were on their way, each a process that has to start: of those due meanwhile a third. */
 const ON_THEIR_WAY = 4;
@@ -44,7 +43,8 @@ test('systemd hears of readiness, of signs of life while the service runs, and o
   const signs = () => heard.filter(word => word === 'WATCHDOG=1').length;
   await until(() => heard.includes('READY=1'), { what: 'readiness is told' });
   await until(() => signs() >= SIGNS, { what: 'signs of life are given' });
-  await blockEventLoop(service, BLOCKED_MS);
+  const end = join(directory, 'end');
+  await blockEventLoop(service, end);
   const before = signs();
   await assert.rejects(
     until(() => signs() > before + ON_THEIR_WAY, {
@@ -52,6 +52,7 @@ test('systemd hears of readiness, of signs of life while the service runs, and o
       timeoutMs: LISTENED_MS,
     }),
   );
+  await writeFile(end, '');
   await until(() => signs() > before + ON_THEIR_WAY, { what: 'they are given again once it turns' });
   assert.equal(await service.stop(), 0, service.output());
   await until(() => heard.includes('STOPPING=1'), { what: 'the stop is told' });
@@ -59,17 +60,19 @@ test('systemd hears of readiness, of signs of life while the service runs, and o
 });
 
 /**
- * Keeps the main thread busy, and it alone: its other threads and its children go on, as they do when our own code loops.
+ * Keeps the main thread busy until there is a file `end`, and it alone: its other threads and its children go on, as they
+ * do when our own code loops.
  * SIGSTOP would stop all threads, and so could not tell a sign of life given by another one.
  */
-async function blockEventLoop({ pid, output }: Service, forMs: number): Promise<void> {
+async function blockEventLoop({ pid, output }: Service, end: string): Promise<void> {
   process.kill(pid, 'SIGUSR1');
   const address = await until(() => /ws:\/\/127\.0\.0\.1:\S+/.exec(output())?.[0], {
     what: 'the debugger listens',
   });
   const inspector = new WebSocket(address);
   await once(inspector, 'open');
-  const expression = `process._rawDebug('(blocked)'); for (const end = Date.now() + ${forMs}; Date.now() < end; );`;
+  const looks = `process.getBuiltinModule('node:fs').existsSync(${JSON.stringify(end)})`;
+  const expression = `process._rawDebug('(blocked)'); while (!${looks});`;
   inspector.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression } }));
   inspector.addEventListener('message', () => inspector.close());
   await until(() => output().includes('(blocked)'), { what: 'the event loop is blocked' });

@@ -1,7 +1,12 @@
 /** A salon connects by the marketplace: whose link is believed, what the platform is told, what a second press does. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { createConnector } from '../../src/connect.ts';
+import { createLog } from '../../src/log.ts';
+import { removeCompany, stopCompany } from '../../src/store/companies.ts';
+import { createVault } from '../../src/vault.ts';
 import { ApiError } from '../../src/yclients/api.ts';
+import type { Activation } from '../../src/yclients/marketplace.ts';
 import { APPLICATION_ID, createRig, hmac, PARTNER_TOKEN, type Rig, userData } from './marketplace-rig.ts';
 
 let rig: Rig;
@@ -178,6 +183,41 @@ test('two presses at the same moment are one activation', async () => {
   assert.equal(rig.platform.activations.length, 1);
 });
 
+test('two presses at two processes are one activation, and the URL that the platform has lives without end', async () => {
+  const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<Activation>()];
+  const told: string[] = [];
+  const connector = (activate: () => Promise<Activation>) =>
+    createConnector({
+      ...{
+        pool: rig.pool,
+        vault: createVault(Buffer.alloc(32, 7)),
+        log: createLog('silent'),
+        brand: 'yclients',
+      },
+      webhookUrl: key => `https://otklik.test/webhooks/yclients/${key}`,
+      activate: async ({ webhookUrl }) => {
+        const activation = await activate();
+        if (activation.outcome === 'active') told.push(webhookUrl);
+        return activation;
+      },
+      lookUp: async () => rig.platform.company,
+    });
+  const salon = { salonId: 11, salonName: '' };
+  const first = connector(() => {
+    asked.resolve();
+    return answer.promise;
+  })(salon);
+  await asked.promise;
+  const second = connector(async () => ({ outcome: 'active' }));
+  assert.deepEqual(await second(salon), { salonId: 11, outcome: 'unclear' });
+  answer.resolve({ outcome: 'active' });
+  assert.equal((await first).outcome, 'connected');
+  await rig.pool.query('DELETE FROM company_keys WHERE expires_at IS NOT NULL');
+  assert.equal((await rig.event(String(told.at(-1)), record(11))).statusCode, 200);
+  assert.equal(told.length, 1);
+  assert.equal((await second(salon)).outcome, 'connected', 'another press, when the first has ended');
+});
+
 test('a press that the platform refuses leaves a working company with the URL it has, for good', async () => {
   await rig.press({ salon_id: '11', ...userData() });
   rig.platform.onActivation(() => 422);
@@ -190,6 +230,27 @@ test('a press that the platform refuses leaves a working company with the URL it
   assert.equal((await rig.company(11))?.keys, 1, 'the first key does not begin to end');
 });
 
+test('a company that is removed while the platform is asked stays so, when that refuses', async () => {
+  await rig.press({ salon_id: '11', ...userData() });
+  await stopCompany(rig.pool, 11, 'freeze');
+  const removed = createConnector({
+    ...{
+      pool: rig.pool,
+      vault: createVault(Buffer.alloc(32, 7)),
+      log: createLog('silent'),
+      brand: 'yclients',
+    },
+    webhookUrl: key => `https://otklik.test/webhooks/yclients/${key}`,
+    async activate() {
+      await removeCompany(rig.pool, 11);
+      return { outcome: 'refused', reason: 'HTTP 422 of the marketplace' };
+    },
+    lookUp: async () => rig.platform.company,
+  });
+  assert.equal((await removed({ salonId: 11, salonName: '' })).outcome, 'refused');
+  assert.equal((await rig.company(11))?.removed, true);
+});
+
 test('an activation is tried again, and where it stays unclear both URLs work', async () => {
   rig.platform.failWith.push(503);
   assert.equal((await rig.press({ salon_id: '11', ...userData() })).statusCode, 200);
@@ -200,6 +261,21 @@ test('an activation is tried again, and where it stays unclear both URLs work', 
   assert.equal((await rig.company(11))?.keys, 2);
   assert.equal((await rig.press({ salon_id: '11', ...userData() })).statusCode, 200);
   assert.equal((await rig.company(11))?.keys, 1);
+});
+
+test('a salon that connects again from another zone keeps its wall clock, and its clients are planned anew', async () => {
+  await rig.press({ salon_id: '11', ...userData() });
+  await rig.pool.query(
+    `WITH before AS (UPDATE companies SET zone = 'Europe/Moscow' WHERE company_id = 11)
+     INSERT INTO bookings (company_id, record_id, starts_local, starts_at, state, version)
+     VALUES (11, 1, '2031-05-20T14:30', '2031-05-20T11:30Z', 'waiting', now())`,
+  );
+  await rig.press({ salon_id: '11', ...userData() });
+  assert.equal((await rig.company(11))?.zone, 'Asia/Almaty');
+  const { rows } = await rig.pool.query(
+    'SELECT starts_at AS at, EXISTS (SELECT FROM replans r WHERE r.company_id = b.company_id) AS planned FROM bookings b',
+  );
+  assert.deepEqual(rows, [{ at: Date.parse('2031-05-20T09:30Z'), planned: true }]);
 });
 
 test('the zone of a salon about which the API is silent is assumed, and the page and the log say so', async t => {

@@ -5,7 +5,8 @@ import { createGuard } from '../../src/http/guard.ts';
 /** Two requests a second, averaged over ten: twenty at once. */
 const ALLOWED = 20;
 
-test('an address that sends too much is asked to wait, known key or not, and others are served', async () => {
+test('an address that sends too much is asked to wait, known key or not, and others are served', async t => {
+  t.mock.timers.enable({ apis: ['Date', 'setTimeout'] });
   let asked = 0;
   const keys = {
     find: async () => {

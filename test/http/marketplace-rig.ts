@@ -8,10 +8,10 @@ import { createPostgresLog } from '../../src/ingest/postgres-log.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import type { Brand } from '../../src/store/companies.ts';
-import { createPool, type Pool } from '../../src/store/pool.ts';
+import type { Pool } from '../../src/store/pool.ts';
 import { createVault } from '../../src/vault.ts';
 import { createMarketplace } from '../../src/yclients/marketplace.ts';
-import { testDatabase } from '../support/database.ts';
+import { testDatabase, testPool } from '../support/database.ts';
 import { type SalonHooks, startSalonHooks } from '../support/salon-hooks.ts';
 
 export const PARTNER_TOKEN = 'canary-partner-token-77';
@@ -48,7 +48,7 @@ export async function createRig({
 } = {}): Promise<Rig> {
   const database = await testDatabase();
   const platform = await startSalonHooks({ urls: [''] });
-  const pool = createPool(database.url, { max: 4, name: 'test', statementTimeoutMs: 10_000 });
+  const pool = testPool(database.url, { max: 4 });
   const vault = createVault(Buffer.alloc(32, 7));
   const lines: string[] = [];
   const log = createLog('debug', { write: line => lines.push(line) });
@@ -56,7 +56,7 @@ export async function createRig({
   const ingest = createPostgresLog({ pool, onAppended: () => {} });
   const marketplace = createMarketplace({
     ...{ partnerToken: PARTNER_TOKEN, applicationId: APPLICATION_ID, brand, baseUrl: platform.url },
-    ...{ timeoutMs: 2_000, retryPauseMs: 1 },
+    ...{ timeoutMs: 30_000, retryPauseMs: 1 },
   });
   const connect = createConnector({
     ...{ pool, vault, log, brand, activate: marketplace.activate },

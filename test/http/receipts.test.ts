@@ -11,11 +11,15 @@ import { maxUpdates } from '../../src/channels/max-ear.ts';
 import { cloudReceipts, smscReceipts, smsRuReceipts, WAZZUP_RECEIPTS } from '../../src/channels/receipts.ts';
 import { vkUpdates } from '../../src/channels/vk-ear.ts';
 import { addReceiptRoutes } from '../../src/http/receipts.ts';
+import { createReceiver } from '../../src/http/receive.ts';
+import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { liveReceiptSecrets, rotateReceiptSecret } from '../../src/salon/receipt-secrets.ts';
+import { createPool } from '../../src/store/pool.ts';
 import { meetReceipts } from '../../src/store/receipts.ts';
 import { saveSetting } from '../../src/store/settings.ts';
 import { showMessage } from '../../src/store/views.ts';
+import { until } from '../support/until.ts';
 import { createPipeline, type Pipeline } from '../work/pipeline.ts';
 
 const SECRET = 's'.repeat(43);
@@ -90,6 +94,29 @@ test('a receipt that comes before the id is known counts when it is', async () =
   const id = await sentAs('early');
   assert.equal((await stateOf(id)).state, 'sent');
   await meetReceipts(pipeline.pool, { companyId: 1, id }, { channel: 'whatsapp', provider: 'wazzup' });
+  assert.deepEqual(await stateOf(id), { state: 'delivered', receipts: ['read'] });
+});
+
+test('a receipt that is being kept while the id is noted counts, though neither knows of the other yet', async () => {
+  const copy = await pipeline.pool.connect();
+  await copy.query(
+    `BEGIN; INSERT INTO receipts (channel, provider_id, status) VALUES ('whatsapp', 'crossing', 'read')`,
+  );
+  const brought = bring([{ messageId: 'crossing', status: 'read' }]);
+  await until(
+    async () => {
+      const { rows } = await pipeline.pool.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return rows.length === 1;
+    },
+    { what: 'the receipt waits for a copy of it' },
+  );
+  const id = await sentAs('crossing');
+  await meetReceipts(pipeline.pool, { companyId: 1, id }, { channel: 'whatsapp', provider: 'wazzup' });
+  await copy.query('ROLLBACK');
+  copy.release();
+  assert.equal((await brought).statusCode, 200);
   assert.deepEqual(await stateOf(id), { state: 'delivered', receipts: ['read'] });
 });
 
@@ -172,7 +199,7 @@ test('a wrong secret is refused before its body comes; many of one address are a
   const begun = request(`${root}/receipts/wazzup/${'x'.repeat(43)}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'content-length': '1000000' },
-    signal: AbortSignal.timeout(5_000),
+    signal: AbortSignal.timeout(30_000),
   });
   begun.flushHeaders();
   const [refused] = await once(begun, 'response');
@@ -248,4 +275,35 @@ test('where one secret was given to all, it goes on for a while, and a day after
   assert.ok((await secretsOf('max')).includes(shared));
   now = Date.parse('2031-05-31T00:00:00Z');
   assert.equal((await secretsOf('max')).length, 1);
+});
+
+test('with the database away a provider is asked to come again, which is no fault of ours', async () => {
+  const away = createPool('postgresql://127.0.0.1:1/none', {
+    max: 1,
+    name: 'test',
+    statementTimeoutMs: 1_000,
+  });
+  const metrics = createMetrics();
+  const receiver = createReceiver({
+    keys: { find: async () => undefined },
+    ingest: { append: () => Promise.reject(new Error('no event comes')), flushed: async () => {} },
+    ...{ metrics, log: createLog('silent'), now: Date.now, trustedProxies: [] },
+    limits: { perCompany: 1, perAddress: 1 },
+    receipts: {
+      pool: away,
+      secretsOf: async () => [SECRET],
+      readers: new Map([['wazzup', WAZZUP_RECEIPTS]]),
+    },
+  });
+  const answer = await receiver.inject({
+    method: 'POST',
+    url: `/receipts/wazzup/${SECRET}`,
+    payload: { statuses: [{ messageId: 'a', status: 'delivered' }] },
+  });
+  assert.deepEqual([answer.statusCode, answer.headers['retry-after']], [503, '2']);
+  const { values } = await metrics.rejected.get();
+  const causes = values.filter(({ value }) => value > 0).map(({ labels }) => labels.cause);
+  assert.deepEqual(causes, ['store_down']);
+  await receiver.close();
+  await away.end();
 });

@@ -2,12 +2,20 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createKeyRing } from '../../src/http/keys.ts';
-import { addCompany, dropCompany, setCompany } from '../../src/salon/companies.ts';
-import { findCompanies, findNewestSecrets } from '../../src/store/companies.ts';
-import { createPool, type Pool } from '../../src/store/pool.ts';
+import {
+  addCompany,
+  dropCompany,
+  resume,
+  rotateKey,
+  rotateSecret,
+  setCompany,
+} from '../../src/salon/companies.ts';
+import { findCompanies, findNewestSecrets, stopCompany } from '../../src/store/companies.ts';
+import type { Pool } from '../../src/store/pool.ts';
 import { parkSweep, planBaseline } from '../../src/store/sweeps.ts';
 import { createVault } from '../../src/vault.ts';
-import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { type TestDatabase, testDatabase, testPool } from '../support/database.ts';
+import { until } from '../support/until.ts';
 
 const TOKEN = 'canary-user-token-1a2b3c';
 const vault = createVault(Buffer.alloc(32, 1));
@@ -15,7 +23,7 @@ let database: TestDatabase;
 let pool: Pool;
 before(async () => {
   database = await testDatabase();
-  pool = createPool(database.url, { max: 4, name: 'test', statementTimeoutMs: 10_000 });
+  pool = testPool(database.url, { max: 4 });
 });
 after(async () => {
   await pool.end();
@@ -111,13 +119,76 @@ test('a key that was looked up just now is none from the moment it ends', async 
   assert.equal(await ring.find(key), undefined);
 });
 
+test('a signing secret that cannot be opened leaves the webhooks of its company their key', async () => {
+  const { key, companyId } = await addCompany(deps(), { ...salon(21), signatureRequired: true });
+  const find = () => createKeyRing({ pool, vault, now: Date.now }).find(key);
+  assert.equal((await find())?.secrets.length, 1);
+  await pool.query("UPDATE company_secrets SET sealed = '\\x00' WHERE company_id = $1", [companyId]);
+  assert.deepEqual((await find())?.secrets, []);
+});
+
+test('a company that is removed while it is resumed stays removed', async () => {
+  const { companyId } = await addCompany(deps(), salon(9));
+  await stopCompany(pool, companyId, 'freeze');
+  const removing = await pool.connect();
+  await removing.query(`BEGIN; UPDATE companies SET removed_at = now() WHERE company_id = ${companyId}`);
+  const resumed = resume(deps(), companyId).catch((error: Error) => error.message);
+  await until(
+    async () => {
+      const { rows } = await pool.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return rows.length === 1;
+    },
+    { what: 'whoever resumes it waits for whoever removes it' },
+  );
+  await removing.query('COMMIT');
+  removing.release();
+  assert.match(String(await resumed), /was removed/);
+  assert.equal((await findCompanies(pool, [companyId])).get(companyId)?.removed, true);
+});
+
+test('of two rotations at once one key lives without end, and one secret', async () => {
+  const { companyId } = await addCompany(deps(), { ...salon(8), signatureRequired: true });
+  for (const [table, rotate] of [
+    ['company_keys', () => rotateKey(deps(), companyId)],
+    ['company_secrets', () => rotateSecret(deps(), companyId, 'inbound')],
+  ] as const) {
+    const first = await pool.connect();
+    await first.query(`BEGIN; SELECT FROM ${table} FOR UPDATE`);
+    const rotations = [rotate(), rotate()];
+    await until(
+      async () => {
+        const { rows } = await pool.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        );
+        return rows.length === 2;
+      },
+      { what: 'both wait for what there is' },
+    );
+    await first.query('ROLLBACK');
+    first.release();
+    await Promise.all(rotations);
+    const { rows } = await pool.query(
+      `SELECT count(*)::int AS live, count(*) FILTER (WHERE expires_at IS NULL)::int AS endless FROM ${table}
+       WHERE company_id = $1`,
+      [companyId],
+    );
+    assert.deepEqual(rows, [{ live: 2, endless: 1 }], table);
+  }
+});
+
 test('a new token is tried at once, however long the wrong one had to wait', async () => {
   const { companyId } = await addCompany(deps(), salon(2));
-  await planBaseline(pool, companyId, Date.now());
+  const wasDueAt = Date.now();
+  await planBaseline(pool, companyId, wasDueAt);
   const owner = '0193b3b0-0000-7000-8000-000000000000';
   await pool.query('UPDATE sweeps SET leased_by = $2 WHERE company_id = $1', [companyId, owner]);
   const dueAt = Date.now() + 6 * 3_600_000;
-  await parkSweep(pool, { companyId, kind: 'baseline', owner, dueAt, failures: 7, error: 'wrong token' });
+  await parkSweep(pool, {
+    ...{ companyId, kind: 'baseline', owner, wasDueAt, dueAt },
+    ...{ failures: 7, error: 'wrong token' },
+  });
   await setCompany(deps(), companyId, { userToken: TOKEN });
   const { rows } = await pool.query<{ due: boolean; failures: number }>(
     'SELECT due_at <= now() AS due, failures FROM sweeps WHERE company_id = $1',
@@ -130,6 +201,11 @@ test('a company that comes back is met for the first time: its journal is read a
   const { companyId } = await addCompany(deps(), { ...salon(3), knownSince: 0 });
   await planBaseline(pool, companyId, Date.now());
   await dropCompany(deps(), companyId);
+  const removed = new RegExp(
+    `company ${companyId} was removed; \`company add ${companyId} …\` takes it up again`,
+  );
+  await assert.rejects(dropCompany(deps(), companyId), removed);
+  await assert.rejects(setCompany(deps(), companyId, { title: 'Василёк' }), removed);
   await addCompany(deps(), salon(3));
   const company = (await findCompanies(pool, [companyId])).get(companyId);
   assert.ok(company && company.knownSince > Date.now() - 60_000);

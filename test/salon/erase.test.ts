@@ -1,6 +1,8 @@
 /** A person who was erased is nowhere, and stays so; what happened is still counted. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import type { Channel, SendResult } from '../../src/channels/channel.ts';
+import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { Facts } from '../../src/domain/notice.ts';
 import { newId } from '../../src/ids.ts';
 import { quarantined } from '../../src/ingest/read-body.ts';
@@ -16,9 +18,9 @@ import { addMember, setOthers } from '../../src/salon/team.ts';
 import { insertActions } from '../../src/store/actions.ts';
 import { linkChat, openChat, recordConsent, settleInvite } from '../../src/store/chats.ts';
 import { audit, removeCompany, saveAddress } from '../../src/store/companies.ts';
-import { readLastSeq, scanAll } from '../../src/store/erase.ts';
 import { keepAside, saveHeard } from '../../src/store/heard.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
+import { readLastSeq, scanAll } from '../../src/store/leftovers.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
 import { insertRelays } from '../../src/store/relays.ts';
 import { addRequests } from '../../src/store/requests.ts';
@@ -509,6 +511,62 @@ test('a batch under way that knew nothing of it is waited for, and does not brin
   }
 });
 
+test('who is being planned for is erased with what is planned for them', async () => {
+  await pipeline.setPolicy(1, { reminders: { at: ['24h'] } });
+  await pipeline.planner.drain();
+  await receive(recordBody({ id: 1, data: { client: CLIENT } }));
+  await pipeline.processor.drain();
+  const person = await pipeline.pool.connect();
+  await person.query('BEGIN; SELECT FROM people WHERE company_id = 1 AND client_id = 9 FOR UPDATE');
+  const waiting = async () => {
+    const { rows } = await pipeline.pool.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    return rows.length;
+  };
+  const planning = pipeline.planner.runOnce();
+  await until(async () => (await waiting()) === 1, { what: 'the planner waits for the client' });
+  const erasing = erase();
+  await until(async () => (await waiting()) === 2, { what: 'the erasure waits for the one or the other' });
+  await person.query('ROLLBACK');
+  person.release();
+  const [planned, erasure] = await Promise.all([planning, erasing]);
+  assert.equal(planned, 1);
+  assert.deepEqual(erasure.left, []);
+  assert.deepEqual(await anywhere(), []);
+});
+
+test('a message that was under way when they were erased brings no address back with its outcome', async () => {
+  await pipeline.addCompany({ companyId: 3, route: ['email'] });
+  await pipeline.receive(3, [
+    { body: recordBody({ companyId: 3, data: { client: CLIENT } }), receivedAt: pipeline.now },
+  ]);
+  await pipeline.processor.drain();
+  const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
+  const email: Channel = {
+    ...{ name: 'email', traits: { ...CONSOLE_TRAITS, address: 'email' }, idempotent: false, concurrency: 1 },
+    send({ address }) {
+      assert.equal(address, EMAIL);
+      left.resolve();
+      return outcome.promise;
+    },
+  };
+  const { dispatcher } = pipeline.another({
+    channels: new Map([['email', email]]),
+    answerUrl: () => 'https://otklik.test/x',
+  });
+  const sending = dispatcher.drain();
+  await left.promise;
+  assert.deepEqual((await erase({ companyId: 3, clientId: 9 })).left, []);
+  outcome.resolve({ outcome: 'rejected', scope: 'address', reason: `no mailbox ${EMAIL}` });
+  await sending;
+  assert.deepEqual(await anywhere(), []);
+  const { rows } = await pipeline.pool.query(
+    'SELECT m.state, a.outcome, a.channel FROM messages m LEFT JOIN attempts a ON a.message_id = m.id',
+  );
+  assert.deepEqual(rows, [{ state: 'unknown', outcome: 'rejected', channel: 'email' }]);
+});
+
 test('what is of others stays as it was', async () => {
   await life();
   await erase();
@@ -595,7 +653,7 @@ test('an open message to them is not sent; one that is being sent is stated as u
   ]);
 });
 
-for (const phone of ['+7 916 000-00-01', '79160000001', '8 (916) 000 00 01']) {
+for (const phone of ['+7 916 000-00-01', '79160000001', '8 (916) 000 00 01', '916 000-00-01']) {
   test(`by phone, written ${phone}`, async () => {
     await life();
     await receive(recordBody({ id: 6, data: { client: { ...CLIENT, id: 19 } } }));
@@ -681,7 +739,8 @@ test('readmitted, they are known again', async () => {
   pipeline.now += 5_000;
   await receive(recordBody({ id: 60, at: pipeline.now, data: { client: CLIENT } }));
   await pipeline.settle();
-  assert.equal(pipeline.sent.at(-1)?.recipient.name, NAME);
+  // Another client's visit is told of in the same moment.
+  assert.equal(pipeline.sent.find(({ recordId }) => recordId === 60)?.recipient.name, NAME);
   await assert.rejects(readmitPerson(deps(), { companyId: 1, clientId: 9 }), /no such erased client/);
 });
 

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { type HooksDeps, type InstallOptions, installHook } from '../../src/salon/hooks.ts';
 import { insertCompany } from '../../src/store/companies.ts';
-import { createPool, type Pool } from '../../src/store/pool.ts';
+import type { Pool } from '../../src/store/pool.ts';
 import { createVault } from '../../src/vault.ts';
 import { ApiError } from '../../src/yclients/api.ts';
 import { DEFAULT_RESOURCES } from '../../src/yclients/hooks.ts';
-import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { type TestDatabase, testDatabase, testPool } from '../support/database.ts';
 import { type Settings, threeForeign } from '../support/salon-hooks.ts';
 
 const BASE = 'https://otklik.test';
@@ -25,7 +25,7 @@ let deps: HooksDeps;
 
 beforeEach(async () => {
   database = await testDatabase();
-  pool = createPool(database.url, { max: 2, name: 'test', statementTimeoutMs: 10_000 });
+  pool = testPool(database.url, { max: 2 });
   await insertCompany(pool, {
     ...{ companyId: 1, title: 'Север', zone: 'Europe/Moscow', brand: 'yclients', locale: 'ru', settleMs: 0 },
     ...{ route: ['console'], webhookUrl: null, botApiPrefix: null, signatureRequired: false },

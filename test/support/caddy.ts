@@ -3,15 +3,16 @@
  * it fails where there is none: `scripts/debian.sh` installs it.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Certificate } from './authority.ts';
+import { endsWithUs } from './children.ts';
 import { freePorts, send } from './service.ts';
 import { until } from './until.ts';
 
 const FILE = join(import.meta.dirname, '../../deploy/caddy/Caddyfile');
-const START_MS = 10_000;
+const START_MS = 30_000;
 
 type Options = {
   directory: string;
@@ -29,11 +30,6 @@ export type Caddy = {
   stop(): Promise<void>;
 };
 
-const living = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL');
-});
-
 export async function startCaddy(options: Options): Promise<Caddy> {
   const { directory } = options;
   const [ports, own] = [await freePorts(), await freePorts()];
@@ -46,7 +42,7 @@ export async function startCaddy(options: Options): Promise<Caddy> {
     env: { PATH: process.env.PATH, HOME: directory },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  living.add(child);
+  endsWithUs(child);
   const says: Buffer[] = [];
   child.stderr.on('data', (part: Buffer) => says.push(part));
   let failed: string | undefined;
@@ -57,7 +53,6 @@ export async function startCaddy(options: Options): Promise<Caddy> {
     });
     child.once('exit', code => {
       failed = `exit code ${code}`;
-      living.delete(child);
       resolve();
     });
   });

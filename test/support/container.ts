@@ -14,12 +14,24 @@ const IMAGE = 'localhost/otklik';
 /** Of one step: Debian's 60 packages take 30 s, the build 15 s. */
 const STEP_MS = 240_000;
 
-type Variables = Readonly<Record<string, string>>;
-type Ran = { readonly code: number; readonly says: string };
+export type Variables = Readonly<Record<string, string>>;
+export type Ran = { readonly code: number; readonly says: string };
+
+/** Images, containers, volumes and networks of a test's own, under `directory`. */
+export type Store = {
+  readonly directory: string;
+  /** Runs podman and answers whatever it says. */
+  podman(...args: readonly string[]): Promise<Ran>;
+  /** The same, and throws what it says when it fails. */
+  insist(...args: readonly string[]): Promise<void>;
+  /** The command line that does the same. */
+  line(...args: readonly string[]): readonly [string, ...string[]];
+  close(): Promise<void>;
+};
 
 export type Containers = {
   /** Runs podman on this image's own store and answers whatever it says. */
-  podman(...args: readonly string[]): Promise<Ran>;
+  podman: Store['podman'];
   /** The command line that runs the image with compose.yaml's restrictions, on the network of this machine. */
   run(name: string, env: Variables): readonly [string, ...string[]];
   /** Runs the image's Node with these arguments in place of the service. */
@@ -33,63 +45,89 @@ const RESTRICTIONS =
     ' ',
   );
 
-/** Takes a minute. */
-export async function buildImage(directory: string): Promise<Containers> {
-  const store = ['--root', join(directory, 'store'), '--runroot', join(directory, 'run')];
-  const global = [...store, '--cgroup-manager', 'cgroupfs', '--events-backend', 'file', '--runtime', 'runc'];
-  const podman: Containers['podman'] = async (...args) => answerOf('podman', [...global, ...args]);
-  const insist = async (...args: readonly string[]) => {
-    const { code, says } = await podman(...args);
-    if (code !== 0) throw new Error(`podman ${args[0]}: ${says}`);
+export async function openStore(directory: string): Promise<Store> {
+  const configuration = join(directory, 'containers.conf');
+  await writeFile(configuration, configurationOf(directory));
+  const line: Store['line'] = (...args) => [
+    ...(['env', `CONTAINERS_CONF=${configuration}`, 'podman'] as const),
+    ...['--root', join(directory, 'store'), '--runroot', join(directory, 'run')],
+    ...['--cgroup-manager', 'cgroupfs', '--events-backend', 'file', '--runtime', 'runc'],
+    ...args,
+  ];
+  const podman: Store['podman'] = async (...args) => {
+    const [program, ...rest] = line(...args);
+    return answerOf(program, rest);
   };
-  const base = join(directory, 'base');
-  await makeBase(base);
-  await writeFile(
-    join(directory, 'Base'),
-    'FROM scratch\nCOPY base /\nENV PATH=/usr/local/bin:/usr/bin:/bin\n',
-  );
-  await insist('build', '--isolation', 'chroot', '--file', join(directory, 'Base'), '--tag', BASE, directory);
-  await rm(base, { recursive: true });
-  const cache = (await answerOf('npm', ['config', 'get', 'cache'])).says.trim();
-  await mkdir(cache, { recursive: true });
-  await insist(
-    ...['build', '--isolation', 'chroot', '--pull-never', '--format', 'docker'],
-    ...['--volume', `${cache}:/root/.npm`, '--file', 'deploy/docker/Dockerfile', '--tag', IMAGE, ROOT],
-  );
   return {
+    directory,
+    line,
     podman,
-    run: (name, env) => ['podman', ...global, ...start('--name', name, ...variables(env)), IMAGE],
-    node: (env, ...args) => podman(...start('--entrypoint', 'node', ...variables(env)), IMAGE, ...args),
+    async insist(...args) {
+      const { code, says } = await podman(...args);
+      if (code !== 0) throw new Error(`podman ${args[0]}: ${says}`);
+    },
     async close() {
       await podman('rm', '--all', '--force', '--time', '0');
       await podman('volume', 'rm', '--all', '--force');
+      await podman('network', 'prune', '--force');
       await podman('rmi', '--all', '--force');
     },
   };
 }
 
+/** Limits that are not above what a machine may allow, as podman's own are; Debian's places for the network and for `init`. */
+const configurationOf = (directory: string) => `
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+init_path = "/usr/bin/catatonit"
+[network]
+network_backend = "netavark"
+network_config_dir = "${join(directory, 'networks')}"
+[engine]
+helper_binaries_dir = ["/usr/lib/podman"]
+# What was run inside is forgotten in five minutes otherwise, and its watcher with it.
+exit_command_delay = 5
+`;
+
+/** Takes a minute. */
+export async function buildImage(directory: string): Promise<Containers> {
+  const store = await openStore(directory);
+  await buildBase(store);
+  const cache = (await answerOf('npm', ['config', 'get', 'cache'])).says.trim();
+  await mkdir(cache, { recursive: true });
+  await store.insist(
+    ...['build', '--isolation', 'chroot', '--pull-never', '--format', 'docker'],
+    ...['--volume', `${cache}:/root/.npm`, '--file', 'deploy/docker/Dockerfile', '--tag', IMAGE, ROOT],
+  );
+  return {
+    podman: store.podman,
+    run: (name, env) => store.line(...start('--name', name, ...variables(env)), IMAGE),
+    node: (env, ...args) => store.podman(...start('--entrypoint', 'node', ...variables(env)), IMAGE, ...args),
+    close: store.close,
+  };
+}
+
 function start(...more: readonly string[]): readonly string[] {
-  return [
-    ...['run', '--rm', '--network', 'host', ...RESTRICTIONS],
-    // Not podman's own, which are above what a machine may allow.
-    ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
-    ...more,
-  ];
+  return ['run', '--rm', '--network', 'host', ...RESTRICTIONS, ...more];
 }
 
 function variables(env: Variables): readonly string[] {
   return Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
 }
 
+/** Makes the image that the Dockerfile begins with. */
+export async function buildBase(store: Store): Promise<void> {
+  const base = join(store.directory, 'base');
+  await makeBase(base);
+  const file = join(store.directory, 'Base');
+  await writeFile(file, 'FROM scratch\nCOPY base /\nENV PATH=/usr/local/bin:/usr/bin:/bin\n');
+  await store.insist('build', '--isolation', 'chroot', '--file', file, '--tag', BASE, store.directory);
+  await rm(base, { recursive: true });
+}
+
 /** What `node:24-bookworm-slim` is: Debian without extras, Node in /usr/local, a user `node` with the id 1000. */
 async function makeBase(base: string): Promise<void> {
-  const made = await answerOf('mmdebstrap', [
-    ...['--variant=minbase', '--include=ca-certificates,libstdc++6', '--quiet', 'bookworm', base],
-  ]);
-  if (made.code !== 0) throw new Error(`mmdebstrap: ${made.says}`);
-  // Device files, which no image holds.
-  await rm(join(base, 'dev'), { recursive: true });
-  await mkdir(join(base, 'dev'));
+  await makeDebian(base, 'ca-certificates,libstdc++6');
   const npm = process.env.npm_execpath;
   if (npm === undefined) throw new Error('npm is not known: run this test by "npm run test:faults"');
   const local = join(base, 'usr/local');
@@ -102,6 +140,16 @@ async function makeBase(base: string): Promise<void> {
   await trustAsHere(base, 'usr/local/etc/npmrc');
 }
 
+/** The smallest Debian 12 with these packages, as a layer of an image. */
+export async function makeDebian(root: string, packages: string): Promise<void> {
+  const args = ['--variant=minbase', `--include=${packages}`, '--quiet', 'bookworm', root];
+  const made = await answerOf('mmdebstrap', args);
+  if (made.code !== 0) throw new Error(`mmdebstrap: ${made.says}`);
+  // Device files, which no image holds.
+  await rm(join(root, 'dev'), { recursive: true });
+  await mkdir(join(root, 'dev'));
+}
+
 /** The npm under `base` asks the registry that is asked here, and trusts the authorities that are trusted here. */
 export async function trustAsHere(base: string, npmrc: string): Promise<void> {
   const file = 'etc/ssl/certs/ca-certificates.crt';
@@ -111,8 +159,13 @@ export async function trustAsHere(base: string, npmrc: string): Promise<void> {
   await writeFile(join(base, npmrc), `cafile=/${file}\nregistry=${registry}\n`);
 }
 
-async function answerOf(tool: string, args: readonly string[]): Promise<Ran> {
-  const options = { cwd: ROOT, timeout: STEP_MS, maxBuffer: 16 * 1024 * 1024 };
+/** Runs a program in the project's folder, or in `cwd`, for `STEP_MS` at most, and answers whatever it says. */
+export async function answerOf(
+  tool: string,
+  args: readonly string[],
+  { cwd = ROOT, env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ran> {
+  const options = { cwd, env, timeout: STEP_MS, maxBuffer: 16 * 1024 * 1024 };
   try {
     // What goes well is said on stdout; on stderr podman warns of a systemd that is not there.
     return { code: 0, says: (await promisify(execFile)(tool, args, options)).stdout };

@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { endsWithUs } from './children.ts';
 import { trustAsHere } from './container.ts';
 import { until } from './until.ts';
 
@@ -46,8 +47,13 @@ export async function startDebian(directory: string): Promise<Debian> {
     { stdio: 'ignore' },
   );
   const ended = once(child, 'exit');
-  living.add(child);
+  endsWithUs(child);
   const leader = await until(() => leaderOf(child), { what: 'the container has a process 1' });
+  // With process 1 ends all that runs there, and systemd-nspawn; with that alone, killed, nothing would.
+  const kill = () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(Number(leader), 'SIGKILL');
+  };
+  process.once('exit', kill);
   const enter = (more: readonly string[]) => async (script: string) =>
     execute('nsenter', [
       ...['--target', leader, '--mount', '--uts', '--ipc', '--pid', '--cgroup', ...more],
@@ -71,17 +77,12 @@ export async function startDebian(directory: string): Promise<Debian> {
     fetch: enter([]),
     async close() {
       // Nobody needs an orderly shutdown, which waits for a unit that hangs for a minute and a half.
-      child.kill('SIGKILL');
+      process.off('exit', kill);
+      kill();
       await ended;
-      living.delete(child);
     },
   };
 }
-
-const living = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL');
-});
 
 /** Its child that has become systemd, as the number it has here; the one before that only sets the scene and ends. */
 async function leaderOf({ pid, exitCode }: ChildProcess): Promise<string | undefined> {

@@ -13,7 +13,7 @@ import { until } from './until.ts';
 const SITE = join(import.meta.dirname, '../../deploy/nginx/otklik.conf');
 /** Where Debian has it; not on everybody's PATH. */
 const PATH = `${process.env.PATH}:/usr/sbin`;
-const START_MS = 10_000;
+const START_MS = 30_000;
 
 type Options = {
   directory: string;

@@ -5,6 +5,7 @@ import type { Booking } from '../../src/domain/booking.ts';
 import {
   compareWithPlan,
   decidePlanned,
+  overLimit,
   type PlanInput,
   plan,
   type StoredPlan,
@@ -253,10 +254,19 @@ export function play(
   check: (salon: Salon, now: number, sent: readonly Sent[]) => void,
   {
     start = START,
+    perDay = null,
+    left = () => false,
     asleep = () => false,
     moments = () => [],
   }: {
     readonly start?: number;
+    /** How many may leave on one day of the salon; null: however many. */
+    readonly perDay?: number | null;
+    /**
+     * Which of those that are due at one moment leave before the others. Two processes take them up in any order, so
+     * that of more than may leave it is theirs to say which.
+     */
+    readonly left?: (one: Sent) => boolean;
     readonly asleep?: (now: number) => boolean;
     readonly moments?: (salon: Salon) => readonly number[];
   } = {},
@@ -288,11 +298,23 @@ export function play(
       open.push(...add.map(wanted => ({ ...wanted, id: newId() })));
     }
     if (!asleep(now)) {
-      for (const message of open.filter(({ plannedFor }) => plannedFor <= now)) {
-        const decision = decidePlanned(message, plan(inputAt(now)), now);
+      const decide = (message: StoredPlan) => decidePlanned(message, plan(inputAt(now)), now);
+      const leaves = (message: StoredPlan) => {
+        const decision = decide(message);
+        return (
+          decision.do === 'send' && left({ rule: message.rule, covers: decision.wanted.covers, at: now })
+        );
+      };
+      const due = open.filter(({ plannedFor }) => plannedFor <= now);
+      for (const message of [...due.filter(leaves), ...due.filter(one => !leaves(one))]) {
+        const decision = decide(message);
         if (decision.do === 'wait') continue;
         open = open.filter(other => other !== message);
-        if (decision.do === 'send')
+        const today = wallOf(now, salon.zone).slice(0, 10);
+        const leftToday = sent.filter(({ at }) => wallOf(at, salon.zone).startsWith(today));
+        const limits = { perDay, advertisingPerDay: null };
+        const reminders = leftToday.map(() => 'reminder' as const);
+        if (decision.do === 'send' && overLimit(limits, reminders, 'reminder') === null)
           sent.push({ rule: message.rule, covers: decision.wanted.covers, at: now });
       }
     }

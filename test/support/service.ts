@@ -4,16 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
+import { endsWithUs } from './children.ts';
+import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
 const PROGRAM = new URL('../../src/cli.ts', import.meta.url).pathname;
 const READY_MS = 60_000;
-const STOP_MS = 15_000;
+/** Longer than `serve` takes for itself at most, so that what ends late says so itself. */
+const STOP_MS = 40_000;
 const COMMAND_MS = 60_000;
 const ANSWER_MS = 25_000;
 
@@ -50,31 +51,8 @@ export type Service = {
   ended(): boolean;
 };
 
-const living = new Set<ChildProcess>();
-const killAll = () => {
-  for (const child of living) child.kill('SIGKILL');
-};
-process.on('exit', killAll);
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    killAll();
-    process.exit(1);
-  });
-}
-
 export async function freePorts(): Promise<Ports> {
-  const servers = [createServer(), createServer()];
-  const [first, second] = await Promise.all(
-    servers.map(async server => {
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const address = server.address();
-      assert.ok(address !== null && typeof address === 'object');
-      return address.port;
-    }),
-  );
-  await Promise.all(servers.map(server => new Promise(done => server.close(done))));
-  return { public: first ?? 0, admin: second ?? 0 };
+  return { public: await freePort(), admin: await freePort() };
 }
 
 /**
@@ -111,12 +89,11 @@ function serviceOf(child: ChildProcess, ports: Ports): Service {
   const printed: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (part: Buffer) => printed.push(part));
   let ended = false;
-  living.add(child);
+  endsWithUs(child);
   const exit = new Promise<number | null>(resolve => {
     child.on('close', (code, signal) => {
       ended = true;
       printed.push(Buffer.from(`(ended by ${signal ?? `exit code ${code}`})\n`));
-      living.delete(child);
       resolve(code);
     });
   });
@@ -230,7 +207,7 @@ export async function command(
   });
   // A command that reads nothing may have ended before this is written.
   child.stdin.on('error', () => {}).end(input);
-  living.add(child);
+  endsWithUs(child);
   const forced = setTimeout(() => child.kill('SIGKILL'), COMMAND_MS);
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -238,7 +215,6 @@ export async function command(
   child.stderr.on('data', (part: Buffer) => err.push(part));
   const code = await new Promise<number | null>(resolve => child.on('close', resolve));
   clearTimeout(forced);
-  living.delete(child);
   return { code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() };
 }
 

@@ -25,16 +25,11 @@ import { createWatch, type Watch } from '../../src/work/alert.ts';
 import type { Dispatcher } from '../../src/work/dispatch.ts';
 import { readCertificateDays, readFreePercent } from '../../src/work/outside.ts';
 import { createRejectCounter } from '../../src/work/rejects.ts';
-import {
-  type Counterpart,
-  freePort,
-  httpServer,
-  WEBHOOK_SECRET,
-  WELL_KNOWN,
-} from '../channels/counterparts.ts';
+import { type Counterpart, httpServer, WEBHOOK_SECRET, WELL_KNOWN } from '../channels/counterparts.ts';
 import { createRig } from '../http/marketplace-rig.ts';
 import { LATER, SOONER, SOONER_ENDS } from '../support/certificates.ts';
-import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+import { freePort } from '../support/ports.ts';
+import { createPipeline, type Pipeline, recordBody, unpaced } from './pipeline.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -99,7 +94,7 @@ async function createRigOf(t: TestContext, roads: readonly ChannelName[] = ['web
     const side = WELL_KNOWN.find(({ name }) => name === road) ?? assert.fail();
     counterparts.set(road, await side.open(t, 'accept'));
   }
-  const channels = new Map([...counterparts].map(([name, { channel }]) => [name, channel]));
+  const channels = new Map([...counterparts].map(([name, { channel }]) => [name, unpaced(channel)]));
   const ways = new Map(
     [...counterparts].map(([name, { address }]) => [name, { address, secret: WEBHOOK_SECRET }]),
   );

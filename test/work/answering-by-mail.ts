@@ -44,7 +44,11 @@ export async function createAnsweringByMail(t: { after(end: () => Promise<void>)
   const { pipeline, api, books } = answering;
   const metrics = createMetrics();
   const app = Fastify();
-  addAnswerRoutes(app, { metrics }, { pool: pipeline.pool, vault, now: () => pipeline.now });
+  addAnswerRoutes(
+    app,
+    { metrics, log: createLog('silent') },
+    { pool: pipeline.pool, vault, now: () => pipeline.now },
+  );
   root = await app.listen({ host: '127.0.0.1', port: 0 });
   const actor = createActor({
     ...{ pool: pipeline.pool, log: createLog('silent'), metrics, mouths: new Map() },

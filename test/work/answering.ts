@@ -3,7 +3,7 @@ import type { Channel } from '../../src/channels/channel.ts';
 import { startPlatform } from '../../src/simulator/api/platform.ts';
 import { planBaseline } from '../../src/store/sweeps.ts';
 import { createApiClient } from '../../src/yclients/client.ts';
-import { createPipeline } from './pipeline.ts';
+import { createPipeline, unpaced } from './pipeline.ts';
 
 export const COMPANY = 5;
 const VISIT = '2031-05-20T14:30:00';
@@ -29,7 +29,7 @@ export async function createAnswering(
   });
   const api = client.company(COMPANY, platform.userToken);
   const pipeline = await createPipeline();
-  const all = [channel, ...(options.others ?? [])];
+  const all = [channel, ...(options.others ?? [])].map(unpaced);
   const channels = new Map(all.map(one => [one.name, one]));
   const { dispatcher, processor } = pipeline.another({ ...options, channels });
   await pipeline.addCompany({ companyId: COMPANY, title: 'Студия Север', route: [...channels.keys()] });

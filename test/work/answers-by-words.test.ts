@@ -24,7 +24,7 @@ import { addMember, removeMember } from '../../src/salon/team.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { personalInvite } from '../../src/work/personal.ts';
-import { freePort } from '../channels/counterparts.ts';
+import { freePort } from '../support/ports.ts';
 import { COMPANY, createAnswering } from './answering.ts';
 import { startMax, startSmsc, startVk } from './messengers.ts';
 
@@ -33,7 +33,8 @@ const VK_SECRET = 'aSecretWord123';
 const SECRET = 's'.repeat(43);
 const ending = { after: (close: () => Promise<unknown>) => after(close) };
 
-const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
+// Messages are read by their places in what it keeps, and for the minute that is usual a busy machine may be too slow.
+const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1', storeTimeout: 3_600 });
 const [max, vk, smsc] = await Promise.all([
   startMax(ending, TOKEN),
   startVk(ending, TOKEN, VK_SECRET),

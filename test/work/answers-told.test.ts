@@ -136,6 +136,32 @@ test('MAX is told again after a start, since its secret follows from the token, 
   );
 });
 
+test('a subscription that failed is tried again within a minute, one that holds every ten', async () => {
+  const { pool, vault } = inMax.pipeline;
+  const faults: (string | undefined)[] = ['MAX 503', undefined, undefined];
+  let asked = 0;
+  let now = 0;
+  const ear: ToldEar = {
+    ...inMax.ear,
+    subscribe: async () => {
+      asked += 1;
+      return faults.shift();
+    },
+  };
+  const { runOnce } = createListener({
+    ...{ pool, vault, ear, log: createLog('silent'), metrics: createMetrics(), now: () => now },
+    updatesUrl: async () => inMax.address,
+    onAction: () => {},
+  });
+  const times: number[] = [];
+  for (; now <= 15 * 60_000; now += 10_000) {
+    const before = asked;
+    await runOnce();
+    if (asked > before) times.push(now / 1_000);
+  }
+  assert.deepEqual(times, [0, 30, 630]);
+});
+
 test('MAX: the own number links the chat; a notice is confirmed by its button, brought twice and done once', async () => {
   const mila = max.person(201);
   await mila.opens(INVITE);

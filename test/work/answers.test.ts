@@ -6,24 +6,30 @@ import { TelegramServer } from 'telegram-test-api/lib/telegramServer.js';
 import type { Ear, Heard } from '../../src/channels/ear.ts';
 import { createTelegram } from '../../src/channels/telegram.ts';
 import { createTelegramEar } from '../../src/channels/telegram-ear.ts';
+import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { setConsent } from '../../src/salon/clients.ts';
 import { inviteMember, removeMember, showTeam } from '../../src/salon/team.ts';
+import { claimActions, insertActions } from '../../src/store/actions.ts';
 import { settleInvite } from '../../src/store/chats.ts';
 import { listAside, putBackAside, readAside } from '../../src/store/heard.ts';
 import { findContacts } from '../../src/store/messages.ts';
 import { type AnswerApi, createActor } from '../../src/work/act.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { ApiError, type CompanyApi } from '../../src/yclients/api.ts';
-import { freePort, httpServer } from '../channels/counterparts.ts';
+import { httpServer } from '../channels/counterparts.ts';
+import { freePort } from '../support/ports.ts';
+import { assertSeenThrough } from '../support/seen-through.ts';
+import { until } from '../support/until.ts';
 import { COMPANY, createAnswering } from './answering.ts';
 
 const TOKEN = '7000000001:AAF-not-a-real-token-0123456789abcde';
 const INVITE = 'a1b2c3d4e5f6';
 const PHONE = '79001112233';
 
-const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1' });
+// Messages are read by their places in what it keeps, and for the minute that is usual a busy machine may be too slow.
+const telegram = new TelegramServer({ port: await freePort(), host: '127.0.0.1', storeTimeout: 3_600 });
 const bot = { token: TOKEN, apiRoot: `http://127.0.0.1:${telegram.config.port}` };
 const channel = createTelegram(bot);
 const ear = createTelegramEar({ ...bot, waitMs: 0 });
@@ -694,6 +700,76 @@ test('of a cancellation that nobody comes to do, or that ends its process each t
   assert.match(mila.reads()[0]?.text ?? '', /Не получилось/);
 });
 
+test('one action that fails leaves no other under way; an actor that was stopped goes on once it is started', async () => {
+  const [mila, vera] = [await linked(155, '79001112325'), await linked(156, '79001112326')];
+  const recordId = await books({ phone: '+79001112325' });
+  const [notice] = mila.reads();
+  const failing = await books({ phone: '+79001112326' });
+  await mila.presses(button(notice, 'Подтверждаю'), { alone: true });
+  await vera.presses(button(vera.reads()[0], 'Подтверждаю'), { alone: true });
+  const asked = Promise.withResolvers<void>();
+  const failed = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const slow = actorWith({
+    ...api,
+    async record(id) {
+      if (id === failing) {
+        failed.resolve();
+        throw new TypeError('a bug');
+      }
+      asked.resolve();
+      await held.promise;
+      return api.record(id);
+    },
+  });
+  await assertSeenThrough(slow.runOnce(), {
+    failed: Promise.all([asked.promise, failed.promise]),
+    release: held.resolve,
+    failure: /a bug/,
+  });
+  assert.match(mila.reads()[0]?.text ?? '', /Спасибо/);
+
+  const again = actorWith(api);
+  again.start();
+  await again.stop();
+  await mila.presses(button(notice, 'Отменить запись'), { alone: true });
+  await mila.presses(button(mila.reads()[0], 'Да, отменить'), { alone: true });
+  again.start();
+  await until(() => isDeleted(recordId), { what: 'the visit is cancelled' });
+  await again.stop();
+  assert.match(mila.reads()[0]?.text ?? '', /отменена/);
+});
+
+test('an API that hangs for one visit keeps nobody else’s answer waiting', async () => {
+  const [mila, vera] = [await linked(157, '79001112327'), await linked(158, '79001112328')];
+  const hanging = await books({ phone: '+79001112327' });
+  const other = await books({ phone: '+79001112328' });
+  const asked = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const slow = actorWith({
+    ...api,
+    async record(id) {
+      if (id === hanging) {
+        asked.resolve();
+        await held.promise;
+      }
+      return api.record(id);
+    },
+  });
+  slow.start();
+  try {
+    await mila.presses(button(mila.reads()[0], 'Подтверждаю'), { alone: true });
+    await asked.promise;
+    await vera.presses(button(vera.reads()[0], 'Подтверждаю'), { alone: true });
+    await until(() => attendanceOf(other) === 2, { timeoutMs: 5_000, what: 'the other visit is confirmed' });
+    assert.equal(attendanceOf(hanging), 0);
+  } finally {
+    held.resolve();
+    await slow.stop();
+  }
+  assert.equal(attendanceOf(hanging), 2, 'a stop sees through what has begun');
+});
+
 test('an API that says no is told to the client at once, with the salon’s phone to call', async () => {
   const mila = await linked(110, '79001112300');
   await pipeline.pool.query("UPDATE companies SET phone = '+7 495 000-00-00' WHERE company_id = $1", [
@@ -759,6 +835,40 @@ test('a press put back after days: what has passed is not confirmed, and whether
   assert.equal(attendanceOf(recordId), 0);
   assert.deepEqual(await stateOf('confirm', recordId), { state: 'refused', reason: 'over' });
   assert.match(mila.reads()[0]?.text ?? '', /уже/);
+});
+
+test('what a process whose clock is behind was asked for waits for what is being done to the record', async () => {
+  const { pool, now } = pipeline;
+  const facts = {
+    status: 'booked',
+    startsLocal: '2031-05-20T14:30:00',
+    staffId: 5,
+    staffName: '',
+    services: [],
+  } as const;
+  const answered = {
+    companyId: COMPANY,
+    messageId: newId(),
+    recipient: 'client:1',
+    records: [{ recordId: 990, ...facts }],
+  };
+  const asks = async (kind: 'confirm' | 'cancel', id: string) => {
+    await insertActions(pool, () => id, { kind, answered, channel: 'telegram', chat: '1', now });
+  };
+  const claims = async (owner: string) => {
+    const claimed = await claimActions(pool, { owner, leaseMs: 60_000, now, limit: 8 });
+    return claimed.map(({ kind }) => kind);
+  };
+  const [one, other, behind] = [newId(), newId(), newId()];
+  await asks('confirm', newId());
+  assert.deepEqual(await claims(one), ['confirm']);
+  await asks('cancel', behind.replace(/^..../, '0000'));
+  assert.deepEqual(await claims(other), []);
+  await pool.query("UPDATE actions SET leased_until = now() - interval '1 second' WHERE leased_by = $1", [
+    one,
+  ]);
+  assert.deepEqual(await claims(other), ['cancel'], 'whoever did it is gone');
+  await pool.query('DELETE FROM actions WHERE record_id = 990');
 });
 
 test('pressed at once, again and otherwise: written once each, in the order in which it was pressed', async () => {
@@ -873,7 +983,7 @@ test('what a process heard and could not keep is heard by the next, once', async
     },
     async reply({ text }) {
       replies.push(text);
-      return undefined;
+      return { outcome: 'sent' };
     },
   };
   const slow = createListener({ ...hearing, ear: patient, onAction: () => {} });
@@ -904,7 +1014,7 @@ test('what cannot be understood is kept aside with its error, and holds up nobod
     listen: async position => (position > 0 ? { heard: [], position } : { heard, position: heard.length }),
     async reply({ chat, text }) {
       replies.push(`${chat} ${text.slice(0, 12)}`);
-      return undefined;
+      return { outcome: 'sent' };
     },
   };
   const metrics = createMetrics();

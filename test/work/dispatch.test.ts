@@ -1,9 +1,14 @@
 /** What becomes of a message between the booking it is about and the client who hears it. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
-import type { Channel, Outgoing } from '../../src/channels/channel.ts';
+import type { Channel, Outgoing, SendResult } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
-import { stopCompany } from '../../src/store/companies.ts';
+import { addSecret, stopCompany } from '../../src/store/companies.ts';
+import { saveReceipts } from '../../src/store/receipts.ts';
+import { saveTemplate } from '../../src/store/templates.ts';
+import { createVault } from '../../src/vault.ts';
+import { until } from '../support/until.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const HOUR = 3_600_000;
@@ -44,6 +49,51 @@ test('a refused connection is tried again after a pause, and told once', async (
   await pipeline.settle();
   assert.deepEqual(await states(), ['sent']);
   assert.equal(pipeline.sent[0]?.id, pipeline.sent[1]?.id);
+});
+
+test('a process takes no message for lost that it is sending itself, however long the lease has passed', async () => {
+  const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
+  const channel: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
+    send() {
+      left.resolve();
+      return outcome.promise;
+    },
+  };
+  await receive(recordBody());
+  const { dispatcher } = pipeline.another({ channel });
+  const sending = dispatcher.drain();
+  await left.promise;
+  await pipeline.pool.query("UPDATE messages SET leased_until = now() - interval '1 second'");
+  assert.equal(await dispatcher.runOnce(), 0);
+  outcome.resolve({ outcome: 'sent' });
+  await sending;
+  assert.deepEqual(await states(), ['sent']);
+});
+
+test('an outcome that comes when its sender was taken for gone is kept, and its receipt finds it', async () => {
+  const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
+  const channel: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
+    send() {
+      left.resolve();
+      return outcome.promise;
+    },
+  };
+  await receive(recordBody());
+  const sending = pipeline.another({ channel }).dispatcher.drain();
+  await left.promise;
+  await pipeline.pool.query("UPDATE messages SET leased_until = now() - interval '1 second'");
+  await pipeline.another({ channel }).dispatcher.drain();
+  assert.deepEqual(await states(), ['unknown']);
+  outcome.resolve({ outcome: 'sent', providerId: 'late' });
+  await sending;
+  assert.deepEqual(await states(), ['unknown'], 'what was decided meanwhile stands');
+  const receipt = { channel: 'console', provider: 'console', providerId: 'late' } as const;
+  await saveReceipts(pipeline.pool, [{ ...receipt, status: 'delivered', reason: '', happenedAt: null }]);
+  assert.deepEqual(await states(), ['delivered']);
+  const { rows } = await pipeline.pool.query('SELECT number, outcome, reason FROM attempts');
+  assert.deepEqual(rows, [{ number: 1, outcome: 'sent', reason: '' }]);
 });
 
 test('a salon that switched us off says nothing more, and nothing new is planned for it', async () => {
@@ -209,6 +259,43 @@ test('after a timeout the news that follows is a message of its own', async () =
 });
 
 for (const idempotent of [true, false]) {
+  const ends = idempotent ? 'sent again under its id' : 'stated as unknown';
+  test(`a cancellation that may have left, and after a change of mind is true again, is ${ends}`, async () => {
+    const channel = (result: SendResult): Channel => ({
+      ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent, concurrency: 1 },
+      async send(message) {
+        pipeline.sent.push(message);
+        return result;
+      },
+    });
+    const sound = pipeline.another({ channel: channel({ outcome: 'sent' }) }).dispatcher;
+    const change = (seconds: number, attendance: number) =>
+      receive(recordBody({ status: 'update', at: pipeline.now + seconds * 1_000, data: { attendance } }));
+    await receive(recordBody({ at: pipeline.now }));
+    await sound.drain();
+    await change(2, -1);
+    await pipeline.another({ channel: channel({ outcome: 'unknown', reason: 'reset' }) }).dispatcher.drain();
+    await pipeline.setPolicy(1, { settle: { any: '5s' } });
+    await change(4, 0);
+    await expireLeases();
+    await sound.drain();
+    assert.deepEqual(await states(), ['sent', 'unknown', 'due']);
+    await change(6, -1);
+    later(6_000);
+    await sound.drain();
+    await sound.drain();
+    assert.deepEqual(await states(), ['sent', idempotent ? 'sent' : 'unknown', 'superseded']);
+    const [, first, ...again] = pipeline.sent;
+    assert.deepEqual(
+      again.map(message => ({ ...message, attempt: 1 })),
+      idempotent ? [first] : [],
+    );
+    await change(8, 0);
+    later(6_000);
+    await sound.drain();
+    assert.deepEqual(kinds().slice(-1), ['restored'], 'it counts as heard, once');
+  });
+
   test(`a message whose process died is ${idempotent ? 'sent again under its id' : 'stated as unknown'}`, async () => {
     const taken: Outgoing[] = [];
     const hanging: Channel = {
@@ -291,6 +378,187 @@ test('a channel is given no more at once than it takes', async () => {
   await pipeline.another({ channel: narrow }).dispatcher.drain();
   assert.equal(pipeline.sent.length, 40);
   assert.equal(most, 3);
+});
+
+test('a channel that hangs with a backlog keeps no other waiting for it', async () => {
+  const held = Promise.withResolvers<void>();
+  const hanging: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
+    send: () => held.promise.then(() => ({ outcome: 'sent' })),
+  };
+  const other: Channel = {
+    ...{ name: 'webhook', traits: { ...CONSOLE_TRAITS, address: 'url' }, idempotent: true, concurrency: 1 },
+    async send(message) {
+      pipeline.sent.push(message);
+      return { outcome: 'sent' };
+    },
+  };
+  const channels = new Map([hanging, other].map(channel => [channel.name, channel]));
+  const { dispatcher } = pipeline.another({ channels });
+  await pipeline.addCompany({ companyId: 2, route: ['webhook'], webhookUrl: 'https://salon.example/' });
+  await receive(...Array.from({ length: 400 }, (_, index) => recordBody({ id: 1_000 + index })));
+  later(1);
+  await pipeline.receive(2, [{ body: recordBody({ companyId: 2, id: 1 }), receivedAt: pipeline.now }]);
+  await pipeline.processor.drain();
+  while ((await dispatcher.runOnce()) > 0);
+  assert.deepEqual(
+    pipeline.sent.map(({ companyId }) => companyId),
+    [2],
+  );
+  const { rows } = await pipeline.pool.query(
+    "SELECT count(*) AS waiting, count(DISTINCT due_at) > 30 AS spread, sum(attempts) AS tries FROM messages WHERE state = 'due'",
+  );
+  assert.deepEqual(rows, [{ waiting: 272, spread: true, tries: 0 }]);
+  const stopped = dispatcher.stop();
+  held.resolve();
+  await stopped;
+});
+
+test('a salon’s program that hangs with a backlog keeps no other salon’s waiting', async () => {
+  const held = Promise.withResolvers<void>();
+  const webhook: Channel = {
+    ...{ name: 'webhook', traits: { ...CONSOLE_TRAITS, address: 'url' }, idempotent: true, concurrency: 2 },
+    async send(message) {
+      if (message.companyId === 2) await held.promise;
+      pipeline.sent.push(message);
+      return { outcome: 'sent' };
+    },
+  };
+  const { dispatcher } = pipeline.another({ channels: new Map([[webhook.name, webhook]]) });
+  for (const companyId of [2, 3]) {
+    const webhookUrl = `https://salon-${companyId}.example/`;
+    await pipeline.addCompany({ companyId, route: ['webhook'], webhookUrl });
+    const bodies = Array.from({ length: companyId === 2 ? 200 : 1 }, (_, index) => ({
+      body: recordBody({ companyId, id: 1_000 + index }),
+      receivedAt: pipeline.now,
+    }));
+    await pipeline.receive(companyId, bodies);
+    await pipeline.processor.drain();
+    later(1);
+  }
+  while ((await dispatcher.runOnce()) > 0);
+  await until(() => pipeline.sent.length > 0, { timeoutMs: 5_000, what: 'the other salon is told' });
+  assert.deepEqual(
+    pipeline.sent.map(({ companyId }) => companyId),
+    [3],
+  );
+  const stopped = dispatcher.stop();
+  held.resolve();
+  await stopped;
+});
+
+async function ends(): Promise<string[]> {
+  const { rows } = await pipeline.pool.query<{ state: string; error: string | null }>(
+    'SELECT state, error FROM messages ORDER BY state DESC',
+  );
+  return rows.map(({ state, error }) => (error === null ? state : `${state}: ${error}`));
+}
+
+test('what waited for its place until others may take it for lost does not leave, and is put back', async () => {
+  // Over before the claim has committed, as it would be after minutes at a provider that hangs.
+  const { dispatcher } = pipeline.another({ leaseMs: 1 });
+  await receive(recordBody());
+  await dispatcher.drain();
+  assert.equal(pipeline.sent.length, 0);
+  assert.deepEqual(await ends(), ['due: the channel was busy for too long']);
+  for (let again = 0; again < 10; again += 1) {
+    later(HOUR);
+    await dispatcher.drain();
+  }
+  const { rows } = await pipeline.pool.query('SELECT attempts, tries FROM messages');
+  assert.deepEqual(rows, [{ attempts: 0, tries: 0 }], 'nothing was tried, however often');
+  assert.deepEqual((await pipeline.pool.query('SELECT FROM attempts')).rows, []);
+  later(HOUR);
+  await pipeline.settle();
+  assert.equal(pipeline.sent.length, 1);
+  assert.deepEqual(await states(), ['sent']);
+});
+
+/** Two are claimed; the first is being sent until `held` resolves, and the second waits for its place. */
+async function oneBeingSent() {
+  const begun = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const narrow: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
+    async send(message) {
+      pipeline.sent.push(message);
+      begun.resolve();
+      await held.promise;
+      return { outcome: 'sent' };
+    },
+  };
+  const { dispatcher } = pipeline.another({ channel: narrow });
+  await receive(recordBody({ id: 1 }), recordBody({ id: 2 }));
+  await dispatcher.runOnce();
+  await begun.promise;
+  return { dispatcher, held };
+}
+
+test('what waited for its place while the machine was suspended does not leave, and is put back', async () => {
+  const { dispatcher, held } = await oneBeingSent();
+  // No time has passed but on the wall; the second would leave an hour after it was judged.
+  later(HOUR);
+  held.resolve();
+  await until(async () => (await states()).includes('sent') && !(await states()).includes('sending'), {
+    what: 'both have ended or are put back',
+  });
+  assert.equal(pipeline.sent.length, 1);
+  assert.deepEqual(await ends(), ['sent', 'due: the channel was busy for too long']);
+  await dispatcher.stop();
+});
+
+test('a stop sees through what has begun and begins nothing more', async () => {
+  const { dispatcher, held } = await oneBeingSent();
+  const stopped = dispatcher.stop();
+  held.resolve();
+  await stopped;
+  assert.equal(pipeline.sent.length, 1);
+  assert.deepEqual(await ends(), ['sent', 'due: stopped by us']);
+});
+
+test('half a character in a text keeps neither its own outcome nor another from being recorded', async () => {
+  await pipeline.addCompany({ companyId: 2 });
+  const source = 'Запись\n---\n{{ "💇" | split: "" | first }}';
+  await saveTemplate(pipeline.pool, { companyId: 2, locale: 'ru', kind: 'booked', source });
+  pipeline.answers = [1, 2].map(() => ({ outcome: 'sent', providerId: 'id\0' }));
+  await receive(recordBody({ id: 1 }));
+  await pipeline.receive(2, [{ body: recordBody({ companyId: 2, id: 2 }), receivedAt: pipeline.now }]);
+  await pipeline.settle();
+  const { rows } = await pipeline.pool.query('SELECT state, provider_id AS id FROM messages');
+  assert.deepEqual(rows, Array(2).fill({ state: 'sent', id: 'id' }));
+  const { rows: texts } = await pipeline.pool.query('SELECT body FROM messages WHERE company_id = 2');
+  assert.deepEqual(texts, [{ body: '\ufffd' }]);
+});
+
+test('an id of a provider that no index holds keeps no outcome from being recorded', async () => {
+  const endless = Array.from({ length: 200 }, () => randomUUID()).join('');
+  pipeline.answers = [
+    { outcome: 'sent', providerId: endless },
+    { outcome: 'sent', providerId: 'one' },
+  ];
+  await receive(recordBody({ id: 1 }), recordBody({ id: 2 }));
+  await pipeline.dispatcher.runOnce();
+  await until(async () => (await states()).every(state => state === 'sent'), {
+    timeoutMs: 5_000,
+    what: 'both outcomes are recorded',
+  });
+  const { rows } = await pipeline.pool.query('SELECT provider_id FROM attempts ORDER BY provider_id');
+  assert.deepEqual(rows, [{ provider_id: 'one' }, { provider_id: null }]);
+});
+
+test('a signing secret that cannot be opened holds up no message but those it would sign', async () => {
+  await pipeline.addCompany({ companyId: 2 });
+  const sealed = createVault(Buffer.alloc(32, 2)).seal('whsec_of_another_key');
+  const secret = { companyId: 2, id: randomUUID(), purpose: 'outbound', sealed, graceMs: 0 } as const;
+  await addSecret(pipeline.pool, secret);
+  await receive(recordBody({ id: 1 }));
+  await pipeline.receive(2, [{ body: recordBody({ companyId: 2, id: 2 }), receivedAt: pipeline.now }]);
+  await pipeline.settle();
+  assert.deepEqual(await states(), ['sent', 'sent']);
+  assert.deepEqual(
+    pipeline.sent.map(message => message.secret),
+    [undefined, undefined],
+  );
 });
 
 test('a client without an address is a failed message that says which, and a later address is used', async () => {

@@ -8,7 +8,7 @@ import type { Channel, ChannelName } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
-import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+import { createPipeline, type Pipeline, processTogether, recordBody } from './pipeline.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -161,8 +161,9 @@ const CASES: readonly Case[] = [
       await salon.receive('update', { comment: 'два', seance_length: 5400, staff_id: 6 });
       // Two processes at once, at each stage.
       const other = pipeline.another();
-      await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
-      await other.processor.stop();
+      await processTogether(pipeline, other);
+      // Whoever goes on takes all shards anew.
+      await Promise.all([pipeline.processor.stop(), other.processor.stop()]);
       await Promise.all([pipeline.planner.drain(), other.planner.drain()]);
       await salon.settle();
       pipeline.now += 15 * MINUTE;

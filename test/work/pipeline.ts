@@ -9,15 +9,16 @@ import { createLog } from '../../src/log.ts';
 import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import { setPolicy } from '../../src/salon/policies.ts';
 import { insertCompany, type NewCompany } from '../../src/store/companies.ts';
-import { type EventSource, insertEvents } from '../../src/store/inbox.ts';
-import { createPool, type Pool } from '../../src/store/pool.ts';
+import { countOpenEvents, type EventSource, insertEvents } from '../../src/store/inbox.ts';
+import type { Pool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
 import { createVault, type Vault } from '../../src/vault.ts';
 import { createDispatcher, type Dispatcher } from '../../src/work/dispatch.ts';
 import { createPlanner, type Planner } from '../../src/work/planner.ts';
 import { createProcessor, type Processor } from '../../src/work/process.ts';
 import { createReconciler, type ReconcileDeps, type Reconciler } from '../../src/work/reconcile.ts';
-import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { type TestDatabase, testDatabase, testPool } from '../support/database.ts';
+import { until } from '../support/until.ts';
 
 export type Pipeline = {
   readonly url: string;
@@ -76,7 +77,7 @@ export async function createPipeline(
   options: { idempotent?: boolean; leaseMs?: number; database?: TestDatabase } = {},
 ): Promise<Pipeline> {
   const database = options.database ?? (await testDatabase());
-  const pool = createPool(database.url, { max: 8, name: 'test', statementTimeoutMs: 30_000 });
+  const pool = testPool(database.url, { max: 8 });
   const sent: Outgoing[] = [];
   const channel: Channel = {
     name: 'console',
@@ -176,6 +177,22 @@ export async function createPipeline(
     },
   };
   return Object.assign(pipeline, build());
+}
+
+/** The inbox is worked off by two at once. While shards pass from one to the other, neither may hold what waits in them. */
+export async function processTogether(pipeline: Pipeline, other: Pick<Pipeline, 'processor'>): Promise<void> {
+  await until(
+    async () => {
+      await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
+      return (await countOpenEvents(pipeline.pool)) === 0;
+    },
+    { what: 'every event is processed' },
+  );
+}
+
+/** The same at no pace, which real time keeps: what is not about it would sleep a second from message to message. */
+export function unpaced(channel: Channel): Channel {
+  return { ...channel, traits: { ...channel.traits, pace: null } };
 }
 
 export type RecordOverrides = {

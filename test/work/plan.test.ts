@@ -5,9 +5,12 @@ import type { Channel } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import type { PolicyDocument } from '../../src/domain/policy.ts';
 import { wallOf } from '../../src/domain/time.ts';
+import { addCompany, dropCompany, setCompany } from '../../src/salon/companies.ts';
 import { setPolicy, showPolicy } from '../../src/salon/policies.ts';
 import { previewPolicy } from '../../src/salon/preview.ts';
-import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+import { accountScope, chatScope, lockSlots } from '../../src/store/pace.ts';
+import { until } from '../support/until.ts';
+import { createPipeline, type Pipeline, processTogether, recordBody } from './pipeline.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -62,7 +65,7 @@ async function pass(until: number): Promise<void> {
 const planned = async () => {
   const { rows } = await pipeline.pool.query<{ rule: string; at: number; records: number[] }>(
     `SELECT rule, sent_at AS at, jsonb_path_query_array(visit, '$[*].recordId') AS records FROM messages
-     WHERE rule IS NOT NULL AND state = 'sent' ORDER BY sent_at, rule`,
+     WHERE rule IS NOT NULL AND state = 'sent' ORDER BY sent_at, rule, record_id`,
   );
   return rows.map(
     ({ rule, at, records }) => `${rule} ${wallOf(at, ZONE).slice(5, 16)} of ${records.join('+')}`,
@@ -112,7 +115,7 @@ test('two records of one visit, merged and planned by two processes at once, are
     1,
     bodies.map(body => ({ body, receivedAt: pipeline.now })),
   );
-  await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
+  await processTogether(pipeline, other);
   await other.processor.stop();
   await Promise.all([pipeline.planner.drain(), other.planner.drain()]);
   await pipeline.settle();
@@ -276,6 +279,28 @@ test('a reminder whose sender died is repeated word for word, and stated as unkn
   ]);
 });
 
+test('a reminder that may have left is not sent again once its provider has forgotten it', async () => {
+  const forgetful: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: true, remembersMs: 45_000, concurrency: 9 },
+    async send(message) {
+      pipeline.sent.push(message);
+      return { outcome: 'unknown', reason: 'no answer' };
+    },
+  };
+  await receive(created());
+  pipeline.sent.length = 0;
+  pipeline.now = VISIT - DAY;
+  const { dispatcher } = pipeline.another({ channel: forgetful });
+  await dispatcher.drain();
+  pipeline.now += MINUTE;
+  await pipeline.pool.query(
+    `UPDATE messages SET leased_until = now() - interval '1 second' WHERE state = 'sending'`,
+  );
+  await dispatcher.drain();
+  assert.equal(pipeline.sent.length, 1);
+  assert.deepEqual((await endings())[0], 'unknown: it may have gone out; its outcome was lost');
+});
+
 test('retries keep their hour when the client’s plan is made again', async () => {
   await receive(created());
   pipeline.answers = [{ outcome: 'retry', reason: 'busy', retryAfterMs: 10 * MINUTE }];
@@ -300,7 +325,8 @@ test('a client gets no more a day than the policy allows', async () => {
   assert.ok((await endings()).includes('superseded: the limit of messages a day is reached'));
 });
 
-test('two that are taken up together count against each other', async () => {
+/** Reminders of two visits are due at one moment of a day that has room for one. */
+async function twoAtOnce(): Promise<void> {
   await pipeline.setPolicy(1, {
     ...REMINDED,
     reminders: { at: ['20:00 the day before'] },
@@ -308,9 +334,98 @@ test('two that are taken up together count against each other', async () => {
   });
   await receive(created(1, { date: '2031-05-20 10:00:00' }), created(2, { date: '2031-05-20 17:00:00' }));
   pipeline.now = Date.parse('2031-05-19T20:00:00+03:00');
+}
+
+test('two that are taken up together count against each other', async () => {
+  await twoAtOnce();
   assert.equal(await pipeline.dispatcher.runOnce(), 2, 'one batch');
   await pipeline.dispatcher.drain();
   assert.deepEqual((await endings()).sort(), ['sent', 'superseded: the limit of messages a day is reached']);
+});
+
+test('two that two processes take up at once count against each other', async () => {
+  await twoAtOnce();
+  const traits = { ...CONSOLE_TRAITS, pace: { everyMs: 1, chatEveryMs: 1 } };
+  const channel: Channel = {
+    ...{ name: 'console', traits, idempotent: true, concurrency: 9 },
+    send: async () => ({ outcome: 'sent' }),
+  };
+  const [first, second] = [pipeline.another({ channel }), pipeline.another({ channel })];
+  const [visit, slots] = [await pipeline.pool.connect(), await pipeline.pool.connect()];
+  await visit.query(`BEGIN; SELECT FROM bookings WHERE record_id = 2 FOR UPDATE;
+    SELECT FROM messages WHERE record_id = 2 FOR UPDATE`);
+  await slots.query('BEGIN');
+  await lockSlots(slots, [accountScope('console'), chatScope('console', '')]);
+  const waiting = async () => {
+    const { rows } = await pipeline.pool.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    return rows.length;
+  };
+  const taken = first.dispatcher.runOnce();
+  await until(async () => (await waiting()) === 1, {
+    what: 'the first has judged one and waits for its slot',
+  });
+  await visit.query('ROLLBACK');
+  let looked = false;
+  const other = second.dispatcher.runOnce().finally(() => {
+    looked = true;
+  });
+  await until(async () => looked || (await waiting()) === 2, { what: 'the second has looked at the other' });
+  await slots.query('COMMIT');
+  for (const client of [visit, slots]) client.release();
+  await Promise.all([taken, other]);
+  await Promise.all([first.dispatcher.drain(), second.dispatcher.drain()]);
+  // Each may have left the other one to whoever held its client or its row just then.
+  await first.dispatcher.drain();
+  assert.deepEqual((await endings()).sort(), ['sent', 'superseded: the limit of messages a day is reached']);
+});
+
+test('what is booked while a company moves to another zone moves with it', async () => {
+  await inbox(created(1));
+  const person = await pipeline.pool.connect();
+  await person.query('BEGIN; SELECT FROM people WHERE client_id = 9 FOR UPDATE');
+  const booking = inbox(created(2));
+  await until(
+    async () => {
+      const { rows } = await pipeline.pool.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return rows.length === 1;
+    },
+    { what: 'the second visit is written, by the old zone' },
+  );
+  const { pool, vault } = pipeline;
+  await setCompany({ pool, vault, actor: 'command' }, 1, { zone: 'Asia/Almaty' });
+  await person.query('ROLLBACK');
+  person.release();
+  await booking;
+  await pipeline.planner.drain();
+  const { rows } = await pipeline.pool.query(
+    `SELECT record_id AS id, starts_at = starts_local AT TIME ZONE 'Asia/Almaty' AS moved FROM bookings ORDER BY 1`,
+  );
+  assert.deepEqual(rows, [
+    { id: 1, moved: true },
+    { id: 2, moved: true },
+  ]);
+});
+
+test('a company that comes back with another policy and zone has its clients planned for by these', async () => {
+  await pipeline.setPolicy(1, { reminders: { at: [] } });
+  await receive(created());
+  const deps = { pool: pipeline.pool, vault: pipeline.vault, actor: 'command' } as const;
+  await dropCompany(deps, 1);
+  await addCompany(deps, {
+    ...{ companyId: 1, title: 'Студия Север', zone: 'Asia/Almaty', brand: 'yclients', locale: 'ru' },
+    ...{ route: ['console'], webhookUrl: null, botApiPrefix: null, signatureRequired: false },
+    policy: { ...REMINDED, reminders: { at: ['24h'] } },
+  });
+  await pipeline.planner.drain();
+  const { rows } = await pipeline.pool.query(
+    "SELECT visit_at AS visit, due_at AS due FROM messages WHERE purpose = 'reminder' AND state = 'due'",
+  );
+  const visit = Date.parse('2031-05-20T14:30:00+05:00');
+  assert.deepEqual(rows, [{ visit, due: visit - DAY }]);
 });
 
 test('one that is being sent counts, so does one that may have left; the next day is another', async () => {

@@ -210,3 +210,43 @@ test('a company that moves to another zone keeps its wall clock and moves its mo
   );
   assert.deepEqual(rows, [{ starts_local: '2031-05-20 14:30:00', right: true }]);
 });
+
+test('a company that says once more where it is leaves its bookings and its plans as they are', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  const rows = async () => (await pipeline.pool.query('SELECT xmin::text, ctid::text FROM bookings')).rows;
+  const before = await rows();
+  const data = { title: 'Студия Юг', timezone_name: 'Europe/Moscow' };
+  const renamed = { company_id: 1, resource: 'company', resource_id: 1, status: 'update', data };
+  await receive(JSON.stringify(renamed));
+  await pipeline.processor.drain();
+  const { rows: companies } = await pipeline.pool.query('SELECT title FROM companies');
+  assert.deepEqual(companies, [{ title: 'Студия Юг' }]);
+  assert.deepEqual(await rows(), before);
+  assert.equal((await pipeline.pool.query('SELECT FROM replans')).rowCount, 0);
+});
+
+test('a batch that takes the database too long is halved until it does not; one event is not blamed for it', async () => {
+  const slow = (over: number) =>
+    pipeline.pool.query(`
+      CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT count(*) FROM made) > ${over} THEN
+          RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = '57014';
+        END IF; RETURN NULL; END $$`);
+  await slow(3);
+  await pipeline.pool.query(`
+    CREATE TRIGGER slow AFTER INSERT ON bookings REFERENCING NEW TABLE AS made
+    FOR EACH STATEMENT EXECUTE FUNCTION slow()`);
+  await receive(...Array.from({ length: 40 }, (_, index) => recordBody({ id: 1_000 + index })));
+  await pipeline.processor.drain();
+  assert.deepEqual(
+    (await events()).filter(({ state, attempts }) => state !== 'done' || attempts > 1),
+    [],
+  );
+  await slow(0);
+  await receive(recordBody({ id: 2_000 }));
+  await assert.rejects(pipeline.processor.drain(), { code: '57014' });
+  assert.deepEqual((await events()).at(-1), {
+    ...{ resource_id: 2_000, state: 'pending', effect: null, attempts: 0 },
+  });
+});

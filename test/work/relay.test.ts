@@ -25,6 +25,8 @@ import type { Dispatcher } from '../../src/work/dispatch.ts';
 import { createListener } from '../../src/work/listen.ts';
 import { createReporter, type Reporter } from '../../src/work/report.ts';
 import { createStatusTeller, type StatusTeller } from '../../src/yclients/relay-status.ts';
+import { assertSeenThrough } from '../support/seen-through.ts';
+import { until } from '../support/until.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const PHONE = '+79160000001';
@@ -121,7 +123,7 @@ async function relay(
   to: Salon,
   text: Partial<Parameters<Platform['text']>[1]> = {},
 ): Promise<{ id: string; message: string }> {
-  const { id, body } = platform.text(to.companyId, { phone: PHONE, text: 'Ваш код: 4711', ...text });
+  const { id, body } = platform.text(to.companyId, { phone: PHONE, text: 'Ваш код: К-4711', ...text });
   const answer = await give(to, body);
   assert.equal(answer.statusCode, 200, answer.body);
   const [item] = answer.json();
@@ -304,7 +306,7 @@ test('«стоп» of somebody who is no client is a word to the salon whose tex
         inviteUrl: async () => '',
         readAgain: () => [],
         acknowledge: async () => undefined,
-        reply: async () => undefined,
+        reply: async () => ({ outcome: 'sent' }),
       },
       close: async () => {},
     },
@@ -498,6 +500,47 @@ test('a move between the look and its end is not forgotten', async () => {
   assert.deepEqual(platform.statuses(id), [8, 4]);
 });
 
+test('a status whose look fails leaves no other under way; a reporter that was stopped tells again once it is started', async () => {
+  const shop = await salon();
+  const [bad, good] = [await relay(shop), await relay(shop, { text: 'второй' })];
+  const asked = Promise.withResolvers<void>();
+  const failed = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const deps = { ...{ pool: pipeline.pool, log, metrics }, random: () => 0 };
+  const slow = createReporter({
+    ...deps,
+    teller: {
+      ...teller,
+      async tell(report, signal) {
+        if (report.id === bad.id) {
+          failed.resolve();
+          throw new TypeError('a bug');
+        }
+        asked.resolve();
+        await held.promise;
+        return teller.tell(report, signal);
+      },
+    },
+  });
+  await assertSeenThrough(slow.runOnce(), {
+    failed: Promise.all([asked.promise, failed.promise]),
+    release: held.resolve,
+    failure: /a bug/,
+  });
+  assert.deepEqual(platform.statuses(good.id), [8]);
+
+  const again = createReporter({ ...deps, teller });
+  again.start();
+  await again.stop();
+  await pipeline.pool.query(
+    'UPDATE relays SET due_at = now(), leased_until = NULL, leased_by = NULL WHERE message_id = $1',
+    [bad.message],
+  );
+  again.start();
+  await until(() => platform.statuses(bad.id).length > 0, { what: 'the status is told' });
+  await again.stop();
+});
+
 test('a look that found nothing forgets the hour only of what it has seen', async () => {
   const shop = await salon();
   const { id, message } = await relay(shop);
@@ -580,7 +623,7 @@ test('a sender that died: repeated where a repeat is dropped, else told as sent 
   await die(repeated.message);
   await die(lost.message);
   await settle();
-  assert.deepEqual(went(), [['webhook', '', 'Ваш код: 4711']]);
+  assert.deepEqual(went(), [['webhook', '', 'Ваш код: К-4711']]);
   assert.deepEqual([await stateOf(repeated.message), await stateOf(lost.message)], ['sent', 'unknown']);
   assert.deepEqual(
     [platform.statuses(repeated.id), platform.statuses(lost.id)],
@@ -619,7 +662,7 @@ test('the address in a request is never called; that it differs is said once, an
   const body = (id: number, url: string) =>
     JSON.stringify({
       destination_params: { id, phone: PHONE },
-      ...{ text: 'Ваш код: 4711', delivery_callback_url: url },
+      ...{ text: 'Ваш код: К-4711', delivery_callback_url: url },
     });
   const from = lines.length;
   await give(shop, body(1, `http://127.0.0.1:${port}/smsprovider/status/callback/t`));
@@ -633,7 +676,8 @@ test('the address in a request is never called; that it differs is said once, an
   assert.match(said[0] ?? '', /a host that is not the platform’s/);
   assert.match(said[1] ?? '', /asked for at www\.yclients\.com/);
   const all = lines.join('');
-  for (const secret of [platform.partnerToken, shop.key, PHONE, '79160000001', '4711', String(port)]) {
+  // None that an id or a moment may spell.
+  for (const secret of [platform.partnerToken, shop.key, PHONE, '79160000001', 'К-4711', `:${port}`]) {
     assert.ok(!all.includes(secret), `${secret} is in the log`);
   }
 });

@@ -17,7 +17,7 @@ import { type SeenSpan, startCollector } from '../support/collector.ts';
 import { COMPANY, createAnswering } from './answering.ts';
 
 const PHONE = '+79160000001';
-const TEXT = 'Ваш код: 4711';
+const TEXT = 'Ваш код: К-4711';
 const CHAT = '5550001234';
 const channel: Channel = {
   ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: true, concurrency: 1 },
@@ -134,7 +134,7 @@ test('each status that the platform is told is a span, and one that it does not 
 test('no span holds a phone, a chat, a text, a name or a token', () => {
   const all = collector.requests.map(({ body }) => body).join('');
   assert.ok(collector.spans.length >= 5);
-  for (const secret of [PHONE.slice(1), CHAT, '4711', 'Мила', platform.partnerToken, platform.userToken]) {
+  for (const secret of [PHONE.slice(1), CHAT, 'К-4711', 'Мила', platform.partnerToken, platform.userToken]) {
     assert.ok(!all.includes(secret), secret);
   }
 });

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addMember } from '../../src/salon/team.ts';
 import { findLastAnswerable, takeAsked } from '../../src/store/actions.ts';
-import { createPool, type Pool } from '../../src/store/pool.ts';
+import type { Pool } from '../../src/store/pool.ts';
+import { testPool } from '../support/database.ts';
 import { createPipeline, recordBody } from './pipeline.ts';
 
 const DAY_MS = 86_400_000;
@@ -37,7 +38,7 @@ type Node = {
 test('on a new database every statement of the loops finds its rows by its own index', async () => {
   const pipeline = await createPipeline();
   const statements = new Map<string, string>();
-  const pool = createPool(pipeline.url, { max: 4, name: 'by key', statementTimeoutMs: 30_000, byKey: true });
+  const pool = testPool(pipeline.url, { max: 4, byKey: true });
   try {
     const heard = noted(pool, statements);
     const { processor, planner, dispatcher } = pipeline.another({ pool: heard });

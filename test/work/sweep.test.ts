@@ -85,6 +85,23 @@ test('a new company with 5,000 bookings: nobody is told, an interrupted import g
   );
 });
 
+test('a thousand companies without access to the API hide none behind them that has it', async () => {
+  await pipeline.addCompany({ companyId: 1 });
+  await pipeline.pool.query(
+    `INSERT INTO companies SELECT (jsonb_populate_record(c, jsonb_build_object('company_id', number))).*
+     FROM companies c, generate_series(2, 1000) AS number`,
+  );
+  const told = story({ companyId: 1_001, known: 5 });
+  await pipeline.addCompany({ companyId: 1_001, zone: told.zone });
+  const api = apiOver(told, () => pipeline.now);
+  const reconciler = pipeline.reconciler(async companyId => (companyId === 1_001 ? api : undefined));
+  await reconciler.drain();
+  pipeline.now += 5_000;
+  await reconciler.drain();
+  await reconciler.stop();
+  assert.equal((await coverage(1_001)).api, 'ready');
+});
+
 test('an emptied database with the same company added again: nobody is told, and what is made then is news', async () => {
   const told = story({ known: 40, actions: 60 });
   const { reconciler } = await imported(told);
@@ -294,6 +311,36 @@ test('a wrong token is asked with a handful of times a day, says so, and a new o
   await hastenSweeps(pipeline.pool, 1, pipeline.now);
   await reconciler.drain();
   assert.ok(Date.parse((await coverage()).lastSweepAt ?? '') >= pipeline.now - 1);
+});
+
+test('a new token, or another interval, that comes while the company is asked by the old one is tried at once', async () => {
+  const { api, reconciler } = await imported(story(), { companyId: 1, source: 'poll' });
+  const read = api.records;
+  const meanwhile = async (change: () => Promise<void>, trouble?: ApiTrouble) => {
+    const [asked, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    api.records = async function* (query) {
+      asked.resolve();
+      await goesOn.promise;
+      api.records = read;
+      if (trouble !== undefined) throw new ApiError(trouble, 'by the old one');
+      yield* read.call(api, query);
+    };
+    pipeline.now += MINUTE_MS;
+    const drained = reconciler.drain();
+    await asked.promise;
+    pipeline.now += 1_000;
+    await change();
+    await hastenSweeps(pipeline.pool, 1, pipeline.now);
+    api.asked.length = 0;
+    goesOn.resolve();
+    await drained;
+    await reconciler.drain();
+  };
+  await meanwhile(async () => {}, 'unauthorised');
+  assert.deepEqual(api.asked, ['records 1']);
+  assert.equal((await coverage()).error, null);
+  await meanwhile(() => setReading(pipeline.pool, 1, { pollMs: 10_000 }));
+  assert.deepEqual(api.asked, ['records 1', 'records 1']);
 });
 
 test('the full sweep runs once a night of the salon, over the change to summer time, in Almaty as in Belgrade', async () => {

@@ -9,7 +9,7 @@ import { findChatCompanies, findNumberCompanies, recordConsent } from '../../src
 import { saveReceipts } from '../../src/store/receipts.ts';
 import { joinTeam } from '../../src/store/team.ts';
 import { statementsOf } from '../support/statements.ts';
-import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
+import { createPipeline, type Pipeline, processTogether, recordBody } from './pipeline.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -368,7 +368,8 @@ test('the client’s phone is read by those whom the policy lets, and neither it
     `SELECT to_jsonb(m)::text AS row FROM messages m WHERE recipient !~ '^client:'`,
   );
   assert.equal(rows.length, 2);
-  for (const { row } of rows) assert.doesNotMatch(row, /Анна|916/);
+  // Three digits alone may be of an id or a moment.
+  for (const { row } of rows) assert.doesNotMatch(row, /Анна|916\D{0,3}000/);
 });
 
 test('a move while a retry is awaited is told as it is then, once', async () => {
@@ -401,9 +402,8 @@ test('two pairs of processes tell each of the team each change once', async () =
     1,
     ids.map(id => ({ body: created(id, id % 2 === 0 ? {} : irinas), receivedAt: pipeline.now })),
   );
-  await Promise.all([pipeline.processor.drain(), other.processor.drain()]);
+  await processTogether(pipeline, other);
   await other.processor.stop();
-  await pipeline.processor.drain();
   await Promise.all([pipeline.dispatcher.drain(), other.dispatcher.drain()]);
   await pipeline.settle();
   const said = Map.groupBy(news(), one => one);

@@ -7,9 +7,11 @@ import { createMetrics } from '../../src/metrics.ts';
 import { audit } from '../../src/store/companies.ts';
 import { keepAside } from '../../src/store/heard.ts';
 import { transaction } from '../../src/store/pool.ts';
-import { claimUpkeep } from '../../src/store/prune.ts';
+import { claimUpkeep, pruneAudit, pruneEvents } from '../../src/store/prune.ts';
 import { insertRelays } from '../../src/store/relays.ts';
+import { takeShards } from '../../src/store/shards.ts';
 import { createUpkeep, type Keep, type Upkeep } from '../../src/work/upkeep.ts';
+import { until } from '../support/until.ts';
 import { createPipeline, type Pipeline, recordBody } from './pipeline.ts';
 
 const DAY = 86_400_000;
@@ -66,6 +68,45 @@ async function count(table: string): Promise<number> {
   const { rows } = await pipeline.pool.query(`SELECT count(*) AS n FROM ${table}`);
   return rows[0].n;
 }
+
+test('a stop waits for the batch that is under way, and begins no other', async () => {
+  await receive(...Array.from({ length: 5 }, (_, index) => recordBody({ id: index + 1 })));
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  const one = upkeep({ batch: 1 });
+  const holder = await pipeline.pool.connect();
+  try {
+    await holder.query('BEGIN; LOCK TABLE webhook_events');
+    one.start();
+    const isWaiting = async () => {
+      const { rowCount } = await pipeline.pool.query(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      );
+      return rowCount === 1;
+    };
+    await until(isWaiting, { what: 'a batch waits for the table' });
+    const stopped = one.stop();
+    await holder.query('COMMIT');
+    await stopped;
+  } finally {
+    holder.release();
+  }
+  assert.equal(await count('webhook_events'), 4);
+});
+
+test('a table that cannot be forgotten in keeps no other', async () => {
+  await receive(recordBody());
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  await audit(pipeline.pool, { actor: 'command', action: 'company.add', companyId: 1 });
+  await age('audit_log', 1_096);
+  await pipeline.pool.query(`
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+    CREATE TRIGGER refuse BEFORE DELETE ON webhook_events FOR EACH ROW EXECUTE FUNCTION refuse()`);
+  const one = upkeep();
+  await assert.rejects(one.runOnce(), /refused/);
+  assert.deepEqual(await one.pruned(), { audit_log: 1 });
+});
 
 test('processed events go after their days, all others stay that are not done', async () => {
   await receive(...Array.from({ length: 7 }, (_, index) => recordBody({ id: index + 1 })));
@@ -313,6 +354,35 @@ test('a heap of old rows goes in batches', async () => {
   assert.equal(await keeper.runOnce(), 40, 'twenty batches in one run');
   assert.equal(await keeper.runOnce(), 10);
   assert.equal(await keeper.runOnce(), 0);
+});
+
+test('however the server plans it, no more goes at once, or is taken of the shards, than was asked for', async () => {
+  await receive(...Array.from({ length: 20 }, (_, index) => recordBody({ id: index + 1 })));
+  await pipeline.settle();
+  await age('webhook_events', 91);
+  await pipeline.pool.query(
+    `INSERT INTO audit_log (actor, action, subject, created_at)
+     SELECT 'command', 'x', n::text, now() - interval '4000 days' FROM generate_series(1, 20) n`,
+  );
+  const before = pipeline.now - DAY;
+  await transaction(pipeline.pool, async db => {
+    // What is left is a nested loop, which asks for its inner side again and again.
+    for (const plan of [
+      'hashagg',
+      'hashjoin',
+      'mergejoin',
+      'sort',
+      'material',
+      'memoize',
+      'indexscan',
+      'bitmapscan',
+    ])
+      await db.query(`SET LOCAL enable_${plan} = off`);
+    assert.equal(await pruneEvents(db, before, 3), 3);
+    assert.equal(await pruneAudit(db, before, 3), 3);
+    await db.query("UPDATE shards SET owner = NULL, leased_until = '-infinity'");
+    assert.equal((await takeShards(db, newId(), 5, 60_000)).length, 5);
+  });
 });
 
 test('while another process is at it, this one does nothing', async () => {

@@ -1,7 +1,8 @@
 /** The data directory itself: made once and whole, never mixed with another major version's. */
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncDirectory } from '../directory.ts';
 import { run } from './account.ts';
 import { complaints, EmbeddedError, errorCode } from './failure.ts';
 import { pickPort } from './port.ts';
@@ -103,13 +104,4 @@ async function singleUser(site: Site, pgdata: string, statements: string[]): Pro
     },
   );
   if (!ok || /ERROR|FATAL|PANIC/.test(output)) throw new Error(complaints(output));
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

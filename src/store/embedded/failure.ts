@@ -19,7 +19,13 @@ export function explain(cause: unknown, doing: string, dataDir: string): Embedde
       { cause },
     );
   }
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+  if (code === 'EROFS') {
+    return new EmbeddedError(
+      `may not write while ${doing} (${text}): the file system is mounted read-only; mount it for writing, or point DATA_DIR elsewhere`,
+      { cause },
+    );
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
     return new EmbeddedError(
       `may not write while ${doing} (${text}): let this user own ${dataDir}, or point DATA_DIR elsewhere`,
       { cause },

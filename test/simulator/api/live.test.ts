@@ -65,7 +65,7 @@ test('a change by the API is told at once, though the salon itself does nothing'
   const { platform, sink, end } = await liveSalon(t);
   await until(() => sink.deliveries.length > 0, { what: 'the first booking was told' });
   const recordId = await moveOne(platform);
-  await until(() => toldIds(sink, '/to').includes(recordId), { timeoutMs: 3_000, what: 'the move was told' });
+  await until(() => toldIds(sink, '/to').includes(recordId), { what: 'the move was told' });
   const ledger = await end();
   const record = ledger.records.find(one => one.recordId === recordId);
   assert.equal(record?.states.length, 2);

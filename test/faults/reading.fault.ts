@@ -98,7 +98,7 @@ test('a company is added, set, compared and looked at; what goes wrong says what
 
   await assert.rejects(reconcileCommand(context(), company, {}), /company 7001.*(user token|right)/i);
   const [fault = ''] = await reconciliationSays(1);
-  assert.match(fault, /^fault: company 7001: .*(user token|right)/i);
+  assert.match(fault, /^fault: YClients, company 7001, .*(user token|right)/i);
 
   const token = `${platform.userToken}\n`;
   const every = [
