@@ -6,27 +6,45 @@
  *   npm run test:faults                       the fault runs, one after another
  */
 import { spawn } from 'node:child_process';
-import { chmod, glob, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { chmod, glob, mkdtemp, statfs } from 'node:fs/promises';
 import { constants, freemem, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { readPostmaster, signal } from '../src/store/embedded/postmaster.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { createTemplate } from '../test/support/database.ts';
+import { removeDirectory } from '../test/support/remove.ts';
 import { throwawayServer } from '../test/support/server.ts';
 
-type Suite = { pattern: string; concurrency: number; timeoutMs: number; inMemory: boolean };
+type Suite = {
+  pattern: string;
+  concurrency: number;
+  /** Of one test. */
+  timeoutMs: number;
+  /** Of one file with all its hooks. */
+  fileMs: number;
+  inMemory: boolean;
+};
 
 // Two files at a time: the server they share needs a core of its own.
-const TESTS: Suite = { pattern: 'test/**/*.test.ts', concurrency: 2, timeoutMs: 60_000, inMemory: true };
+const TESTS: Suite = {
+  pattern: 'test/**/*.test.ts',
+  concurrency: 2,
+  timeoutMs: 60_000,
+  fileMs: 300_000,
+  inMemory: true,
+};
 const FAULTS: Suite = {
   pattern: 'test/faults/**/*.fault.ts',
   concurrency: 1,
   timeoutMs: 600_000,
+  fileMs: 1_200_000,
   inMemory: false,
 };
 
 // Some 200 processes read the same files: with them compiled once a start takes 0.66 s of a core in place of 1.1.
 const COMPILE_CACHE = join(import.meta.dirname, '../node_modules/.cache/node-compile-cache');
+
+const LIMIT = join(import.meta.dirname, '../test/support/limit.ts');
 
 // Each test's database is 600 files: to clone one, use it and drop it takes 0.3 s of a core less than on ext4.
 const MEMORY = '/dev/shm';
@@ -74,7 +92,7 @@ async function sweep(directory: string): Promise<void> {
     const left = await readPostmaster(dirname(join(directory, file)));
     if (left) signal(left.pid, 'SIGQUIT');
   }
-  await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  await removeDirectory(directory);
 }
 
 /** Answers the exit code, 128 + the signal's number when a signal ended it, as a shell does. */
@@ -82,9 +100,14 @@ function runNode(suite: Suite, args: string[], serverUrl: string, interrupted: A
   const flags = args.filter(arg => arg.startsWith('-'));
   const files = args.filter(arg => !arg.startsWith('-'));
   const command = ['--test', '--test-reporter=spec', `--test-concurrency=${suite.concurrency}`];
-  command.push(`--test-timeout=${suite.timeoutMs}`, ...flags);
+  command.push(`--test-timeout=${suite.timeoutMs}`, `--import=${LIMIT}`, ...flags);
   command.push(...(files.length > 0 ? files : [suite.pattern]));
-  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, OTKLIK_TEST_POSTGRES: serverUrl };
+  const env = {
+    ...process.env,
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
+    OTKLIK_TEST_POSTGRES: serverUrl,
+    OTKLIK_TEST_FILE_MS: String(suite.fileMs),
+  };
   return new Promise((resolve, reject) => {
     if (interrupted.aborted) return resolve(128 + constants.signals.SIGINT);
     const child = spawn(process.execPath, command, { stdio: 'inherit', env });

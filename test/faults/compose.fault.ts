@@ -4,13 +4,14 @@
  * and an end leave.
  */
 import assert from 'node:assert/strict';
-import { access, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { keyIsKnown } from '../blackbox/harness.ts';
 import { record } from '../blackbox/salon.ts';
 import { type Compose, startCompose } from '../support/compose.ts';
+import { removeDirectory } from '../support/remove.ts';
 import { post, send } from '../support/service.ts';
 import { until } from '../support/until.ts';
 
@@ -31,7 +32,7 @@ before(async () => {
 });
 after(async () => {
   await compose?.close();
-  if (directory !== undefined) await rm(directory, { recursive: true, force: true, maxRetries: 20 });
+  if (directory !== undefined) await removeDirectory(directory);
 });
 
 test('by the first lines of the file both are up and healthy; a webhook becomes a message', async () => {

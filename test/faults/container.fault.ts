@@ -4,7 +4,7 @@
  * message of a webhook, keeps its backup outside, and ends in order when it is asked to.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -13,6 +13,7 @@ import { keyIsKnown } from '../blackbox/harness.ts';
 import { record } from '../blackbox/salon.ts';
 import { buildImage, type Containers } from '../support/container.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { removeDirectory } from '../support/remove.ts';
 import { freePorts, post, type Service, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
@@ -31,7 +32,7 @@ before(async () => {
 after(async () => {
   await containers?.close();
   await Promise.all([sink?.close(), database?.close()]);
-  if (directory !== undefined) await rm(directory, { recursive: true, force: true });
+  if (directory !== undefined) await removeDirectory(directory);
 });
 
 function start(name: string): Promise<Service> {

@@ -3,13 +3,14 @@
  * exchanged is what this machine cannot have: the address of the repository, and certbot's certificate.
  */
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { record } from '../blackbox/salon.ts';
 import { createAuthority } from '../support/authority.ts';
 import { type Debian, startDebian } from '../support/debian.ts';
+import { removeDirectory } from '../support/remove.ts';
 import { packTree } from '../support/tree.ts';
 import { until } from '../support/until.ts';
 
@@ -35,8 +36,7 @@ before(async () => {
 });
 after(async () => {
   await debian?.close();
-  // A mount of the container's may take a moment to be gone.
-  await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  await removeDirectory(directory);
 });
 
 test('an empty server is live by the commands of the page: the first event is seen and processed', async () => {

@@ -3,7 +3,7 @@
  * other, workers, nginx's own reload, PostgreSQL. The salon posts by TLS and sends again what was not answered 200.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -16,6 +16,7 @@ import { startEmbedded } from '../../src/store/embedded.ts';
 import { record, wallClock } from '../blackbox/salon.ts';
 import { createAuthority } from '../support/authority.ts';
 import { startNginx } from '../support/nginx.ts';
+import { removeDirectory } from '../support/remove.ts';
 import { freePorts, type Service, send, startService } from '../support/service.ts';
 import { type Delivery, startSink } from '../support/sink.ts';
 import { until } from '../support/until.ts';
@@ -112,7 +113,7 @@ test('rolling restart, workers, nginx reload, PostgreSQL: nothing lost, nothing 
     await Promise.all([...running].map(service => service.kill9()));
     await Promise.all([nginx.stop(), sink.close(), ...dispatchers.map(one => one.close())]);
     await database.stop();
-    await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    await removeDirectory(directory);
   });
 
   let worker = await begin(start.worker);

@@ -17,6 +17,7 @@ import { until } from './until.ts';
 const POSTGRES = 'docker.io/library/postgres:18-bookworm';
 /** Sooner than the file has it: who waits for a healthy PostgreSQL need not wait long. */
 const CHECK_EVERY_MS = 500;
+const STOP_MS = 10_000;
 
 export type Compose = {
   /** The tree that the commands run in, as it is unpacked. */
@@ -54,8 +55,9 @@ export async function startCompose(directory: string): Promise<Compose> {
     sh,
     async close() {
       await checks.stop();
-      await store.close();
+      // Before the store: whoever holds a container's lock keeps it from being removed.
       await daemon.stop();
+      await store.close();
     },
   };
 }
@@ -155,7 +157,9 @@ async function serve(store: Store): Promise<Running & { env: NodeJS.ProcessEnv }
     env,
     async stop() {
       child.kill();
+      const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
       await ended;
+      clearTimeout(late);
     },
   };
 }

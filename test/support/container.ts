@@ -4,7 +4,7 @@
  * the mirror of this machine, the Node 24 and the npm that run this test.
  */
 import { execFile } from 'node:child_process';
-import { appendFile, copyFile, cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -13,6 +13,8 @@ const BASE = 'docker.io/library/node:24-bookworm-slim';
 const IMAGE = 'localhost/otklik';
 /** Of one step: Debian's 60 packages take 30 s, the build 15 s. */
 const STEP_MS = 240_000;
+/** Of a step of closing, which takes 3 s. */
+const CLOSING_MS = 60_000;
 
 export type Variables = Readonly<Record<string, string>>;
 export type Ran = { readonly code: number; readonly says: string };
@@ -67,12 +69,38 @@ export async function openStore(directory: string): Promise<Store> {
       if (code !== 0) throw new Error(`podman ${args[0]}: ${says}`);
     },
     async close() {
-      await podman('rm', '--all', '--force', '--time', '0');
-      await podman('volume', 'rm', '--all', '--force');
-      await podman('network', 'prune', '--force');
-      await podman('rmi', '--all', '--force');
+      for (const asked of CLOSING) {
+        const [program, ...rest] = line(...asked);
+        await answerOf(program, rest, { limitMs: CLOSING_MS });
+      }
+      await endWhatIsLeft(directory);
     },
   };
+}
+
+const CLOSING = [
+  ['rm', '--all', '--force', '--time', '0'],
+  ['volume', 'rm', '--all', '--force'],
+  ['network', 'prune', '--force'],
+  ['rmi', '--all', '--force'],
+] as const;
+
+/**
+ * Where podman could not close, what watches its containers goes on writing there, and what it mounted cannot be removed.
+ */
+async function endWhatIsLeft(directory: string): Promise<void> {
+  for (const pid of await readdir('/proc')) {
+    const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
+    if (!/^\d+$/.test(pid) || !line.includes(`${directory}/`)) continue;
+    process.stderr.write(`left after its containers: ${line.replaceAll('\0', ' ').slice(0, 200)}\n`);
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {} // It has just ended.
+  }
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map(mount => mount.split(' ')[1]);
+  for (const path of mounts.filter(path => path?.startsWith(`${directory}/`)).reverse()) {
+    await answerOf('umount', ['--lazy', path ?? '']);
+  }
 }
 
 /** Limits that are not above what a machine may allow, as podman's own are; Debian's places for the network and for `init`. */
@@ -159,13 +187,19 @@ export async function trustAsHere(base: string, npmrc: string): Promise<void> {
   await writeFile(join(base, npmrc), `cafile=/${file}\nregistry=${registry}\n`);
 }
 
-/** Runs a program in the project's folder, or in `cwd`, for `STEP_MS` at most, and answers whatever it says. */
+type Run = { cwd?: string; env?: NodeJS.ProcessEnv; limitMs?: number };
+
+/** Runs a program in the project's folder, or in `cwd`, and answers whatever it says; it is killed at the limit. */
 export async function answerOf(
   tool: string,
   args: readonly string[],
-  { cwd = ROOT, env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+  { cwd = ROOT, env = process.env, limitMs = STEP_MS }: Run = {},
 ): Promise<Ran> {
-  const options = { cwd, env, timeout: STEP_MS, maxBuffer: 16 * 1024 * 1024 };
+  // Not SIGTERM, which podman puts off for as long as it holds a lock.
+  const options = {
+    ...{ cwd, env, timeout: limitMs, maxBuffer: 16 * 1024 * 1024 },
+    killSignal: 'SIGKILL' as const,
+  };
   try {
     // What goes well is said on stdout; on stderr podman warns of a systemd that is not there.
     return { code: 0, says: (await promisify(execFile)(tool, args, options)).stdout };
