@@ -28,7 +28,7 @@ import { judgeRelay } from './relaying.ts';
 import { chooseWay } from './route.ts';
 import { NOTHING, type Saying } from './saying.ts';
 import { bookingOf, cancellingKey, contactOf, type Scene } from './scene.ts';
-import { MAX_ATTEMPTS } from './settle.ts';
+import { triesUsedUp } from './settle.ts';
 
 /** How soon a notice that waits for what came of its client's own answer is looked at again. */
 const CANCELLING_AGAIN_MS = 5_000;
@@ -260,8 +260,7 @@ function waiting(message: OpenMessage, waitMs: number): Verdict {
 function judgeText(scene: Scene, company: Company, message: DueMessage, left: readonly Fall[] = []): Verdict {
   const { channels, now } = scene;
   const [relay, contact] = [scene.relays.get(message.id), contactOf(scene, message)];
-  const maxAttempts = MAX_ATTEMPTS;
-  const verdict = judgeRelay(message, { relay, company, contact, channels, maxAttempts, now });
+  const verdict = judgeRelay(message, { relay, company, contact, channels, now });
   switch (verdict.do) {
     case 'wait':
       return waiting(message, verdict.until - now);
@@ -322,7 +321,7 @@ function judgeAlert({ channels, roads }: Scene, message: OpenMessage): Verdict {
   if (channel === undefined || road === undefined) {
     return { do: 'end', message, state: 'failed', error: 'no such road to the operator is set up here' };
   }
-  if (message.state === 'sending' && message.tries >= MAX_ATTEMPTS) {
+  if (message.state === 'sending' && triesUsedUp(message)) {
     return { do: 'end', message, state: 'unknown', error: 'it may have gone out; its outcome was lost' };
   }
   return { do: 'send', message, saying: NOTHING, channel, address: road.address, falls: [] };
@@ -336,7 +335,7 @@ function judgeAbandoned(scene: Scene, company: Company, message: DueMessage): Ve
     state: 'unknown',
     error: 'it may have gone out; its outcome was lost',
   };
-  if (channel === undefined || message.tries >= MAX_ATTEMPTS) return giveUp;
+  if (channel === undefined || triesUsedUp(message)) return giveUp;
   if (message.purpose === 'test' || message.purpose === 'digest') return giveUp;
   const drops = dropsRepeat(channel, message.doubtMs);
   if (isPlanned(message.purpose)) {

@@ -9,6 +9,7 @@ import type { Company } from '../store/companies.ts';
 import type { Contact, DueMessage, MessageEnd, MessageKey } from '../store/messages.ts';
 import type { Db } from '../store/pool.ts';
 import { findOwnNews, findPhoneContacts, findRelays, type Relay } from '../store/relays.ts';
+import { triesUsedUp } from './settle.ts';
 
 /** Texts that waited for longer are of no use any more: a code has ended, a visit is over. */
 const USE_MS = { service: 6 * 60 * 60_000, advertising: 48 * 60 * 60_000 } as const;
@@ -47,16 +48,16 @@ export type RelayVerdict =
   | { readonly do: 'drop'; readonly state: MessageEnd['state']; readonly error: string };
 
 export function judgeRelay(
-  { state, body, channel: claimed, tries, doubtMs }: DueMessage,
+  message: DueMessage,
   scene: {
     readonly relay: DueRelay | undefined;
     readonly company: Company;
     readonly contact: Contact | undefined;
     readonly channels: ReadonlyMap<ChannelName, Channel>;
-    readonly maxAttempts: number;
     readonly now: EpochMs;
   },
 ): RelayVerdict {
+  const { state, body, channel: claimed, doubtMs } = message;
   const { relay, company, contact, now } = scene;
   const drop = (end: MessageEnd['state'], error: string): RelayVerdict => ({
     do: 'drop',
@@ -69,7 +70,7 @@ export function judgeRelay(
   }
   if (state === 'sending') {
     const channel = claimed === null ? undefined : scene.channels.get(claimed);
-    const repeatable = channel && dropsRepeat(channel, doubtMs) && tries < scene.maxAttempts;
+    const repeatable = channel && dropsRepeat(channel, doubtMs) && !triesUsedUp(message);
     return repeatable ? { do: 'say', route: [channel.name] } : drop('unknown', '');
   }
   if (now - relay.acceptedAt > USE_MS[relay.category]) return drop('expired', 'it waited for too long');

@@ -27,7 +27,7 @@ const BATCH = 8;
 const LEASE_MS = 60_000;
 const IDLE_MS = 1_000;
 /** At half an hour each in the end, some two days: then nobody there waits for it. */
-const MAX_TRIES = 100;
+const MAX_TRIES = 300;
 
 export type ReportDeps = {
   readonly pool: Pool;

@@ -30,8 +30,10 @@ import {
 import { type Db, type Pool, retried, transaction } from '../store/pool.ts';
 import { countSent, noteNotReached } from '../store/reached.ts';
 
-/** Tries of one message by one channel; the last is about an hour after the first. */
-export const MAX_ATTEMPTS = 8;
+/** Tries by one channel, the last some seven hours after the first: what is true and wanted until then is still worth telling. */
+const MAX_TRIES = 48;
+/** Of an alert, which then goes by another road, and of a test: five minutes. */
+const MAX_TRIES_FIXED = 8;
 const SETTLE_BATCH = 256;
 const UNTRIED_AGAIN_MS = 1_000;
 /** While the database is away, what is known of a sent message lives here only: hold on to it. */
@@ -257,11 +259,15 @@ function endOf(
   const retryInMs = retryAfterTriesMs(message.tries, deps.random(), wanted);
   // What may have gone out keeps its words and its claim's form until it is repeated or given up.
   if (uncertain) {
-    if (!channel.idempotent || message.tries >= MAX_ATTEMPTS) return { ...base, state: 'unknown', error };
+    if (!channel.idempotent || triesUsedUp(message)) return { ...base, state: 'unknown', error };
     return { ...base, state: 'sending', error, retryInMs };
   }
-  if (message.tries < MAX_ATTEMPTS) return putBack(retryInMs);
+  if (!triesUsedUp(message)) return putBack(retryInMs);
   return isFixed(message) ? { ...base, state: 'dead', error } : fall('exhausted');
+}
+
+export function triesUsedUp(message: OpenMessage): boolean {
+  return message.tries >= (isFixed(message) ? MAX_TRIES_FIXED : MAX_TRIES);
 }
 
 /** Sent by one channel, whatever becomes of it there. */

@@ -461,7 +461,7 @@ test('so many SMS as it is are told; a wait that is asked for is kept, and in th
     return rows[0];
   };
   assert.deepEqual(await row(), { attempts: 1, reason: 'busy', waits: true });
-  await pipeline.pool.query('UPDATE relays SET attempts = 99, due_at = now() WHERE message_id = $1', [
+  await pipeline.pool.query('UPDATE relays SET attempts = 299, due_at = now() WHERE message_id = $1', [
     message,
   ]);
   await busy.runOnce();

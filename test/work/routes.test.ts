@@ -320,14 +320,14 @@ test('refused for good, no address, an opt-out, not set up, tries used up: each 
   assert.deepEqual(by(), ['whatsapp', 'sms']);
   await ended('sent', ['max not_configured', 'telegram no_address', 'email opted_out', 'whatsapp rejected']);
   await policy({ routes: { order: { notices: ['whatsapp', 'sms'] }, within: { whatsapp: '1d' } } });
-  answers.whatsapp = Array.from({ length: 8 }, () => ({ outcome: 'retry' as const, reason: 'busy' }));
+  answers.whatsapp = Array.from({ length: 48 }, () => ({ outcome: 'retry' as const, reason: 'busy' }));
   await book(102);
-  for (let tries = 0; tries < 6; tries += 1) await dispatch(40 * MINUTE);
+  for (let tries = 0; tries < 46; tries += 1) await dispatch(13 * MINUTE);
   answers.sms = [{ outcome: 'retry', reason: 'busy' }];
-  await dispatch(40 * MINUTE);
+  await dispatch(13 * MINUTE);
   await dispatch(MINUTE);
-  const eight = Array.from({ length: 8 }, () => 'whatsapp');
-  assert.deepEqual(by().slice(2), [...eight, 'sms', 'sms'], 'each channel has tries of its own');
+  const all = Array.from({ length: 48 }, () => 'whatsapp');
+  assert.deepEqual(by().slice(2), [...all, 'sms', 'sms'], 'each channel has tries of its own');
   await ended('sent', ['whatsapp exhausted'], 1);
 });
 
@@ -368,10 +368,10 @@ test('a refusal is remembered of the person where it is theirs, and not where it
   );
   // That it was busy for all its tries is no word of theirs either.
   await policy({ routes: { within: { whatsapp: '1d' } } });
-  answers.whatsapp = Array.from({ length: 8 }, () => ({ outcome: 'retry' as const, reason: 'busy' }));
+  answers.whatsapp = Array.from({ length: 48 }, () => ({ outcome: 'retry' as const, reason: 'busy' }));
   await book(99, { client });
-  while (by().at(-1) === 'whatsapp') await dispatch(40 * MINUTE);
-  assert.equal(by().length, 9);
+  while (by().at(-1) === 'whatsapp') await dispatch(13 * MINUTE);
+  assert.equal(by().length, 49);
   sent = [];
   for (const scope of ['message', 'channel', 'person'] as const) {
     answers.whatsapp = [{ outcome: 'rejected', scope, reason: 'no' }];
