@@ -18,7 +18,7 @@ import { until } from '../support/until.ts';
 import { record } from './salon.ts';
 
 /** Two files of tests and other work may share the machine. */
-const PATIENCE_MS = 45_000;
+const PATIENCE_MS = 120_000;
 
 /**
  * The longest settle time there may be, so that no stall of the machine ends it between two requests (one of 3 s

@@ -988,13 +988,14 @@ describe('the receiver', { concurrency: 3 }, () => {
       t.after(() => second.stop());
       const company = await house.company();
       const url = company.url.replace(house.service.publicUrl, second.publicUrl);
-      let refused: Answer | undefined;
-      for (let id = 1; id <= 40 && !refused; id += 1) {
-        const answer = await postPatiently(url, record(company.companyId, id, 'create'), {
-          'x-forwarded-for': `203.0.113.${id}`,
-        });
-        if (answer.status !== 200) refused = answer;
-      }
+      const answers = await Promise.all(
+        Array.from({ length: 40 }, (_, id) =>
+          postPatiently(url, record(company.companyId, id + 1, 'create'), {
+            'x-forwarded-for': `203.0.113.${id + 1}`,
+          }),
+        ),
+      );
+      const refused = answers.find(({ status }) => status !== 200);
       assert.ok(refused, 'forty from one address pass where ten are allowed');
       assertProblem(refused, 429);
     });
@@ -1044,16 +1045,18 @@ describe('the receiver', { concurrency: 3 }, () => {
     test('webhooks of one company get 429 with Retry-After, others pass, and so does it when that time is over', async () => {
       const [company, other] = [await house.company(), await house.company()];
       const urlOf = ({ url }: Company) => url.replace(house.service.publicUrl, second.publicUrl);
-      let passed = 0;
-      let refused: Answer | undefined;
-      for (let id = 1; id <= 40 && !refused; id += 1) {
-        const answer = await postPatiently(urlOf(company), record(company.companyId, id, 'create'));
-        if (answer.status === 200) passed += 1;
-        else refused = answer;
-      }
+      const beganAt = performance.now();
+      const answers = await Promise.all(
+        Array.from({ length: 40 }, (_, id) =>
+          postPatiently(urlOf(company), record(company.companyId, id + 1, 'create')),
+        ),
+      );
+      const tookSeconds = (performance.now() - beganAt) / 1000;
+      const passed = answers.filter(({ status }) => status === 200).length;
+      const refused = answers.find(({ status }) => status !== 200);
       assert.ok(refused, 'forty at once pass where ten are allowed');
       assertProblem(refused, 429);
-      assert.ok(passed >= 5 && passed <= 20, `${passed} passed where 1/s over 10 s is allowed`);
+      assert.ok(passed >= 5 && passed <= 11 + tookSeconds, `${passed} passed where 1/s over 10 s is allowed`);
       const seconds = Number(refused.headers['retry-after']);
       assert.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 60, `retry-after: ${seconds}`);
       assert.equal(await countOf(company.companyId), passed, 'what is refused is not stored');
@@ -1077,7 +1080,7 @@ describe('the receiver', { concurrency: 3 }, () => {
           const answer = await postPatiently(url.replace(company.key, 'F'.repeat(43)), '{}');
           return answer.status === 404 ? undefined : answer;
         },
-        { what: 'guessing is refused', timeoutMs: 30_000 },
+        { what: 'guessing is refused', timeoutMs: 120_000 },
       );
       assertProblem(refused, 429);
       assert.ok(Number(refused.headers['retry-after']) >= 1);

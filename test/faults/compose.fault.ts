@@ -48,7 +48,7 @@ test('by the first lines of the file both are up and healthy; a webhook becomes 
   assert.match(await compose.sh('dc ps'), /otklik_postgres_1 .*Up \(healthy\)/);
   await until(async () => /otklik_otklik_1 .*Up \(healthy\)/.test(await compose.sh('dc ps')), {
     what: 'the service is healthy',
-    timeoutMs: 60_000,
+    timeoutMs: 180_000,
   });
   await assert.rejects(
     send('http://172.30.77.1:8080/', { method: 'GET' }),
@@ -97,7 +97,7 @@ test('a crash of the service starts it again; an end stops both in order and lea
   await compose.sh(`dc exec otklik node -e '${KILL_SERVICE}' || true`);
   await until(async () => (await starts()) > before, {
     what: 'the service is ready again',
-    timeoutMs: 60_000,
+    timeoutMs: 180_000,
   });
   const stopped = await compose.sh('dc stop\ndc logs');
   assert.match(stopped, /otklik_1 .*"msg":"stopped"/);
@@ -108,7 +108,7 @@ test('a crash of the service starts it again; an end stops both in order and lea
       (await send(`${ADMIN}/readyz`, { method: 'GET' }).catch(() => ({ status: 0 }))).status === 200,
     {
       what: 'the service is ready',
-      timeoutMs: 60_000,
+      timeoutMs: 180_000,
     },
   );
   assert.equal(await bookings(), '1,3');

@@ -54,7 +54,9 @@ test('the container is ready and healthy, without rights; a webhook becomes a me
   assert.match(status, /^CapEff:\s+0+$/m);
   assert.match(status, /^NoNewPrivs:\s+1$/m);
   assert.match(await inside('require("fs").writeFileSync("/opt/otklik/src/cli.ts", "")'), /EROFS/);
-  assert.equal((await containers.podman('healthcheck', 'run', 'otklik')).code, 0);
+  await until(async () => (await containers.podman('healthcheck', 'run', 'otklik')).code === 0, {
+    what: 'it is healthy',
+  });
 
   const company = await service.addCompany({
     ...{ companyId: COMPANY, settleMs: 0, route: ['webhook'], webhookUrl: sink.url },

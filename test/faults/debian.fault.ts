@@ -18,8 +18,8 @@ const ROOT = join(import.meta.dirname, '../..');
 const NAME = 'hooks.example.com';
 const COMPANY = 4564;
 /** The unit's is a minute. */
-const WATCHDOG_SECONDS = 6;
-const RESTART_MS = 60_000;
+const WATCHDOG_SECONDS = 15;
+const RESTART_MS = 180_000;
 const PHONE = '+79160000077';
 
 let directory: string;

@@ -30,7 +30,8 @@ before(async () => {
   asRoot('mount', '-t', 'tmpfs', '-o', `size=${SIZE},mode=1777`, 'tmpfs', disk);
 });
 after(async () => {
-  asRoot('umount', disk);
+  // A server that is just leaving holds it for a moment.
+  await until(() => spawnSync('umount', [disk]).status === 0, { what: 'the disk is free' });
   await rm(disk, { recursive: true });
 });
 

@@ -21,7 +21,7 @@ const LEAST = 20;
 const MOST = 150;
 /** So that a kill finds messages that have gone out and are not answered. */
 const SINK_DELAY_MS = 5;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 300_000;
 
 /** What the salon's last acknowledged body said of one booking. */
 type Truth = { date: string; cancelled: boolean };

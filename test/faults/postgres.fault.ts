@@ -17,7 +17,7 @@ const KILLS = 5;
 const COMPANY = 1001;
 const WRITERS = 16;
 const ACKNOWLEDGED_PER_ROUND = 100;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 300_000;
 const DATES = [wallClock(7, '10:30:00'), wallClock(8, '11:30:00'), wallClock(9, '12:30:00')];
 
 type Books = {

@@ -32,7 +32,7 @@ const BOT_PAUSE_MS = 20;
 const LEAST = 40;
 const MOST = 120;
 const DELAY_MS = 5;
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 300_000;
 const SMS_TOKEN = 'sms-ru-canary-token';
 
 /** Accepted texts by the platform's id: whose, and what they say. */

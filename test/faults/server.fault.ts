@@ -112,7 +112,7 @@ test('a server told to stop by somebody else is finished and started again', asy
   await box.killServer('SIGTERM');
   await until(() => box.names('postgres.back').length > 0, {
     what: 'the holder restarts it',
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
   await answers(url);
 });
@@ -440,7 +440,7 @@ async function sandbox(t: TestContext, { from }: { from?: string } = {}) {
     createInterface({ input: child.stdout }).on('line', line => said.push(JSON.parse(line)));
     const outcome = await until(() => said.find(({ event }) => event === 'held' || event === 'failed'), {
       what: 'a child process holds the server',
-      timeoutMs: 30_000,
+      timeoutMs: 90_000,
     });
     const stop = async () => {
       child.kill('SIGTERM');

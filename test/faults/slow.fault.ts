@@ -33,7 +33,8 @@ const CONNECTIONS_PER_SECOND = 200;
 const BEGUN_AT_LEAST = 500;
 /** Shorter than every timeout between two reads, so that only limits of the whole end a request. */
 const DRIP_SECONDS = 3;
-const ATTACK_SECONDS = 60;
+/** Ended when the round is over. */
+const ATTACK_SECONDS = 300;
 /**
  * Of each attack, with a quiet one before it, so that whatever else the machine does meets both. All are taken, however
  * they come out: to go on until it looks well would find a good stretch in the end.
@@ -53,7 +54,7 @@ const SLOWER_AT_MOST = 3;
  * found once), one run in forty passes.
  */
 const CLUSTER = 3;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 
 /** The attacks come from 127.0.0.1; limits by address must not touch others. */
 const HONEST_ADDRESS = '127.0.0.2';

@@ -37,7 +37,7 @@ const DIGESTED = Array.from({ length: 10 }, (_, index) => 2001 + index);
 /** For kills to find messages that have gone out and are not answered; of digests there are few. */
 const SINK_DELAY_MS = 5;
 /** Longer than a process takes to start, which is when a digest that is due leaves. */
-const DIGEST_DELAY_MS = 5_000;
+const DIGEST_DELAY_MS = 9_000;
 const TELEGRAM_DELAY_MS = 100;
 const PATIENCE_MS = 180_000;
 const NEVER = { quietHours: { from: '00:00', to: '00:00' } };

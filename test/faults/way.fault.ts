@@ -149,7 +149,7 @@ test('what reconciliation finds is traced from the call that found it', async t 
   await service.api('PATCH', '/companies/3', { source: 'poll', pollMs: 10_000 });
   await until(() => collector.spans.some(({ name, failed }) => name === 'reconcile' && failed), {
     what: 'a sweep that fails is traced as failed',
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
   });
   await service.stop();
 });

@@ -12,7 +12,8 @@ import { freePorts, send } from './service.ts';
 import { until } from './until.ts';
 
 const FILE = join(import.meta.dirname, '../../deploy/caddy/Caddyfile');
-const START_MS = 30_000;
+const START_MS = 90_000;
+const STOP_MS = 10_000;
 
 type Options = {
   directory: string;
@@ -69,7 +70,9 @@ export async function startCaddy(options: Options): Promise<Caddy> {
     log,
     stop: async () => {
       child.kill('SIGTERM');
+      const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
       await ended;
+      clearTimeout(late);
     },
   };
 }

@@ -15,9 +15,11 @@ import { packTree } from './tree.ts';
 import { until } from './until.ts';
 
 const POSTGRES = 'docker.io/library/postgres:18-bookworm';
-/** Sooner than the file has it: who waits for a healthy PostgreSQL need not wait long. */
-const CHECK_EVERY_MS = 500;
+/** Sooner than the file has it, and with its 12 tries late enough for a slow machine's PostgreSQL. */
+const CHECK_EVERY_MS = 2_000;
 const STOP_MS = 10_000;
+/** Of a script: the first builds the image. */
+const SCRIPT_MS = 600_000;
 
 export type Compose = {
   /** The tree that the commands run in, as it is unpacked. */
@@ -46,7 +48,11 @@ export async function startCompose(directory: string): Promise<Compose> {
   const env = { ...process.env, ...daemon.env, COMPOSE_PROJECT_NAME: 'otklik' };
   const sh: Compose['sh'] = async script => {
     const asked = `exec 2>&1 </dev/null\nPODMAN=(${store.line().join(' ')})${AS_DOCKER}\n${script}`;
-    const { code, says } = await answerOf('bash', ['-e', '-c', asked], { cwd: tree, env });
+    const { code, says } = await answerOf('bash', ['-e', '-c', asked], {
+      cwd: tree,
+      env,
+      limitMs: SCRIPT_MS,
+    });
     if (code !== 0) throw new Error(`exit code ${code} of:\n${script}\n${says}`);
     return says;
   };
@@ -70,14 +76,16 @@ function asHere(text: string): string {
   return text.replace(/^name: .*\n/m, '').replace(/^( +)ipam:\n/m, '$&$1  options: {driver: host-local}\n');
 }
 
-/** docker-compose 1 waits by itself for what a service depends on, wants a terminal unless told, and copies nothing. */
+/**
+ * docker-compose 1 waits for what a service depends on and for no more, wants a terminal unless told, and copies nothing.
+ */
 const AS_DOCKER = `
 docker() {
-  local word words=()
+  local word words=() wait
   shift
   for word in "$@"; do
     case $word in
-      --wait) ;;
+      --wait) wait=1 ;;
       exec | run) words+=("$word" -T) ;;
       *) words+=("$word") ;;
     esac
@@ -87,6 +95,7 @@ docker() {
   else
     docker-compose "\${words[@]}"
   fi
+  [ -z "$wait" ] || timeout 300 bash -c 'until "$@" healthcheck run otklik_otklik_1; do sleep 1; done' - "\${PODMAN[@]}" 
 }
 dc() { docker compose -f deploy/docker/compose.yaml "$@"; }`;
 

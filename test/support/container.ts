@@ -12,7 +12,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const BASE = 'docker.io/library/node:24-bookworm-slim';
 const IMAGE = 'localhost/otklik';
 /** Of one step: Debian's 60 packages take 30 s, the build 15 s. */
-const STEP_MS = 240_000;
+const STEP_MS = 480_000;
 /** Of a step of closing, which takes 3 s. */
 const CLOSING_MS = 60_000;
 

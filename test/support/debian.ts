@@ -16,7 +16,7 @@ import { until } from './until.ts';
 const GIVEN = 'systemd,systemd-sysv,dbus,ca-certificates,iproute2,procps,openssl';
 /** Debian's 100 packages take half a minute, nginx, certbot and PostgreSQL a minute on a busy machine. */
 const STEP_MS = 400_000;
-const BOOT_MS = 60_000;
+const BOOT_MS = 180_000;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export type Debian = {

@@ -13,7 +13,8 @@ import { until } from './until.ts';
 const SITE = join(import.meta.dirname, '../../deploy/nginx/otklik.conf');
 /** Where Debian has it; not on everybody's PATH. */
 const PATH = `${process.env.PATH}:/usr/sbin`;
-const START_MS = 30_000;
+const START_MS = 90_000;
+const STOP_MS = 10_000;
 
 type Options = {
   directory: string;
@@ -60,7 +61,9 @@ export async function startNginx(options: Options): Promise<Nginx> {
     errorLog: async () => (await log('site-error.log')) + (await log('error.log')),
     stop: async () => {
       child.kill('SIGTERM');
+      const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
       await end.ended;
+      clearTimeout(late);
     },
   };
 }

@@ -5,7 +5,7 @@ import { until } from './until.ts';
 const TRANSIENT: readonly unknown[] = ['EBUSY', 'ENOTEMPTY'];
 
 /**
- * Removes a directory that those who wrote there may be just leaving, or throws after 20 s. Not by `maxRetries` of `rm`,
+ * Removes a directory that those who wrote there may be just leaving, or throws after a minute. Not by `maxRetries` of `rm`,
  * which begins anew at each level: 20 of them below one mount four deep are 20 to the power of four.
  */
 export async function removeDirectory(directory: string): Promise<void> {

@@ -12,10 +12,10 @@ import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
 const PROGRAM = new URL('../../src/cli.ts', import.meta.url).pathname;
-const READY_MS = 60_000;
+const READY_MS = 180_000;
 /** Longer than `serve` takes for itself at most, so that what ends late says so itself. */
 const STOP_MS = 40_000;
-const COMMAND_MS = 60_000;
+const COMMAND_MS = 180_000;
 const ANSWER_MS = 25_000;
 
 export const ADMIN_TOKEN = 'canary-admin-token-5d1f0c7be2';

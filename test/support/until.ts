@@ -8,7 +8,7 @@ const POLL_MS = 10;
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 20_000, what }: { timeoutMs?: number; what: string },
+  { timeoutMs = 60_000, what }: { timeoutMs?: number; what: string },
 ): Promise<Exclude<T, undefined | null | false>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

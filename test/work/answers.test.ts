@@ -761,7 +761,7 @@ test('an API that hangs for one visit keeps nobody else’s answer waiting', asy
     await mila.presses(button(mila.reads()[0], 'Подтверждаю'), { alone: true });
     await asked.promise;
     await vera.presses(button(vera.reads()[0], 'Подтверждаю'), { alone: true });
-    await until(() => attendanceOf(other) === 2, { timeoutMs: 5_000, what: 'the other visit is confirmed' });
+    await until(() => attendanceOf(other) === 2, { what: 'the other visit is confirmed' });
     assert.equal(attendanceOf(hanging), 0);
   } finally {
     held.resolve();
