@@ -334,13 +334,17 @@ test('hundreds of requests at once from one address are for the receiver to take
     [],
   );
 
-  for (let number = 0; number < BODIES_UNDER_WAY; number += 1) {
-    begin(number, { 'content-length': '200000' }).write('x');
-  }
+  const beginBodies = (count: number) => {
+    for (let number = 0; number < count; number += 1)
+      begin(number, { 'content-length': '200000' }).write('x');
+  };
+  beginBodies(BODIES_UNDER_WAY);
   const url = `${busy.url}/webhooks/yclients/key`;
   const refused = await until(
     async () => {
       const answer = await send(url, 'x'.repeat(100_000));
+      // Those that are begun end when their time is over, on a slow machine before the last of them is there.
+      if (answer.status !== 429) beginBodies(BODIES_UNDER_WAY / 4);
       return answer.status === 429 && answer;
     },
     { what: 'so many large bodies are under way' },
