@@ -27,6 +27,13 @@ export function isPublic(address: string): boolean {
   return parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6);
 }
 
+/** Whether a URL's host is no public one by its text alone: a warning beforehand, and no guard. */
+export function namesPrivateHost(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const host = new URL(url).hostname.replace(/^\[|\]$|\.$/g, '');
+  return isIP(host) === 0 ? /(?:^|\.)localhost$/.test(host) : !isPublic(host);
+}
+
 /** How undici opens a connection here. `timeoutMs` covers the lookup, the connection and TLS. */
 export function guardedConnector(timeoutMs: number): buildConnector.connector {
   const connect = buildConnector({ timeout: timeoutMs, allowH2: false, lookup: lookupPublic });

@@ -1,6 +1,7 @@
 /** `company …` and `address`. */
 import { text } from 'node:stream/consumers';
 import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
+import { namesPrivateHost } from '../channels/guard.ts';
 import type { Config } from '../config.ts';
 import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
 import { companyBody, companyChange, given, newCompany } from '../http/api.ts';
@@ -51,6 +52,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
   });
   if (!parsed.success) throw new PlainError(`the company cannot be added:\n${faultsOf(parsed.error.issues)}`);
   noteUnset(context.config, parsed.data.route);
+  notePrivate(context.config, parsed.data.webhookUrl);
   const add = async ({ pool, vault }: Opened) => {
     const { userToken, ...company } = parsed.data;
     const deps = { pool, vault, actor: 'command' } as const;
@@ -90,6 +92,14 @@ export function noteUnset(config: Config, channels: readonly string[]): void {
   );
   if (unset.length > 0)
     process.stderr.write(`otklik: note: ${unset.join('; ')} in the environment of \`serve\`\n`);
+}
+
+/** A URL to which `serve` would post nothing; it may be set otherwise where that runs. */
+function notePrivate(config: Config, url: string | null): void {
+  if (config.WEBHOOK_ALLOW_PRIVATE || url === null || !namesPrivateHost(url)) return;
+  process.stderr.write(
+    'otklik: note: the host of --webhook-url is not on the public internet: webhook calls it only with WEBHOOK_ALLOW_PRIVATE=true in the environment of `serve`\n',
+  );
 }
 
 function webhookUrl(config: Config, key: string): string {
@@ -146,6 +156,7 @@ export async function companySet(context: Context, id: string, options: SetOptio
     throw new PlainError('nothing to change: name at least one option; `company set --help` lists them');
   }
   noteUnset(context.config, change.route ?? []);
+  notePrivate(context.config, change.webhookUrl ?? null);
   await withStore(context, async ({ pool, vault }) => {
     const company = await setCompany({ pool, vault, actor: 'command' }, companyId, change);
     const { source, verify, sweepMs, pollMs, outboundSecret } = company;
