@@ -47,9 +47,12 @@ export function readBody(raw: Buffer, options: ReadOptions): readonly NewEvent[]
   if (value.length === 0 || value.length > LIST_LIMIT)
     return { unreadable: `a list must hold 1 to ${LIST_LIMIT} events` };
   const events: NewEvent[] = [];
-  for (const item of value) {
+  const { authenticId } = options;
+  for (const [index, item] of value.entries()) {
     const bytes = Buffer.from(JSON.stringify(item));
-    const event = readEvent(item, bytes, bytes, options);
+    // The sender's id is of the request: with it alone all but the first would be duplicates, and lost. It has no colon.
+    const own = authenticId === undefined ? options : { ...options, authenticId: `${authenticId}:${index}` };
+    const event = readEvent(item, bytes, bytes, own);
     if ('unreadable' in event) return event;
     events.push(event);
   }

@@ -49,6 +49,18 @@ test('an authenticated id is the key', () => {
   );
 });
 
+test('under one authenticated id the events of a list are as many, and the same when the list comes again', () => {
+  const list = Buffer.from(
+    JSON.stringify([1, 2].map(id => JSON.parse(body({}, { resource_id: id }).toString()))),
+  );
+  const ids = () => {
+    const read = readBody(list, { ...options, authenticId: 'x' });
+    assert.ok(!('unreadable' in read));
+    return read.map(({ eventId }) => eventId);
+  };
+  assert.equal(new Set([...ids(), ...ids()]).size, 2);
+});
+
 test('what JSONB refuses is cleaned, and the bytes are kept', () => {
   const raw = Buffer.from(
     '{"company_id":1,"resource":"record","resource_id":7,"status":"update","data":{"comment":"a\\u0000b\\ud800c😀","x":NaN,"y":"NaN"}}',
