@@ -100,12 +100,19 @@ function outline(text: string): { headings: string[]; typed: string[]; cells: st
   };
 }
 
-/** The titles of a file's tests; what is filled in at run time matches anything. */
+/** The titles of a file's tests; a number that the file names stands in them, what else is filled in matches anything. */
 function titlesIn(source: string): RegExp[] {
+  const numbers = new Map(
+    [...source.matchAll(/^const (\w+) = ([\d_]+);/gm)].map(([, name = '', digits = '']) => [
+      name,
+      digits.replaceAll('_', ''),
+    ]),
+  );
   return [...source.matchAll(/\b(?:test|describe|against)\(\s*(['`])((?:\\.|(?!\1).)*)\1/gs)].map(
-    ([, , title]) =>
+    ([, , title = '']) =>
       new RegExp(
-        `^${(title ?? '')
+        `^${title
+          .replace(/\$\{(\w+)\}/g, (filled, name) => numbers.get(name) ?? filled)
           .split(/\$\{[^}]*\}/)
           .map(literal)
           .join('.+')}$`,
