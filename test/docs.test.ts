@@ -52,6 +52,18 @@ async function namesExist(document: string, least: { files: number; tests: numbe
   assert.ok(seen >= least.tests, `${seen} tests are named`);
 }
 
+test('SECURITY.md says of every table of the schema what personal data it holds, and of no other', async () => {
+  const [, section = ''] = (await read('SECURITY.md')).split('\n## What is stored, and where\n');
+  const [stored = ''] = section.split('\nIn `DATA_DIR` besides');
+  const named = [...stored.matchAll(/`(\w+)`/g)]
+    .map(([, name]) => name ?? '')
+    .filter(name => name !== 'DATABASE_URL');
+  const schema = await read('migrations/schema.sql');
+  const tables = [...schema.matchAll(/^CREATE TABLE (\w+) /gm)].map(([, name]) => name ?? '');
+  assert.ok(tables.length >= 35, `${tables.length} tables`);
+  assert.deepEqual([...new Set(named)].filter(name => name !== 'DATA_DIR').sort(), tables.sort());
+});
+
 test('every test that the README names exists', async () => {
   const named = [...(await read('README.md')).matchAll(/`(test\/[\w./-]+)`/g)].map(([, path]) => path ?? '');
   assert.ok(named.length >= 8);
