@@ -1,13 +1,16 @@
 /**
  * Writes `docs/configuration.md` and `deploy/otklik.env` from the schema in `src/config.ts`, `docs/logs.md` from the
- * fields of `src/log.ts` and the lines of `src/log-lines.ts`, `docs/metrics.md` from the registry of `src/metrics.ts`.
+ * fields of `src/log.ts` and the lines of `src/log-lines.ts`, `docs/metrics.md` from the registry of `src/metrics.ts`,
+ * `docs/api.md` from the routes of `src/http/api.ts`.
  *
  *   npm run docs              writes the files
  *   npm run docs -- --check   exits 1 when a committed file says something else
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { describeSettings } from '../src/config.ts';
+import { ROUTES } from '../src/http/api.ts';
 import { describeFields } from '../src/log.ts';
 import { type Level, LINES } from '../src/log-lines.ts';
 import { describeMetrics } from '../src/metrics.ts';
@@ -19,6 +22,7 @@ const FILES: Readonly<Record<string, (before: string) => string | Promise<string
   'deploy/otklik.env': environmentFile,
   'docs/logs.md': logs,
   'docs/metrics.md': metrics,
+  'docs/api.md': api,
 };
 const MARK = '<!-- From here on written by `npm run docs`, compared by CI. -->';
 const HEADER = `# Configuration
@@ -119,6 +123,24 @@ async function metrics(before: string): Promise<string> {
     meaning,
   ]);
   return under(before, markdownTable(['metric', 'type', 'labels', 'meaning'], rows));
+}
+
+function api(before: string): string {
+  const rows = ROUTES.map(({ method, path, summary, query, body }) => [
+    method,
+    `\`${path}\``,
+    // A name in brackets would be an element.
+    summary.replaceAll('<', '\\<'),
+    [fieldsOf('query', query), fieldsOf('body', body)].filter(fields => fields !== '').join('; '),
+  ]);
+  return under(before, markdownTable(['method', 'path', 'what it does', 'parameters'], rows));
+}
+
+function fieldsOf(place: string, schema: z.ZodObject | undefined): string {
+  const names = Object.entries(schema?.shape ?? {}).map(
+    ([name, field]) => `\`${name}\`${field.safeParse(undefined).success ? '?' : ''}`,
+  );
+  return names.length === 0 ? '' : `${place}: ${names.join(', ')}`;
 }
 
 /** What people wrote stays, down to the mark. */

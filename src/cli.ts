@@ -415,7 +415,9 @@ events
   .description('events, newest first')
   .option('--company <id>', 'of this company', whole)
   .option('--record <id>', 'of this booking', whole)
-  .addOption(new Option('--state <state>', 'in this state').choices(EVENT_STATES))
+  .addOption(
+    new Option('--state <state>', 'in this state: docs/guarantees.md, “States”').choices(EVENT_STATES),
+  )
   .option('--limit <number>', 'at most this many', count, 20)
   .option('--cursor <id>', 'the page after this event')
   .addOption(json())
@@ -457,7 +459,9 @@ messages
   .description('messages, newest first')
   .option('--company <id>', 'of this company', whole)
   .option('--record <id>', 'about this booking', whole)
-  .addOption(new Option('--state <state>', 'in this state').choices(MESSAGE_STATES))
+  .addOption(
+    new Option('--state <state>', 'in this state: docs/guarantees.md, “States”').choices(MESSAGE_STATES),
+  )
   .option('--limit <number>', 'at most this many', count, 20)
   .option('--cursor <id>', 'the page after this message')
   .addOption(json())

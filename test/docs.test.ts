@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { EVENT_STATES, MESSAGE_STATES } from '../src/domain/states.ts';
+import { ROUTES } from '../src/http/api.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string) => readFile(join(ROOT, path), 'utf8');
@@ -68,6 +70,26 @@ test('every test that the README names exists', async () => {
   const named = [...(await read('README.md')).matchAll(/`(test\/[\w./-]+)`/g)].map(([, path]) => path ?? '');
   assert.ok(named.length >= 8);
   await allExist(named);
+});
+
+test('the guarantees say of every state of an event and of a message what it means', async () => {
+  const [, section = ''] = (await read('docs/guarantees.md')).split('\n## States\n');
+  const named = [...section.matchAll(/^\| `(\w+)` /gm)].map(([, state]) => state);
+  assert.deepEqual(named, [...EVENT_STATES, ...MESSAGE_STATES]);
+});
+
+test('every call that the page on the API shows is one of its routes', async () => {
+  const shown = [
+    ...(await read('docs/api.md')).matchAll(/^curl (?:-X (\w+) )?"?http:\/\/[^/]+\/api\/v1([^\s"?]+)/gm),
+  ];
+  assert.equal(shown.length, 3);
+  for (const [call, method = 'GET', path = ''] of shown) {
+    const route = ROUTES.find(
+      one =>
+        one.method === method && new RegExp(`^${one.path.replace(/\{\w+\}/g, '[0-9a-f-]+')}$`).test(path),
+    );
+    assert.ok(route, call);
+  }
 });
 
 test('every relative link of the documents leads to a file', async () => {
