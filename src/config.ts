@@ -105,7 +105,9 @@ const schema = z.object({
     .int()
     .positive()
     .default(2000)
-    .describe('Webhooks a second from one address, averaged over 10 s; all salons share the platform’s few.'),
+    .describe(
+      'Webhooks a second from one address, averaged over 10 s; all salons arrive from the platform’s few addresses.',
+    ),
   YCLIENTS_PARTNER_TOKEN: token
     .optional()
     .describe(
