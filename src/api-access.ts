@@ -3,7 +3,7 @@ import type { Config } from './config.ts';
 import { PlainError } from './log.ts';
 import type { Opened } from './open.ts';
 import { createGate, type GateOptions } from './store/budget.ts';
-import { findCompanies, findNewestSecrets } from './store/companies.ts';
+import { findCompanies, findSecrets } from './store/companies.ts';
 import type { Pool } from './store/pool.ts';
 import type { Vault } from './vault.ts';
 import { ApiError, type Brand, type CompanyApi } from './yclients/api.ts';
@@ -83,7 +83,7 @@ export function createApiAccess(options: ApiAccessOptions): ApiAccess {
   async function look(companyId: number): Promise<{ brand: Brand; user: string | undefined } | undefined> {
     const company = (await findCompanies(pool, [companyId])).get(companyId);
     if (company === undefined || company.removed) return undefined;
-    const sealed = (await findNewestSecrets(pool, [companyId], 'user')).get(companyId);
+    const sealed = (await findSecrets(pool, [companyId], 'user')).get(companyId)?.[0];
     const own = sealed === undefined ? undefined : openToken(vault, sealed, companyId);
     return { brand: company.brand, user: own ?? tokensOf(config, company.brand).user };
   }

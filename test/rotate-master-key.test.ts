@@ -5,7 +5,7 @@ import { createKeyRing } from '../src/http/keys.ts';
 import { openVault } from '../src/open.ts';
 import { rotateMasterKey } from '../src/rotate-master-key.ts';
 import { addCompany, setCompany } from '../src/salon/companies.ts';
-import { findNewestSecrets } from '../src/store/companies.ts';
+import { findSecrets } from '../src/store/companies.ts';
 import type { Pool } from '../src/store/pool.ts';
 import type { Vault } from '../src/vault.ts';
 import { testDatabase, testPool } from './support/database.ts';
@@ -37,7 +37,7 @@ function newCompany(pool: Pool, vault: Vault, companyId: number) {
 async function known(pool: Pool, vault: Vault, companyId: number, key: string) {
   const holder = await createKeyRing({ pool, vault, now: Date.now }).find(key);
   const opened = async (purpose: 'outbound' | 'user') => {
-    const sealed = (await findNewestSecrets(pool, [companyId], purpose)).get(companyId);
+    const sealed = (await findSecrets(pool, [companyId], purpose)).get(companyId)?.[0];
     return sealed && vault.open(sealed);
   };
   return {
@@ -71,7 +71,7 @@ test('after the exchange, twice over, URLs and secrets are what they were, and t
     await assert.rejects(openVault(pool, old, undefined), /OTKLIK_KEY is not the one/);
     await assert.rejects(openVault(pool, old, Buffer.alloc(32, 9)), /neither/);
   }
-  const sealed = (await findNewestSecrets(pool, [1], 'user')).get(1);
+  const sealed = (await findSecrets(pool, [1], 'user')).get(1)?.[0];
   assert.ok(sealed);
   assert.throws(() => first.open(sealed), /cannot be opened/);
 });

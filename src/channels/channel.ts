@@ -67,6 +67,8 @@ export type Outgoing = {
   readonly visit: readonly (Facts & { readonly recordId: number })[] | null;
   /** The company's own signing secret, where the channel signs (webhook). */
   readonly secret?: string;
+  /** The one before it, while that holds yet: a receiver may have either. */
+  readonly formerSecret?: string;
   /** From then on it need not arrive any more: the visit has begun. Absent for a message about no visit. */
   readonly validUntil?: EpochMs;
   /** 1 for the first try. */

@@ -105,15 +105,21 @@ function changeOf({ recordId, kind, before, after }: BatchChange): BatchChange {
   return { recordId, kind, before, after };
 }
 
-function signedHeaders({ id, secret }: Outgoing, body: string, nowMs: number): Record<string, string> | null {
+/** While two secrets hold, each signs; the standard has the signatures in one header, separated by spaces. */
+function signedHeaders(
+  { id, secret, formerSecret }: Outgoing,
+  body: string,
+  nowMs: number,
+): Record<string, string> | null {
   if (!secret?.startsWith('whsec_')) return null;
+  const secrets = formerSecret === undefined ? [secret] : [secret, formerSecret];
   try {
     return {
       'content-type': 'application/json',
       'user-agent': 'otklik',
       'webhook-id': id,
       'webhook-timestamp': String(Math.floor(nowMs / 1000)),
-      'webhook-signature': new Webhook(secret).sign(id, new Date(nowMs), body),
+      'webhook-signature': secrets.map(one => new Webhook(one).sign(id, new Date(nowMs), body)).join(' '),
     };
   } catch {
     return null;

@@ -393,20 +393,21 @@ export async function dropSecrets(db: Db, companyId: number, purpose: SecretPurp
   await db.query('DELETE FROM company_secrets WHERE company_id = $1 AND purpose = $2', [companyId, purpose]);
 }
 
-/** The newest live secret of one purpose for each of these companies that has one, sealed. */
-export async function findNewestSecrets(
+/** The live secrets of one purpose for each of these companies that has one, the newest first, sealed. */
+export async function findSecrets(
   db: Db,
   companyIds: readonly number[],
   purpose: SecretPurpose,
-): Promise<Map<number, Buffer>> {
+): Promise<Map<number, readonly Buffer[]>> {
   const { rows } = await db.query<{ companyId: number; sealed: Buffer }>({
-    name: 'find_newest_secrets',
-    text: `SELECT DISTINCT ON (company_id) company_id AS "companyId", sealed FROM company_secrets
+    name: 'find_secrets',
+    text: `SELECT company_id AS "companyId", sealed FROM company_secrets
       WHERE company_id = ANY($1::int4[]) AND purpose = $2 AND (expires_at IS NULL OR expires_at > now())
       ORDER BY company_id, created_at DESC`,
     values: [int4Array(companyIds), purpose],
   });
-  return new Map(rows.map(row => [row.companyId, row.sealed]));
+  const byCompany = [...Map.groupBy(rows, row => row.companyId)];
+  return new Map(byCompany.map(([companyId, own]) => [companyId, own.map(({ sealed }) => sealed)]));
 }
 
 /** Where a client can be reached on a channel that needs an address of its own. */

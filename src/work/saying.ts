@@ -58,7 +58,7 @@ export function compose(
   const text = textOf(deps.texts, scene, company, message, saying);
   if (text === undefined) return undefined;
   const contact = contactOf(scene, message);
-  const secret = scene.secrets.get(company.companyId);
+  const [secret, formerSecret] = scene.secrets.get(company.companyId) ?? [];
   return {
     id: message.id,
     companyId: message.companyId,
@@ -78,6 +78,7 @@ export function compose(
     ...linksFor(deps, company, message, saying),
     ...validity(company, message, saying),
     ...(secret === undefined ? {} : { secret }),
+    ...(formerSecret === undefined ? {} : { formerSecret }),
     attempt,
   };
 }

@@ -10,7 +10,7 @@ import { isTeam, memberRecipient } from '../domain/team.ts';
 import type { EpochMs } from '../domain/time.ts';
 import { type Cancelling, findCancelling } from '../store/actions.ts';
 import { bookingKey, type StoredBooking } from '../store/bookings.ts';
-import { type Company, findCompanies, findNewestSecrets } from '../store/companies.ts';
+import { type Company, findCompanies, findSecrets } from '../store/companies.ts';
 import { type Contact, type DueMessage, findContacts, type OpenMessage } from '../store/messages.ts';
 import type { ClientKey } from '../store/plans.ts';
 import type { Db } from '../store/pool.ts';
@@ -33,8 +33,8 @@ export type Scene = {
   readonly channels: ReadonlyMap<ChannelName, Channel>;
   /** Companies' own, by `templateKey`. */
   readonly templates: ReadonlyMap<string, string>;
-  /** Companies' own, by which machines know that it is us. */
-  readonly secrets: ReadonlyMap<number, string>;
+  /** Companies' own, by which machines know that it is us, the newest first. */
+  readonly secrets: ReadonlyMap<number, readonly string[]>;
   /** What the plans of those to whom something planned is due are made from. */
   readonly known: Known;
   /** Planned messages of this batch that leave, by company and recipient. */
@@ -68,7 +68,7 @@ export async function readScene(
   const [companies, contacts, sealed, own, reachedRows] = await Promise.all([
     findCompanies(db, companyIds),
     contactsOf(db, messages),
-    findNewestSecrets(db, companyIds, 'outbound'),
+    findSecrets(db, companyIds, 'outbound'),
     findTemplates(db, companyIds),
     findReached(db, messages),
   ]);
@@ -92,9 +92,12 @@ export async function readScene(
 }
 
 /** One that cannot be opened is left out: its company's webhook says that it has none, and no other company waits for it. */
-function openAll({ tryOpen }: Vault, sealed: ReadonlyMap<number, Buffer>): Map<number, string> {
-  const opened = [...sealed].map(([companyId, secret]) => [companyId, tryOpen(secret)] as const);
-  return new Map(opened.filter((one): one is [number, string] => one[1] !== undefined));
+function openAll(
+  { tryOpen }: Vault,
+  sealed: ReadonlyMap<number, readonly Buffer[]>,
+): Map<number, readonly string[]> {
+  const opened = (secret: Buffer) => tryOpen(secret) ?? [];
+  return new Map([...sealed].map(([companyId, secrets]) => [companyId, secrets.flatMap(opened)]));
 }
 
 export function bookingOf(scene: Scene, { companyId, recordId }: OpenMessage): StoredBooking | undefined {

@@ -215,7 +215,10 @@ test('the receiver of docs/webhook-channel.md takes what is genuine, and drops r
   const message = outgoing({ address: `http://127.0.0.1:${port}/`, text: 'Один раз' });
   assert.deepEqual(await open.send(message, never), { outcome: 'sent' });
   assert.deepEqual(await open.send({ ...message, attempt: 2 }, never), { outcome: 'sent' });
-  const foreign = { ...message, id: 'another', text: 'Подделка', secret: `whsec_${'A'.repeat(32)}` };
+  const other = `whsec_${'A'.repeat(32)}`;
+  const rotated = { ...message, id: 'rotated', text: 'Двое', secret: other, formerSecret: WEBHOOK_SECRET };
+  assert.deepEqual(await open.send(rotated, never), { outcome: 'sent' });
+  const foreign = { ...message, id: 'another', text: 'Подделка', secret: other };
   assert.equal(scopeOf(await open.send(foreign, never)), 'message');
   const stale = createWebhook({
     allowPrivate: true,
@@ -225,7 +228,7 @@ test('the receiver of docs/webhook-channel.md takes what is genuine, and drops r
   assert.equal(scopeOf(await stale.send({ ...message, id: 'old' }, never)), 'message');
   receiver.kill();
   await once(receiver, 'close');
-  assert.equal(printed, 'listening\nОдин раз\n');
+  assert.equal(printed, 'listening\nОдин раз\nДвое\n');
 });
 
 function scopeOf(result: SendResult): string {

@@ -10,7 +10,7 @@ import {
   rotateSecret,
   setCompany,
 } from '../../src/salon/companies.ts';
-import { findCompanies, findNewestSecrets, stopCompany } from '../../src/store/companies.ts';
+import { findCompanies, findSecrets, stopCompany } from '../../src/store/companies.ts';
 import type { Pool } from '../../src/store/pool.ts';
 import { parkSweep, planBaseline } from '../../src/store/sweeps.ts';
 import { createVault } from '../../src/vault.ts';
@@ -52,7 +52,7 @@ test('a company is read as it is set, with a token that is kept sealed and writt
     userToken: `${TOKEN}-2`,
   });
   assert.deepEqual([set.source, set.pollMs, set.sweepMs, set.verify], ['both', 30_000, 900_000, 'doubt']);
-  const sealed = (await findNewestSecrets(pool, [companyId], 'user')).get(companyId);
+  const sealed = (await findSecrets(pool, [companyId], 'user')).get(companyId)?.[0];
   assert.ok(sealed);
   assert.equal(vault.open(sealed), `${TOKEN}-2`);
   assert.ok(!sealed.includes(TOKEN));

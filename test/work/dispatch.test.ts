@@ -563,6 +563,28 @@ test('a signing secret that cannot be opened holds up no message but those it wo
   );
 });
 
+test('while the signing secret before holds yet, a message is signed with both', async () => {
+  const add = (secret: string) =>
+    addSecret(pipeline.pool, {
+      ...{ companyId: 1, id: randomUUID(), purpose: 'outbound', graceMs: HOUR },
+      sealed: pipeline.vault.seal(secret),
+    });
+  await add('whsec_first');
+  await add('whsec_second');
+  await receive(recordBody({ id: 1 }));
+  await pipeline.settle();
+  await pipeline.pool.query('UPDATE company_secrets SET expires_at = now() WHERE expires_at IS NOT NULL');
+  await receive(recordBody({ id: 2 }));
+  await pipeline.settle();
+  assert.deepEqual(
+    pipeline.sent.map(({ secret, formerSecret }) => [secret, formerSecret]),
+    [
+      ['whsec_second', 'whsec_first'],
+      ['whsec_second', undefined],
+    ],
+  );
+});
+
 test('a client without an address is a failed message that says which, and a later address is used', async () => {
   await pipeline.pool.query("UPDATE companies SET route = '{telegram,email}'");
   await receive(recordBody());
