@@ -38,7 +38,8 @@ const OLDEST_SERVER = 150_000;
 /** Signatures tolerate five minutes; leases and notices want far less. */
 const SKEW_LIMIT_MS = 2_000;
 const BACKLOG_LIMIT_SECONDS = 60;
-const PROBE_TIMEOUT_MS = 2_000;
+/** Longer than the service takes to say what it waits for. */
+const PROBE_TIMEOUT_MS = 5_000;
 const DRIFT_SHOWN = 10;
 const LEAST_COVERAGE_PERCENT = 90;
 
@@ -77,8 +78,10 @@ async function storeFindings(context: Context): Promise<Finding[]> {
 }
 
 async function inspectStore({ pool, vault, embedded, applied }: Opened, config: Config): Promise<Finding[]> {
+  const askedAt = Date.now();
   const server = await readServer(pool);
-  const skewMs = Math.round(Math.abs(Date.now() - server.now));
+  // It was read at some moment between: only what is beyond that is known to be wrong.
+  const skewMs = Math.max(0, askedAt - server.now, server.now - Date.now());
   const pending = await pendingMigrations(pool);
   const exchanging = (await readSetting(pool, 'key_fingerprint')) !== vault.fingerprint;
   const stats = await readStats(pool);

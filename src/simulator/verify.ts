@@ -34,7 +34,7 @@ export type CompareOptions = {
   readonly slackMs?: number;
 };
 
-const SLACK_MS = 2_000;
+export const SLACK_MS = 2_000;
 
 export function compare(ledger: Ledger, service: ServiceState, options: CompareOptions): Verdict {
   const judge: Judge = {
