@@ -70,6 +70,7 @@ const schema = z.object({
   PUBLIC_URL: z
     .string()
     .refine(isRoot, 'must be an http or https URL without a path, as https://hooks.example.com')
+    .transform(withoutSlash)
     .optional()
     .describe('How the receiver is reached from outside, for the URLs we print: scheme and name, no path.'),
   ROLES: list
@@ -470,6 +471,10 @@ export function isReachableFromOutside(address: string): boolean {
  */
 export function isRoot(address: string): boolean {
   return /^https?:\/\/[^/?#@\s]+\/?$/i.test(address) && URL.canParse(address);
+}
+
+function withoutSlash(address: string): string {
+  return address.replace(/\/$/, '');
 }
 
 /** Every setting with what holds when it is unset, for docs/configuration.md. */

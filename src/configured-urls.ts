@@ -6,6 +6,16 @@ import { liveReceiptSecrets } from './salon/receipt-secrets.ts';
 import type { Pool } from './store/pool.ts';
 import type { Vault } from './vault.ts';
 
+/** How we are reached as far as we know: from outside where that is set, else at `port` of this machine. */
+export function publicRoot({ PUBLIC_URL, HOST, PUBLIC_PORT }: Config, port = PUBLIC_PORT): string {
+  return PUBLIC_URL ?? `http://${HOST}:${port}`;
+}
+
+/** Where the platform gives us a salon's own texts, as its SMS operator. */
+export function textsUrl(root: string, key: string): string {
+  return `${root}/operator/yclients/${key}`;
+}
+
 /** Where a messenger is to bring what people send. */
 export function updatesUrlOf(
   { PUBLIC_URL }: Config,
@@ -26,9 +36,8 @@ export function answerUrlOf(
   vault: Vault,
 ): ((companyId: number, messageId: string) => string) | undefined {
   if (PUBLIC_URL === undefined || !isReachable(PUBLIC_URL)) return undefined;
-  const root = PUBLIC_URL.replace(/\/+$/, '');
   return (companyId, messageId) => {
     const proof = vault.proveLink(companyId, messageId);
-    return `${root}/answers/${writeLink({ companyId, messageId, proof })}`;
+    return `${PUBLIC_URL}/answers/${writeLink({ companyId, messageId, proof })}`;
   };
 }

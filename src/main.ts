@@ -7,6 +7,7 @@ import { closeChannels, createChannels } from './channels/registry.ts';
 import type { Config, Role } from './config.ts';
 import { roadsOf } from './configured-alerts.ts';
 import { channelsConfig } from './configured-channels.ts';
+import { publicRoot, textsUrl } from './configured-urls.ts';
 import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
 import { closeServer } from './http/problem.ts';
@@ -33,6 +34,7 @@ import { loadTemplates } from './templates.ts';
 import { startTracing, type Tracing } from './tracing.ts';
 import { VERSION } from './version.ts';
 import { inOrder } from './work/loop.ts';
+import { webhookUrl } from './yclients/hooks.ts';
 
 /** Generous: a batch of 512 events takes some 50 ms. */
 const WORK_STATEMENT_TIMEOUT_MS = 30_000;
@@ -125,11 +127,13 @@ async function startOn(
   watchCoverage(metrics, () => soon(readCoverage(pool, now()).then(sumCoverage)));
 
   const tokenHash = await adminTokenHash(config, pool, onAdminToken);
-  const webhookUrl = (key: string) => `${publicUrl(config, receiving?.app)}/webhooks/yclients/${key}`;
-  const textsUrl = (key: string) => `${publicUrl(config, receiving?.app)}/operator/yclients/${key}`;
+  const root = () => publicRoot(config, portOf(receiving?.app));
+  const hookUrl = (key: string) => webhookUrl(root(), key);
   let stopping = false;
   const admin = createAdmin({
-    ...{ pool, vault, log, metrics, webhookUrl, textsUrl, texts, channels },
+    ...{ pool, vault, log, metrics, texts, channels },
+    webhookUrl: hookUrl,
+    textsUrl: key => textsUrl(root(), key),
     version: VERSION,
     tokenHash,
     serveApi: has('web'),
@@ -167,7 +171,7 @@ async function startOn(
     publicPort: portOf(receiving?.app),
     adminPort: portOf(admin) ?? config.ADMIN_PORT,
     opened,
-    webhookUrl,
+    webhookUrl: hookUrl,
     stop,
   };
 }
@@ -242,11 +246,6 @@ async function unreadyBecause(pool: Pool): Promise<string[]> {
   } catch {
     return ['the database does not answer'];
   }
-}
-
-function publicUrl(config: Config, app: FastifyInstance | undefined): string {
-  if (config.PUBLIC_URL !== undefined) return config.PUBLIC_URL.replace(/\/+$/, '');
-  return `http://${config.HOST}:${portOf(app) ?? config.PUBLIC_PORT}`;
 }
 
 function portOf(app: FastifyInstance | undefined): number | undefined {

@@ -46,5 +46,5 @@ function whatsappReceipts({
 }
 
 export function receiptUrl(publicUrl: string, provider: string, secret: string): string {
-  return `${publicUrl.replace(/\/+$/, '')}/receipts/${provider}/${secret}`;
+  return `${publicUrl}/receipts/${provider}/${secret}`;
 }

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { ApiAccess } from './api-access.ts';
 import { type Config, marketplaceLacks } from './config.ts';
-import { answerUrlOf } from './configured-urls.ts';
+import { answerUrlOf, publicRoot } from './configured-urls.ts';
 import { createConnector, createStopper } from './connect.ts';
 import { createKeyRing } from './http/keys.ts';
 import { closeServer } from './http/problem.ts';
@@ -19,6 +19,7 @@ import type { Tracing } from './tracing.ts';
 import type { Vault } from './vault.ts';
 import { inOrder } from './work/loop.ts';
 import { createRejectCounter } from './work/rejects.ts';
+import { webhookUrl } from './yclients/hooks.ts';
 import { createMarketplace } from './yclients/marketplace.ts';
 import { STATUS_URLS } from './yclients/relay-status.ts';
 
@@ -106,7 +107,7 @@ function marketplaceOf(
   });
   const connect = createConnector({
     ...{ pool, vault, log, brand, activate: marketplace.activate },
-    webhookUrl: key => `${config.PUBLIC_URL?.replace(/\/+$/, '')}/webhooks/yclients/${key}`,
+    webhookUrl: key => webhookUrl(publicRoot(config), key),
     lookUp: async companyId => (await access.apiOf(companyId)).company(),
   });
   return {

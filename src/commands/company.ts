@@ -4,6 +4,7 @@ import { ADDRESSED, CHANNEL_NAMES } from '../channels/channel.ts';
 import { namesPrivateHost } from '../channels/guard.ts';
 import type { Config } from '../config.ts';
 import { channelsConfig, TURNED_ON_BY } from '../configured-channels.ts';
+import { publicRoot } from '../configured-urls.ts';
 import { companyBody, companyChange, given, newCompany } from '../http/api.ts';
 import { PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
@@ -12,6 +13,7 @@ import { addCompany, dropCompany, resume, rotateKey, rotateSecret, setCompany } 
 import { findClientIds } from '../store/clients.ts';
 import { listCompanies } from '../store/companies.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
+import { webhookUrl } from '../yclients/hooks.ts';
 import { type Context, parseId, print, table, withStore } from './run.ts';
 
 type Json = { readonly json?: boolean };
@@ -57,7 +59,7 @@ export async function companyAdd(context: Context, id: string, options: AddOptio
     const { userToken, ...company } = parsed.data;
     const deps = { pool, vault, actor: 'command' } as const;
     const { key, ...added } = await addCompany(deps, newCompany(company), userToken);
-    const url = webhookUrl(context.config, key);
+    const url = webhookUrl(publicRoot(context.config), key);
     const secrets = [
       ...(added.inboundSecret ? [`Senders sign with ${added.inboundSecret}`] : []),
       ...(added.outboundSecret ? [`Our webhook channel signs with ${added.outboundSecret}`] : []),
@@ -100,11 +102,6 @@ function notePrivate(config: Config, url: string | null): void {
   process.stderr.write(
     'otklik: note: the host of --webhook-url is not on the public internet: webhook calls it only with WEBHOOK_ALLOW_PRIVATE=true in the environment of `serve`\n',
   );
-}
-
-function webhookUrl(config: Config, key: string): string {
-  const base = config.PUBLIC_URL?.replace(/\/+$/, '') ?? `http://${config.HOST}:${config.PUBLIC_PORT}`;
-  return `${base}/webhooks/yclients/${key}`;
 }
 
 /** The options in the words of the schema. A secret on a command line would be seen by everyone on the machine. */
@@ -213,7 +210,10 @@ function apiInWords(coverage: Coverage | undefined): string {
 export async function companyRotateKey(context: Context, id: string, options: Json): Promise<void> {
   const companyId = parseId(id, 'company');
   await withStore(context, async ({ pool, vault }) => {
-    const url = webhookUrl(context.config, await rotateKey({ pool, vault, actor: 'command' }, companyId));
+    const url = webhookUrl(
+      publicRoot(context.config),
+      await rotateKey({ pool, vault, actor: 'command' }, companyId),
+    );
     print(options, { companyId, url }, `The new URL (the old one works for another 24 hours):\n  ${url}`);
   });
 }

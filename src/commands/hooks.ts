@@ -253,7 +253,7 @@ function baseOf(config: Config, url: string | undefined): string {
   if (url !== undefined && path === -1) {
     throw new PlainError('--url is not a webhook URL of ours: they hold /webhooks/yclients/');
   }
-  const base = url === undefined ? config.PUBLIC_URL : url.slice(0, path);
+  const base = url === undefined ? config.PUBLIC_URL : url.slice(0, path).replace(/\/+$/, '');
   if (base === undefined) {
     throw new PlainError(
       'PUBLIC_URL is not set: the platform needs an address at which it can reach the receiver',

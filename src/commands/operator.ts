@@ -3,6 +3,7 @@ import { partnerTokensOf } from '../api-access.ts';
 import { ADDRESSED } from '../channels/channel.ts';
 import { type Config, isReachableFromOutside } from '../config.ts';
 import { channelsConfig } from '../configured-channels.ts';
+import { publicRoot, textsUrl } from '../configured-urls.ts';
 import { closeTexts, openTexts } from '../salon/companies.ts';
 import type { Pool } from '../store/pool.ts';
 import { type RelayState, readRelayStates } from '../store/relays.ts';
@@ -23,10 +24,8 @@ async function printAddress(context: Context, id: string, options: Json, says: s
   const companyId = parseId(id, 'company');
   await withStore(context, async ({ pool, vault }) => {
     const key = await openTexts({ pool, vault, actor: 'command' }, companyId);
-    const root =
-      context.config.PUBLIC_URL?.replace(/\/+$/, '') ??
-      `http://${context.config.HOST}:${context.config.PUBLIC_PORT}`;
-    const url = `${root}/operator/yclients/${key}`;
+    const root = publicRoot(context.config);
+    const url = textsUrl(root, key);
     const [state] = await readRelayStates(pool, companyId);
     const lacks = state === undefined ? [] : lacksOf(state, context.config);
     const text = [

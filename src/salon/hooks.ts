@@ -14,6 +14,7 @@ import {
   type HookSettings,
   isOurs,
   readHooks,
+  webhookUrl,
   withHook,
   withoutHooks,
 } from '../yclients/hooks.ts';
@@ -85,7 +86,7 @@ export async function installHook(deps: HooksDeps, options: InstallOptions): Pro
   const { settings, ours } = await showHooks(deps);
   const working = options.url ?? ours.find(({ state }) => state === 'works')?.url;
   const proposed = working === undefined && !options.dryRun ? await newUrl(deps) : undefined;
-  const url = working ?? proposed?.url ?? urlOf(deps.base, 'a-new-key');
+  const url = working ?? proposed?.url ?? webhookUrl(deps.base, 'a-new-key');
   try {
     const replaces = options.replace ? ours.map(own => own.url).filter(old => old !== url) : [];
     const plan = withHook(settings, { ...options, url, replaces });
@@ -114,11 +115,7 @@ export async function removeHooks(
 
 async function newUrl(deps: HooksDeps): Promise<{ url: string; key: string }> {
   const key = await proposeKey({ ...deps, actor: 'command' }, deps.companyId);
-  return { url: urlOf(deps.base, key), key };
-}
-
-function urlOf(base: string, key: string): string {
-  return `${base.replace(/\/+$/, '')}/webhooks/yclients/${key}`;
+  return { url: webhookUrl(deps.base, key), key };
 }
 
 /** The older keys begin to end only when the platform has the new one. */

@@ -95,6 +95,11 @@ function isBag(value: unknown): value is Bag {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Where the platform posts a salon's events. `base` is as PUBLIC_URL, without a slash at its end. */
+export function webhookUrl(base: string, key: string): string {
+  return `${base}/webhooks/yclients/${key}`;
+}
+
 /** Whether a URL leads to the receiver at `base` (PUBLIC_URL), whatever its key. */
 export function isOurs(url: string, base: string): boolean {
   if (!URL.canParse(url)) return false;
