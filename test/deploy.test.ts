@@ -3,7 +3,7 @@
  * no process has is work that nobody does. And the proxy's limits are the receiver's.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ROLES, readConfig } from '../src/config.ts';
 import { BODIES_UNDER_WAY, TOO_MANY, UNAVAILABLE, WINDOW_SECONDS } from '../src/http/guard.ts';
@@ -93,6 +93,35 @@ test('the processes of deploy/systemd/roles have every role between them, and th
   assert.deepEqual([...new Set(roles)].sort(), [...ROLES].sort());
   for (const file of ['README.md', 'README.ru.md'])
     assert.ok(read(file).includes(`\`${ROLES.join(',')}\``), file);
+});
+
+test('a proxy hands on to a receiver alone: to no port that a document or a file gives to the API', () => {
+  const { ADMIN_PORT, PUBLIC_PORT } = readConfig({});
+  const inside = (folder: string) =>
+    readdirSync(new URL(`../${folder}`, import.meta.url), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      .map(entry => readFileSync(`${entry.parentPath}/${entry.name}`, 'utf8'));
+  const texts = [...inside('docs'), ...inside('deploy'), ...['README.md', 'README.ru.md'].map(read)];
+  const named = texts.flatMap(text =>
+    [...text.matchAll(/\bADMIN_PORT=(\d+)/g)].map(([, port]) => Number(port)),
+  );
+  const admin = new Set([ADMIN_PORT, ...named]);
+  assert.ok(named.length >= 6 && admin.size >= 3, `${named.length} were looked at`);
+
+  const site = read('deploy/nginx/otklik.conf');
+  const servers = (pattern: RegExp) => [...site.matchAll(pattern)].map(([, port]) => Number(port));
+  const receiver = (name: string) =>
+    Number(/^PUBLIC_PORT=(\d+)$/m.exec(read(`deploy/systemd/roles/${name}.env`))?.[1]);
+  // As it is copied: one process is all that many servers have, and another program may listen at the second's port.
+  assert.deepEqual(servers(/^ *server 127\.0\.0\.1:(\d+)/gm), [PUBLIC_PORT]);
+  const both = servers(/^ *#?server 127\.0\.0\.1:(\d+)/gm);
+  assert.deepEqual(both, [receiver('receive-1'), receiver('receive-2')]);
+  const caddy = Number(/reverse_proxy 127\.0\.0\.1:(\d+)/.exec(read('deploy/caddy/Caddyfile'))?.[1]);
+  assert.equal(caddy, PUBLIC_PORT);
+  assert.deepEqual(
+    both.filter(port => admin.has(port)),
+    [],
+  );
 });
 
 type Block = {

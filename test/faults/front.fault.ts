@@ -36,7 +36,7 @@ let dispatcher: Agent;
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'otklik-front-'));
   authority = await createAuthority(directory);
-  const [front, nobody] = [await freePorts(), await freePorts()];
+  const front = await freePorts();
   house = await openHouse({
     TRUSTED_PROXIES: '127.0.0.1',
     LOG_LEVEL: 'debug',
@@ -44,8 +44,7 @@ before(async () => {
   nginx = await startNginx({
     directory,
     ports: { http: front.admin, https: front.public },
-    // The second receiver of the site is not there, as where one process does everything.
-    receivers: [house.service.ports.public, nobody.public],
+    receivers: [house.service.ports.public],
     certificate: await authority.issue('localhost'),
   });
   dispatcher = new Agent({ connect: { ca: authority.pem }, allowH2: false });

@@ -87,13 +87,13 @@ let authority: Authority;
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'otklik-slow-'));
   authority = await createAuthority(directory);
-  const [front, nobody] = [await freePorts(), await freePorts()];
+  const front = await freePorts();
   house = await openHouse({ TRUSTED_PROXIES: '127.0.0.1', LOG_LEVEL: 'warn', RATE_PER_COMPANY: '1000' });
   [company, rogue] = [await house.company({ route: ['console'] }), await house.company()];
   nginx = await startNginx({
     directory,
     ports: { http: front.admin, https: front.public },
-    receivers: [house.service.ports.public, nobody.public],
+    receivers: [house.service.ports.public],
     certificate: await authority.issue('localhost'),
   });
 });

@@ -1,6 +1,6 @@
 /**
  * A real nginx with the site of `deploy/nginx/otklik.conf`: the file as it is, but for name, ports, certificate and
- * places of logs. A test that needs it fails where there is none: `scripts/debian.sh` installs it.
+ * places of logs; of two receivers the second is taken in. A test that needs it fails where there is none: `scripts/debian.sh` installs it.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -20,7 +20,7 @@ type Options = {
   directory: string;
   ports: { http: number; https: number };
   /** Public ports of the receivers. */
-  receivers: readonly [number, number];
+  receivers: readonly [number] | readonly [number, number];
   certificate: Certificate;
 };
 
@@ -119,6 +119,7 @@ http {
 
 /** Each replacement must find what it replaces, so that the test goes on speaking of the file that is shipped. */
 function render(site: string, { directory, ports, receivers, certificate }: Options): string {
+  const [first, second] = receivers;
   const replacements: readonly (readonly [string | RegExp, string])[] = [
     [/^ *listen \[::\]:.*\n/gm, ''],
     ['listen 80;', `listen 127.0.0.1:${ports.http};`],
@@ -128,8 +129,8 @@ function render(site: string, { directory, ports, receivers, certificate }: Opti
     [/server_name hooks\.example\.com;/g, 'server_name localhost;'],
     ['/var/log/nginx/otklik.access.log', `${directory}/logs/access.log`],
     [/\/var\/log\/nginx\/otklik\.error\.log/g, `${directory}/logs/site-error.log`],
-    ['server 127.0.0.1:8080 ', `server 127.0.0.1:${receivers[0]} `],
-    ['server 127.0.0.1:8082 ', `server 127.0.0.1:${receivers[1]} `],
+    ['server 127.0.0.1:8080 ', `server 127.0.0.1:${first} `],
+    ['#server 127.0.0.1:8082 ', second === undefined ? '# ' : `server 127.0.0.1:${second} `],
   ];
   return replacements.reduce((text, [what, by]) => {
     const replaced = text.replace(what, by);
