@@ -35,16 +35,28 @@ after(async () => {
   if (directory !== undefined) await removeDirectory(directory);
 });
 
-test('by the first lines of the file both are up and healthy; a webhook becomes a message', async () => {
+test('by the first lines of the file, typed once or twice, both are up and healthy; a webhook becomes a message', async () => {
   const file = await readFile(join(compose.tree, 'deploy/docker/compose.yaml'), 'utf8');
   const lines = [...file.matchAll(/^# {5}(.+?)(?: {3,}.*)?$/gm)].map(([, line]) => line ?? '');
   assert.deepEqual(
-    lines.map(line => /^\w+(?: compose.* (?=up|exec))?/.exec(line)?.[0].slice(0, 14)),
-    ['umask', 'cp', 'printf', 'docker compose', 'docker compose'],
+    lines.map(line => /^(?:\[ -e \S+ \] \|\| )?\w+(?: compose)?/.exec(line)?.[0]),
+    [
+      'umask',
+      '[ -e deploy/docker/otklik.env ] || cp',
+      '[ -e deploy/docker/.env ] || printf',
+      'docker compose',
+      'docker compose',
+    ],
   );
-  lines.splice(2, 0, "echo 'PUBLIC_URL=https://hooks.example.com' >> deploy/docker/otklik.env");
-  const said = await compose.sh(lines.join('\n'));
-  assert.match(said, /✓ service +running and ready/);
+  const set = "echo 'PUBLIC_URL=https://hooks.example.com' >> deploy/docker/otklik.env";
+  const first = lines.toSpliced(2, 0, set);
+  assert.match(await compose.sh(first.join('\n')), /✓ service +running and ready/);
+  const kept = await operatorsFiles();
+  assert.match(kept, /^OTKLIK_KEY=\S{44}$/m);
+  assert.match(kept, /^PUBLIC_URL=/m);
+  // As somebody does who upgrades by them: the key and the password are not made anew.
+  assert.match(await compose.sh(lines.join('\n')), /✓ service +running and ready/);
+  assert.equal(await operatorsFiles(), kept);
   assert.match(await compose.sh('dc ps'), /otklik_postgres_1 .*Up \(healthy\)/);
   await until(async () => /otklik_otklik_1 .*Up \(healthy\)/.test(await compose.sh('dc ps')), {
     what: 'the service is healthy',
@@ -138,6 +150,12 @@ const KILL_SERVICE = `
   for (const id of readdirSync("/proc").filter(Number)) {
     if (/cli\\.ts\\0serve/.test(readFileSync("/proc/" + id + "/cmdline", "utf8"))) process.kill(Number(id), "SIGKILL");
   }`;
+
+/** What a release does not have. */
+async function operatorsFiles(): Promise<string> {
+  const files = ['.env', 'otklik.env'].map(name => join(compose.tree, 'deploy/docker', name));
+  return (await Promise.all(files.map(file => readFile(file, 'utf8')))).join('\n');
+}
 
 /** The commands of the page that follow these words. */
 async function blockAfter(words: string): Promise<string> {
