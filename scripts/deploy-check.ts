@@ -273,8 +273,18 @@ async function prometheusTest(path: string): Promise<readonly string[]> {
   return faultsWhenFailed(await run('promtool', ['test', 'rules', path], dirname(path)));
 }
 
-async function prometheusConfiguration(path: string): Promise<readonly string[]> {
-  return faultsWhenFailed(await run('promtool', ['check', 'config', path], dirname(path)));
+/** As it is, and with what is commented out: a line of that has no blank behind its #, or two and more. */
+async function prometheusConfiguration(path: string, directory: string): Promise<readonly string[]> {
+  const text = await readFile(path, 'utf8');
+  const whole = join(directory, 'prometheus.yml');
+  await writeFile(
+    whole,
+    text
+      .replaceAll(/^#(?=[a-z]| {2})/gm, '')
+      .replace(/^( *- )([\w.-]+rules\.yml)$/m, `$1${join(dirname(path), '$2')}`),
+  );
+  const outcomes = [path, whole].map(file => run('promtool', ['check', 'config', file], dirname(path)));
+  return (await Promise.all(outcomes)).flatMap(faultsWhenFailed);
 }
 
 /** There is no checker of dashboards: the parts that Grafana reads, by a schema; each query by promtool's parser. */

@@ -73,6 +73,14 @@ test('every rule is raised and over again in a test of promtool', () => {
   assert.deepEqual([...new Set(over)].sort(), [...rules].sort());
 });
 
+test('the configuration of Prometheus has the job of every rule, if only to be uncommented', () => {
+  const rules = read('deploy/prometheus/otklik.rules.yml');
+  const asked = new Set([...rules.matchAll(/\bjob="([\w-]+)"/g)].map(match => match[1]));
+  if (/\bnode_\w+/.test(rules)) asked.add('node');
+  const jobs = [...read('deploy/prometheus/prometheus.yml').matchAll(/^#? +- job_name: (\S+)$/gm)];
+  assert.deepEqual([...asked].sort(), jobs.map(match => match[1]).sort());
+});
+
 test('every rule leads to an entry of docs/operations.md that is there', () => {
   const anchors = new Set(
     [...read('docs/operations.md').matchAll(/<a id="([\w-]+)">/g)].map(match => match[1]),
