@@ -237,10 +237,10 @@ const schema = z.object({
     .string()
     .refine(
       text => readSender(text) !== undefined,
-      'must be an address, as robot@salon.example, or "Salon <robot@salon.example>"',
+      'must be an address, as robot@salon.example, or Salon <robot@salon.example>',
     )
     .default('')
-    .describe('Sender of e-mails: "Salon <robot@salon.example>".'),
+    .describe('Sender of e-mails, without quotes: `Salon <robot@salon.example>`.'),
   WEBHOOK_ALLOW_PRIVATE: z
     .stringbool()
     .default(false)

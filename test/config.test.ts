@@ -64,6 +64,10 @@ test('a sender of e-mails that is none is named by every command, not by the sta
       sender,
     );
   }
-  for (const sender of ['robot@salon.example', '"Salon" <robot@salon.example>'])
+  for (const sender of [
+    'robot@salon.example',
+    'Salon <robot@salon.example>',
+    '"Salon" <robot@salon.example>',
+  ])
     assert.equal(readConfig({ ...smtp, EMAIL_FROM: sender }).EMAIL_FROM, sender);
 });
