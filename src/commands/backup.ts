@@ -90,6 +90,9 @@ export async function restore(
     [
       `Restored ${describe(manifest)}, as they were at ${manifest.createdAt}.`,
       held,
+      ...(config.ADMIN_TOKEN === undefined
+        ? ['The API’s ADMIN_TOKEN is again that of the backup; one that was made here since is not valid.']
+        : []),
       ...(config.OTKLIK_KEY === undefined
         ? []
         : ['`serve` needs this OTKLIK_KEY from now on: leave it set.']),
