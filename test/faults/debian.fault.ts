@@ -58,6 +58,15 @@ test('an empty server is live by the commands of the page: the first event is se
   assert.equal(await send('create', 1), '200');
   assert.match(await debian.run('systemctl is-active otklik nginx nftables'), /^(active\n){3}$/);
   assert.equal((await debian.run('systemctl --failed --plain --no-legend')).trim(), '');
+  assert.match(await debian.run('nginx -T'), /^ *#server 127\.0\.0\.1:8082 /m, 'one process, one receiver');
+});
+
+test('the page’s firewall lets in what it says, and leaves the rules of others alone', async () => {
+  await debian.run('nft add table ip others; systemctl reload nftables; systemctl reload nftables');
+  assert.equal(await debian.run('nft list tables | sort'), 'table inet otklik\ntable ip others\n');
+  const rules = await debian.run('nft list table inet otklik');
+  assert.equal(rules.match(/policy drop/g)?.length, 1);
+  assert.equal(rules.match(/tcp dport { 22, 80, 443 } accept/g)?.length, 1);
 });
 
 test('what an operator types, a key or a phone, comes into no log of the server', async () => {
