@@ -1,9 +1,9 @@
 /**
  * docs/deploy.md to the letter: on an empty Debian 12 that systemd runs, each command of the page in its order. What is
- * exchanged is what this machine cannot have: the address of the repository, and certbot's certificate.
+ * exchanged is what this machine cannot have: the address of the repository, and certificates of an authority.
  */
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -131,6 +131,17 @@ test('the timer’s backup is made by the user of the service, and can be read',
   assert.match(await debian.run(`cat ${made.trim()}/manifest.json`), /"webhook_events"/);
 });
 
+test('Caddy takes nginx’s place by the page, and gives it back', async () => {
+  await follow("Caddy in nginx's place", {
+    from: /^sed (?=')/m,
+    to: "sed -e '/^hooks.* {$/a tls /etc/ssl/salon.pem /etc/ssl/salon.key' -e ",
+  });
+  assert.match(await debian.run('systemctl is-active nginx caddy || true'), /^inactive\nactive\n$/);
+  assert.equal(await send('update', 1), '200');
+  await debian.run('systemctl disable --now caddy; systemctl enable --now nginx');
+  assert.equal(await send('update', 1), '200');
+});
+
 test('it moves to several processes on a PostgreSQL of its own by the page, and their restart is not noticed', async () => {
   await debian.run(
     `systemctl stop otklik; install -d -o otklik -g otklik -m 0700 /var/backups/otklik
@@ -195,6 +206,10 @@ async function layOut(root: string): Promise<void> {
   await mkdir(live, { recursive: true });
   await copyFile(certFile, join(live, 'fullchain.pem'));
   await copyFile(keyFile, join(live, 'privkey.pem'));
+  // Caddy may not read what only root may.
+  await copyFile(certFile, join(root, 'etc/ssl/salon.pem'));
+  await copyFile(keyFile, join(root, 'etc/ssl/salon.key'));
+  await chmod(join(root, 'etc/ssl/salon.key'), 0o644);
   await copyFile(authority.file, join(root, 'etc/ssl/authority.pem'));
 }
 
