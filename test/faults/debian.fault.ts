@@ -142,6 +142,10 @@ test('Caddy takes nginx’s place by the page, and gives it back', async () => {
   assert.equal(await send('update', 1), '200');
 });
 
+test('what a backup holds is there again by the page, and nothing of what came after it', async () => {
+  await restores(blocksOf('Restore')[0]);
+});
+
 test('it moves to several processes on a PostgreSQL of its own by the page, and their restart is not noticed', async () => {
   await debian.run(
     `systemctl stop otklik; install -d -o otklik -g otklik -m 0700 /var/backups/otklik
@@ -175,6 +179,29 @@ END
   assert.deepEqual([...new Set(answers)], ['200']);
   assert.ok(answers.length > 20, `${answers.length} events while they were restarted`);
 });
+
+test('there a backup is restored by the page too', async () => {
+  await restores(blocksOf('Restore')[1]);
+});
+
+/** Backs up to the place that the block names, lets something come in, and does what the block says. */
+async function restores(block = ''): Promise<void> {
+  const backup = /^backup=(\S+)$/m.exec(block)?.[1];
+  assert.ok(backup !== undefined, 'the block names a backup');
+  const known = async () => ({
+    companies: await debian.run('otklik company list'),
+    events: await debian.run(
+      `otklik events list --company ${COMPANY} --limit 100 --json | grep -o '"id":"[^"]*"'`,
+    ),
+  });
+  await debian.run(`otklik backup ${backup}`);
+  const before = await known();
+  assert.equal(await send('create', 900), '200');
+  assert.notDeepEqual(await known(), before);
+  await debian.run(block);
+  assert.deepEqual(await known(), before);
+  assert.equal(await send('create', 901), '200', 'the URL that the platform has is good');
+}
 
 /** Does what the section says, one block after another; where `from` stands, `to` is done in its place. */
 async function follow(section: string, exchange?: { from: RegExp; to: string }): Promise<string> {
