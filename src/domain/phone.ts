@@ -40,8 +40,37 @@ export function maskPhone(phone: string): string {
  * without the country, with spaces, brackets and hyphens. Undefined where there are too few digits to be a number.
  */
 export function phonePattern(text: string): string | undefined {
+  const national = nationalDigits(text);
+  return national === undefined ? undefined : [...national].join('[^0-9]{0,3}');
+}
+
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+
+/**
+ * The same of what base64 makes of the number's digits, in either alphabet, at whichever of the three places of a group they
+ * begin. Letters that say nothing of the number but that it is one are left out before it; of the last, which it shares
+ * with whatever follows, each that it may be is taken. Case tells: `~`, not `~*`.
+ */
+export function phoneInBase64(text: string): string | undefined {
+  const national = nationalDigits(text);
+  if (national === undefined) return undefined;
+  return [0, 1, 2].map(before => base64At(before, national)).join('|');
+}
+
+function base64At(before: number, digits: string): string {
+  const coded = Buffer.from(`${' '.repeat(before)}${digits}`).toString('base64');
+  const bits = (before + digits.length) * 8;
+  const sure = coded.slice(Math.ceil((before * 8) / 6), Math.floor(bits / 6));
+  const open = bits % 6;
+  if (open === 0) return sure;
+  const first = BASE64.indexOf(coded[Math.floor(bits / 6)] ?? '');
+  const last = BASE64.slice(first, first + 2 ** (6 - open));
+  return `${sure}[${last}${last.endsWith('/') ? '_-' : ''}]`;
+}
+
+function nationalDigits(text: string): string | undefined {
   const digits = normalisePhone(text).replace(/\D/g, '');
   const number = parsePhoneNumberFromString(`+${digits}`);
   const national = number?.isPossible() ? number.nationalNumber : digits;
-  return national.length < 7 ? undefined : [...national].join('[^0-9]{0,3}');
+  return national.length < 7 ? undefined : national;
 }

@@ -7,7 +7,7 @@
  * nothing, and with it only whether an id one already has was erased.
  */
 
-import { normalisePhone, phonePattern, typedPhone } from '../domain/phone.ts';
+import { normalisePhone, phoneInBase64, phonePattern, typedPhone } from '../domain/phone.ts';
 import { MissingError } from '../log.ts';
 import { audit } from '../store/companies.ts';
 import {
@@ -153,13 +153,15 @@ async function eraseTraces(
 ): Promise<Omit<Erasure, 'left'>> {
   const { clientIds, phones, emails, addresses } = traces;
   const pattern = patternOf(traces);
+  const encoded = encodedOf(traces);
   const recordIds = await findRecords(db, companyId, clientIds);
   const recipients = clientIds.map(id => `client:${id}`);
   const rows: Record<string, number> = {};
   rows.webhook_events = await scrubAll(db, { companyId, clientIds, recordIds, pattern }, onProgress);
   for (const [done, { table, erase }] of ERASURES.entries()) {
     onProgress('tables', done, ERASURES.length);
-    rows[table] = await erase(db, { companyId, clientIds, recipients, pattern });
+    rows[table] =
+      (rows[table] ?? 0) + (await erase(db, { companyId, clientIds, recipients, pattern, encoded }));
   }
   const sought = { id: clientIds, phone: phones.filter(isPhone), email: emails, address: addresses };
   const kinds = ['id', 'phone', 'email', 'address'] as const;
@@ -183,7 +185,7 @@ async function leftOf(
   const { clientIds } = traces;
   return scanAll(db, {
     ...{ companyId, clientIds, lastSeq },
-    pattern: patternOf(traces),
+    ...{ pattern: patternOf(traces), encoded: encodedOf(traces) },
     onColumn: (done, of) => onProgress('scan', done, of),
   });
 }
@@ -195,6 +197,16 @@ function patternOf({ phones, emails, addresses }: Traces): string | null {
     ...[...emails, ...addresses].map(text => `(^|[^[:alnum:]])${literal(text)}($|[^[:alnum:]])`),
   ];
   return parts.length === 0 ? null : parts.join('|');
+}
+
+/** Finds their phones in base64, as the ids that Meta gives to messages hold the receiver's; null when none is known. */
+function encodedOf({ phones }: Traces): string | null {
+  return (
+    phones
+      .map(phoneInBase64)
+      .filter(part => part !== undefined)
+      .join('|') || null
+  );
 }
 
 /** What the platform keeps as a phone may be a word. */

@@ -4,6 +4,7 @@
  */
 import { jsonArray, uuidArray } from './binary.ts';
 import type { Db } from './pool.ts';
+import { digestOf } from './receipts.ts';
 
 /**
  * A body as text without the escapes that could hide something. Reading all as JSON takes three times as long as looking
@@ -225,6 +226,8 @@ export type RowSearch = {
   readonly clientIds: readonly number[];
   readonly recipients: readonly string[];
   readonly pattern: string | null;
+  /** Finds their phones in base64; unlike the pattern it is told by case. Ids of providers are looked through by it. */
+  readonly encoded: string | null;
 };
 
 type Erase = (db: Db, search: RowSearch) => Promise<number>;
@@ -274,17 +277,37 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         [companyId, pattern],
       ),
   },
+  // Those that an earlier build kept under the provider's id, of whichever company: under a digest each is found as before.
+  // Before the attempts, which tell whose they are.
+  {
+    table: 'receipts',
+    erase: (db, { companyId, recipients, pattern, encoded }) =>
+      touched(
+        db,
+        `WITH theirs AS (
+           DELETE FROM receipts r WHERE (length(r.provider_id) <> 64 OR r.provider_id ~ '[^0-9a-f]')
+             AND (r.provider_id ~ $4 OR EXISTS (
+             SELECT FROM attempts a JOIN messages m ON m.company_id = a.company_id AND m.id = a.message_id
+             WHERE a.company_id = $1 AND a.channel = r.channel AND a.provider_id = r.provider_id
+               AND (m.recipient = ANY($2::text[]) OR m.recipient ~* $3)))
+           RETURNING channel, provider_id, status, reason, happened_at, created_at)
+         INSERT INTO receipts (channel, provider_id, status, reason, happened_at, created_at)
+         SELECT channel, ${digestOf('provider_id')}, status, reason, happened_at, created_at FROM theirs
+         ON CONFLICT DO NOTHING`,
+        [companyId, recipients, pattern, encoded],
+      ),
+  },
   // Its attempts come first: afterwards nothing tells whose they were.
   {
     table: 'attempts',
-    erase: (db, { companyId, recipients, pattern }) =>
+    erase: (db, { companyId, recipients, pattern, encoded }) =>
       touched(
         db,
         `UPDATE attempts a SET reason = '', provider_id = NULL, address = NULL FROM messages m
          WHERE a.company_id = $1 AND m.company_id = $1 AND m.id = a.message_id AND (m.recipient = ANY($2::text[])
            OR m.recipient ~* $3 OR m.body ~* $3 OR m.subject ~* $3 OR a.reason ~* $3
-           OR a.address ~* $3)`,
-        [companyId, recipients, pattern],
+           OR a.address ~* $3 OR a.provider_id ~ $4)`,
+        [companyId, recipients, pattern, encoded],
       ),
   },
   {
@@ -299,6 +322,15 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
          WHERE company_id = $1 AND (recipient = ANY($2::text[]) OR recipient ~* $3 OR body ~* $3 OR subject ~* $3)`,
         [companyId, recipients, pattern],
       ),
+  },
+  // Another client's message that went to a phone of theirs is the other's, and loses the id alone.
+  {
+    table: 'messages',
+    erase: (db, { companyId, encoded }) =>
+      touched(db, 'UPDATE messages SET provider_id = NULL WHERE company_id = $1 AND provider_id ~ $2', [
+        companyId,
+        encoded,
+      ]),
   },
   {
     table: 'plan_requests',

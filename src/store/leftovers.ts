@@ -18,6 +18,8 @@ export type Scan = {
   readonly companyId: number;
   /** A regular expression of phones, e-mails and chats; null: none is known. */
   readonly pattern: string | null;
+  /** A regular expression, told by case, of the phones in base64; null: none is known. */
+  readonly encoded: string | null;
   readonly clientIds: readonly number[];
   readonly lastSeq: number;
   readonly onColumn?: (done: number, of: number) => void;
@@ -50,11 +52,11 @@ const ID_PLACES: readonly (Pick<Place, 'table' | 'column'> & { readonly holds: s
 ];
 
 /**
- * Looks for a pattern in every column of the schema that can hold text, JSON or bytes, and for the clients' ids in every
- * one that has them as text (`client:9`, `"client_id": 9`) or is called `client_id`; of one company where the table says
- * whose its rows are: an id is a client's of that company alone. Also in tables that did not exist when the erasures
- * were written. Of events that wait to be processed those that came after `lastSeq` are left out: they lose the
- * person then.
+ * Looks for a pattern, and for the phones in base64, in every column of the schema that can hold text, JSON or bytes, and
+ * for the clients' ids in every one that has them as text (`client:9`, `"client_id": 9`) or is called `client_id`; of one
+ * company where the table says whose its rows are: an id is a client's of that company alone. Also in tables that did not
+ * exist when the erasures were written. Of events that wait to be processed those that came after `lastSeq` are left out:
+ * they lose the person then.
  */
 export async function scanAll(db: Db, { onColumn, ...search }: Scan): Promise<Leftover[]> {
   const places = await findPlaces(db);
@@ -98,13 +100,16 @@ async function scanPlace(db: Db, place: Place, search: Sought): Promise<Leftover
   }
   const readable = type === 'bytea' ? `encode(${name}, 'escape')` : `${name}::text`;
   const text = table === 'webhook_events' && column === 'payload' ? BODY_TEXT : readable;
-  const { companyId, pattern, clientIds, lastSeq } = search;
+  const { companyId, pattern, encoded, clientIds, lastSeq } = search;
   const { rows } = await db.query<{ found: number }>(
     `SELECT count(*) AS found FROM ${pg.escapeIdentifier(table)}, LATERAL (SELECT ${text} AS read OFFSET 0) t
-     WHERE (read ~* $1 OR $4::boolean AND read LIKE ANY($5::text[]) AND read ~* $6)
+     WHERE (read ~* $1 OR read ~ $7 OR $4::boolean AND read LIKE ANY($5::text[]) AND read ~* $6)
        AND ${owned ? 'company_id = $2' : '$2::int IS NOT NULL'}
        AND ${table === 'webhook_events' ? "(state <> 'pending' OR seq <= $3::int8)" : '$3::int8 IS NOT NULL'}`,
-    [pattern, companyId, lastSeq, owned && clientIds.length > 0, likeIds(clientIds), idPattern(clientIds)],
+    [
+      ...[pattern, companyId, lastSeq, owned && clientIds.length > 0],
+      ...[likeIds(clientIds), idPattern(clientIds), encoded],
+    ],
   );
   return leftover(place, rows[0]?.found);
 }

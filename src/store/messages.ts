@@ -7,6 +7,7 @@ import type { EpochMs } from '../domain/time.ts';
 import { int4Array, int8Array, uuidArray } from './binary.ts';
 import { storableJson } from './json.ts';
 import type { Db } from './pool.ts';
+import { TOLD_ATTEMPTS } from './receipts.ts';
 
 export type MessageKey = { readonly companyId: number; readonly id: string };
 
@@ -213,11 +214,11 @@ export async function lockDue(
         )::float8 * 1000 END AS "doubtMs",
         CASE WHEN state = 'sent' THEN (SELECT outcome FROM attempts a WHERE a.company_id = messages.company_id
           AND a.message_id = messages.id AND a.number = messages.attempts) END AS "lastOutcome",
-        state <> 'due' AND EXISTS (SELECT FROM attempts a JOIN receipts r USING (channel, provider_id)
+        state <> 'due' AND EXISTS (SELECT FROM ${TOLD_ATTEMPTS}
           WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND r.status <> 'failed') AS heard,
-        CASE WHEN state = 'sent' THEN (SELECT r.reason FROM attempts a JOIN receipts r USING (channel, provider_id)
+        CASE WHEN state = 'sent' THEN (SELECT r.reason FROM ${TOLD_ATTEMPTS}
           WHERE a.company_id = messages.company_id AND a.message_id = messages.id AND a.number = messages.attempts
-            AND r.status = 'failed') END AS undelivered
+            AND r.status = 'failed' LIMIT 1) END AS undelivered
       FROM messages
       WHERE (company_id, id) IN (SELECT * FROM unnest($2::int4[], $3::uuid[]))
         AND ((state = 'due' AND due_at <= $1) OR (state = 'sending' AND leased_until < now())

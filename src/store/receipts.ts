@@ -1,4 +1,9 @@
-/** Receipts: what providers tell of messages they took. They may come twice, late, in any order, before we know the id. */
+/**
+ * Receipts: what providers tell of messages they took. They may come twice, late, in any order, before we know the id.
+ *
+ * Each is kept under a digest of the provider's id: Meta's has the phone of whoever received the message in it, and a
+ * receipt may come after they were erased, or of a message whose id never came. The attempt has the id itself, until then.
+ */
 import type { ChannelName } from '../channels/channel.ts';
 import type { Db, Pool } from './pool.ts';
 
@@ -11,6 +16,13 @@ export type NewReceipt = {
   readonly reason: string;
   readonly happenedAt: number | null;
 };
+
+/** What a receipt is kept under in place of the provider's id. */
+export const digestOf = (id: string) => `encode(sha256(convert_to(${id}, 'UTF8')), 'hex')`;
+
+/** Attempts with what was told of each. Earlier builds kept receipts under the id as it came, and one may run beside this. */
+export const TOLD_ATTEMPTS = `attempts a JOIN receipts r ON r.channel = a.channel
+  AND r.provider_id IN (${digestOf('a.provider_id')}, a.provider_id)`;
 
 /**
  * What follows from receipts that have `met` attempts (company_id, message_id, number, channel, provider, status): the
@@ -72,7 +84,7 @@ export async function saveReceipts(pool: Pool, receipts: readonly NewReceipt[]):
     text: `
       WITH ${GIVEN}
       INSERT INTO receipts (channel, provider_id, status, reason, happened_at)
-      SELECT channel, provider_id, status, reason, happened_at FROM given
+      SELECT channel, ${digestOf('provider_id')}, status, reason, happened_at FROM given
       ON CONFLICT DO NOTHING`,
     values,
   });
@@ -98,7 +110,7 @@ export async function meetReceipts(
     text: `
       WITH met AS (
         SELECT a.company_id, a.message_id, a.number, a.channel, CASE WHEN a.channel = $3 THEN $4 END AS provider, r.status
-        FROM attempts a JOIN receipts r USING (channel, provider_id) WHERE a.company_id = $1 AND a.message_id = $2
+        FROM ${TOLD_ATTEMPTS} WHERE a.company_id = $1 AND a.message_id = $2
       ), ${FOLLOWS}`,
     values: [companyId, id, channel, provider],
   });

@@ -3,6 +3,7 @@ import type { Fall } from '../domain/route.ts';
 import { writeTrail } from '../domain/route-trail.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Db } from './pool.ts';
+import { TOLD_ATTEMPTS } from './receipts.ts';
 
 /** A page is asked for with the `next` of the one before it. */
 export type Page<Row> = { readonly items: readonly Row[]; readonly next: string | null };
@@ -218,7 +219,7 @@ export async function showMessage(db: Db, id: string): Promise<MessageDetail | u
         FROM attempts a WHERE a.company_id = m.company_id AND a.message_id = m.id) AS "attemptsMade",
        (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', r.channel, 'status', status, 'reason', r.reason,
           'receivedAt', ${iso('r.created_at')}) ORDER BY r.created_at, status), '[]')
-        FROM attempts a JOIN receipts r USING (channel, provider_id)
+        FROM ${TOLD_ATTEMPTS}
         WHERE a.company_id = m.company_id AND a.message_id = m.id) AS receipts,
        (SELECT jsonb_build_object('theirId', their_id, 'category', category, 'asked', asked, 'told', told,
           'reason', reason)

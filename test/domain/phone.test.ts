@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { normalisePhone, phonePattern, typedPhone } from '../../src/domain/phone.ts';
+import { normalisePhone, phoneInBase64, phonePattern, typedPhone } from '../../src/domain/phone.ts';
 
 test('a number is one however it is written, the Russian 8 included; what could be another country’s is left', () => {
   for (const text of ['+79160000012', '79160000012', '8 (916) 000-00-12', '89160000012']) {
@@ -30,4 +30,21 @@ test('a number is found in a text however either is written', () => {
     for (const text of ['тел. 8 916 000-00-12', '"+79160000012"']) assert.match(text, pattern, asked);
     assert.doesNotMatch('+79160000013', pattern);
   }
+});
+
+test('a number is found in base64 wherever in it it stands, and its neighbours are not', () => {
+  for (let last = 0; last <= 9; last += 1) {
+    const pattern = new RegExp(phoneInBase64(`+7916000001${last}`) ?? '$^');
+    for (const before of ['', 'x', 'x'.repeat(2), '\xff'.repeat(3)]) {
+      for (const after of ['', '\x15', '\xff\xff', 'no']) {
+        for (const alphabet of ['base64', 'base64url'] as const) {
+          const coded = (digit: number) =>
+            Buffer.from(`${before}7916000001${digit}${after}`, 'latin1').toString(alphabet);
+          assert.match(coded(last), pattern);
+          for (const other of [last + 1, last + 9]) assert.doesNotMatch(coded(other % 10), pattern);
+        }
+      }
+    }
+  }
+  assert.equal(phoneInBase64('12345'), undefined);
 });

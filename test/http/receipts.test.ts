@@ -100,7 +100,8 @@ test('a receipt that comes before the id is known counts when it is', async () =
 test('a receipt that is being kept while the id is noted counts, though neither knows of the other yet', async () => {
   const copy = await pipeline.pool.connect();
   await copy.query(
-    `BEGIN; INSERT INTO receipts (channel, provider_id, status) VALUES ('whatsapp', 'crossing', 'read')`,
+    `BEGIN; INSERT INTO receipts (channel, provider_id, status) 
+     VALUES ('whatsapp', encode(sha256('crossing'), 'hex'), 'read')`,
   );
   const brought = bring([{ messageId: 'crossing', status: 'read' }]);
   await until(
@@ -117,6 +118,15 @@ test('a receipt that is being kept while the id is noted counts, though neither 
   await copy.query('ROLLBACK');
   copy.release();
   assert.equal((await brought).statusCode, 200);
+  assert.deepEqual(await stateOf(id), { state: 'delivered', receipts: ['read'] });
+});
+
+test('a receipt that an earlier build kept under the id itself counts', async () => {
+  await pipeline.pool.query(
+    `INSERT INTO receipts (channel, provider_id, status) VALUES ('whatsapp', 'as-it-came', 'read')`,
+  );
+  const id = await sentAs('as-it-came');
+  await meetReceipts(pipeline.pool, { companyId: 1, id }, { channel: 'whatsapp', provider: 'wazzup' });
   assert.deepEqual(await stateOf(id), { state: 'delivered', receipts: ['read'] });
 });
 

@@ -22,6 +22,7 @@ import { keepAside, saveHeard } from '../../src/store/heard.ts';
 import { insertEvents } from '../../src/store/inbox.ts';
 import { readLastSeq, scanAll } from '../../src/store/leftovers.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
+import { saveReceipts } from '../../src/store/receipts.ts';
 import { insertRelays } from '../../src/store/relays.ts';
 import { addRequests } from '../../src/store/requests.ts';
 import type { Place } from '../../src/store/team.ts';
@@ -37,6 +38,10 @@ const EARLIER = '811000555';
 const PHONES = ['9160000001', '9160000077'];
 const CLIENT = { id: 9, name: NAME, surname: 'Ухова', phone: '79160000001', email: EMAIL };
 const OTHER = { id: 10, name: 'Борис', phone: '79160000002', email: 'boris@mail.test' };
+/** As Meta makes an id: how long the phone is, the phone, what kind of message, and its number. */
+const wamid = (phone: string, n: string) =>
+  `wamid.${Buffer.from(`\x1c\x18\x0b${phone}\x15\x02\0\x11\x18\x12${n.padStart(18, '5F425A74F130337')}\0`, 'latin1').toString('base64')}`;
+const [SENT_ID, LATE_ID, UNKNOWN_ID, OLD_ID] = ['A1', 'B2', 'C3', 'D4'].map(n => wamid(CLIENT.phone, n));
 const MINUTE = 60_000;
 const DAY = 1_440 * MINUTE;
 const NOON_IN_MOSCOW = 9 * 60 * MINUTE;
@@ -63,7 +68,7 @@ const deps = () => ({ pool: pipeline.pool, vault: pipeline.vault, actor: 'comman
 const erase = (whom: Whom = WHOM, options?: { dryRun: boolean }): Promise<Erasure> =>
   erasePerson(deps(), whom, options);
 
-/** Columns of the whole database that hold any of these, each value read as text in every way it can be. */
+/** Columns of the whole database that hold any of these, each value read as text in every way it can be, base64 too. */
 async function found(words: readonly string[], phones: readonly string[] = []): Promise<string[]> {
   const { rows: columns } = await pipeline.pool.query(
     `SELECT table_name AS table, column_name AS column, data_type AS type FROM information_schema.columns
@@ -76,11 +81,14 @@ async function found(words: readonly string[], phones: readonly string[] = []): 
       `SELECT ${type === 'bytea' ? column : `${column}::text`} AS value FROM ${table} WHERE ${column} IS NOT NULL`,
     );
     for (const { value } of rows) {
-      const text = Buffer.isBuffer(value) ? unescaped(value.toString('utf8')) : String(value);
-      const digits = text.replace(/[^0-9\p{L}]/gu, '');
-      const hit =
-        words.some(word => text.toLowerCase().includes(word.toLowerCase())) ||
-        phones.some(phone => digits.includes(phone));
+      const plain = Buffer.isBuffer(value) ? unescaped(value.toString('utf8')) : String(value);
+      const hit = [plain, ...decoded(plain)].some(text => {
+        const digits = text.replace(/[^0-9\p{L}]/gu, '');
+        return (
+          words.some(word => text.toLowerCase().includes(word.toLowerCase())) ||
+          phones.some(phone => digits.includes(phone))
+        );
+      });
       if (hit) hits.push(`${table}.${column}`);
     }
   }
@@ -91,6 +99,12 @@ function unescaped(text: string): string {
   return text.replace(/\\u([0-9a-f]{4})/gi, (_, code: string) =>
     String.fromCharCode(Number.parseInt(code, 16)),
   );
+}
+
+/** What runs of base64 in a text may say, wherever in a run it begins. */
+function decoded(text: string): string[] {
+  const runs = text.match(/[\w+/-]{12,}/g) ?? [];
+  return runs.flatMap(run => [0, 1, 2, 3].map(from => Buffer.from(run.slice(from), 'base64').toString()));
 }
 
 const anywhere = () => found([NAME, 'Ухова', EMAIL, CHAT, OPENED, EARLIER, 'client:9'], PHONES);
@@ -115,7 +129,7 @@ const NOT_OF_PEOPLE = new Set(
     addresses: 'channel',
     alerts: 'detail kind label subject',
     api_budget: 'paused_because scope',
-    attempts: 'channel outcome provider_id scope',
+    attempts: 'channel outcome scope',
     audit_log: 'action actor',
     // Ids alone, like the data of entities: see the test after the scan's.
     booking_changes: 'detail kind',
@@ -133,12 +147,12 @@ const NOT_OF_PEOPLE = new Set(
     erased_people: 'client_hash',
     heard: 'channel error update_id',
     messages:
-      'channel error falls kind provider_id purpose request_id rule state subject told_after told_before traceparent visit',
+      'channel error falls kind purpose request_id rule state subject told_after told_before traceparent visit',
     migrations: 'name',
     policies: 'actor document',
     reached: 'channel',
     receipt_givers: 'channel provider',
-    receipts: 'channel provider_id reason status',
+    receipts: 'channel reason status',
     rejects: 'cause',
     relays: 'asked category digest reason',
     rereads: 'reason',
@@ -318,6 +332,33 @@ async function around(): Promise<void> {
     [EMAIL],
   );
   await pool.query('INSERT INTO plan_requests (company_id, client_id, requested_at) VALUES (1, 9, now())');
+  await told();
+}
+
+const receipt = (providerId: string | undefined, status: 'delivered' | 'failed' = 'delivered') => ({
+  ...({ channel: 'whatsapp', provider: 'cloud', status, reason: '', happenedAt: null } as const),
+  providerId: providerId ?? '',
+});
+
+/** Of what went to them by WhatsApp the provider told: of one message, of one whose id was never known, and before an upgrade. */
+async function told(): Promise<void> {
+  const { pool } = pipeline;
+  const { rows } = await pool.query(
+    "SELECT id FROM messages WHERE company_id = 1 AND recipient = 'client:9' AND state = 'sent' ORDER BY id LIMIT 2",
+  );
+  for (const [index, providerId] of [SENT_ID, LATE_ID].entries()) {
+    const values = [rows[index].id, providerId];
+    await pool.query(`UPDATE messages SET provider_id = $2 WHERE id = $1`, values);
+    await pool.query(
+      `UPDATE attempts SET provider_id = $2, channel = 'whatsapp' WHERE message_id = $1`,
+      values,
+    );
+  }
+  await saveReceipts(pool, [receipt(SENT_ID), receipt(UNKNOWN_ID, 'failed')]);
+  await pool.query(
+    `INSERT INTO receipts (channel, provider_id, status) VALUES ('whatsapp', $1, 'read'), ('whatsapp', $2, 'read')`,
+    [SENT_ID, OLD_ID],
+  );
 }
 
 async function counts(): Promise<unknown[]> {
@@ -325,6 +366,7 @@ async function counts(): Promise<unknown[]> {
     `SELECT 'event' AS what, resource AS kind, count(*)::int AS n FROM webhook_events GROUP BY resource
      UNION ALL SELECT 'message', kind || ' ' || state, count(*) FROM messages WHERE purpose = 'notice' GROUP BY kind, state
      UNION ALL SELECT 'attempt', outcome, count(*) FROM attempts GROUP BY outcome
+     UNION ALL SELECT 'receipt', status, count(*) FROM receipts GROUP BY status
      UNION ALL SELECT 'booking', state, count(*) FROM bookings GROUP BY state ORDER BY 1, 2`,
   );
   return rows;
@@ -352,13 +394,33 @@ test('a scan of every column finds neither name, phone, e-mail nor chat afterwar
   assert.ok((erasure.rows.webhook_events ?? 0) >= 9);
 });
 
+test('a receipt that comes after the erasure, of a message from before it, brings no phone with its id', async () => {
+  await life();
+  await around();
+  await erase();
+  await saveReceipts(pipeline.pool, [receipt(LATE_ID), receipt(SENT_ID), receipt(UNKNOWN_ID)]);
+  assert.deepEqual(await anywhere(), []);
+  const { rows } = await pipeline.pool.query('SELECT count(*)::int AS kept FROM receipts');
+  assert.deepEqual(rows, [{ kept: 6 }]);
+});
+
+test('the scan looks into base64: a phone in an id that nobody expected there is said to be left', async () => {
+  await life();
+  const ids = ['', 'x', 'xy'].map(before => Buffer.from(`${before}${CLIENT.phone}.`).toString('base64url'));
+  await pipeline.pool.query('CREATE TABLE guests (note text)');
+  await pipeline.pool.query('INSERT INTO guests SELECT unnest($1::text[])', [
+    [...ids, wamid(OTHER.phone, 'E5')],
+  ]);
+  assert.deepEqual((await erase()).left, [{ table: 'guests', column: 'note', rows: 3 }]);
+});
+
 test('the scan reads every event that was there, processed or not, and leaves out what came since', async () => {
   const began = await readLastSeq(pipeline.pool);
   await receive(recordBody({ id: 1, data: { client: OTHER, comment: EMAIL } }));
   const places = async (lastSeq: number) =>
-    (await scanAll(pipeline.pool, { companyId: 1, pattern: EMAIL, clientIds: [], lastSeq })).map(
-      ({ table, column }) => `${table}.${column}`,
-    );
+    (
+      await scanAll(pipeline.pool, { companyId: 1, pattern: EMAIL, encoded: null, clientIds: [], lastSeq })
+    ).map(({ table, column }) => `${table}.${column}`);
   assert.deepEqual(await places(await readLastSeq(pipeline.pool)), ['webhook_events.payload']);
   assert.deepEqual(await places(began), []);
   await pipeline.processor.drain();
@@ -441,7 +503,13 @@ test('of whom no phone, e-mail or chat is known, the id is scanned for, and that
 test('where they are known by their id, the scan finds it before it is removed', async () => {
   await life();
   await around();
-  const search = { companyId: 1, pattern: null, clientIds: [9], lastSeq: await readLastSeq(pipeline.pool) };
+  const search = {
+    companyId: 1,
+    pattern: null,
+    encoded: null,
+    clientIds: [9],
+    lastSeq: await readLastSeq(pipeline.pool),
+  };
   const places = async () =>
     (await scanAll(pipeline.pool, search)).map(({ table, column }) => `${table}.${column}`);
   const before = await places();
@@ -536,7 +604,8 @@ test('who is being planned for is erased with what is planned for them', async (
   assert.deepEqual(await anywhere(), []);
 });
 
-test('a message that was under way when they were erased brings no address back with its outcome', async () => {
+/** A message to them is under way when they are erased, and comes to this. */
+async function erasedUnderWay(ended: SendResult): Promise<void> {
   await pipeline.addCompany({ companyId: 3, route: ['email'] });
   await pipeline.receive(3, [
     { body: recordBody({ companyId: 3, data: { client: CLIENT } }), receivedAt: pipeline.now },
@@ -544,7 +613,12 @@ test('a message that was under way when they were erased brings no address back 
   await pipeline.processor.drain();
   const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
   const email: Channel = {
-    ...{ name: 'email', traits: { ...CONSOLE_TRAITS, address: 'email' }, idempotent: false, concurrency: 1 },
+    ...{
+      name: 'email',
+      traits: { ...CONSOLE_TRAITS, address: 'email' },
+      idempotent: false,
+      concurrency: 1,
+    },
     send({ address }) {
       assert.equal(address, EMAIL);
       left.resolve();
@@ -558,13 +632,21 @@ test('a message that was under way when they were erased brings no address back 
   const sending = dispatcher.drain();
   await left.promise;
   assert.deepEqual((await erase({ companyId: 3, clientId: 9 })).left, []);
-  outcome.resolve({ outcome: 'rejected', scope: 'address', reason: `no mailbox ${EMAIL}` });
+  outcome.resolve(ended);
   await sending;
   assert.deepEqual(await anywhere(), []);
   const { rows } = await pipeline.pool.query(
     'SELECT m.state, a.outcome, a.channel FROM messages m LEFT JOIN attempts a ON a.message_id = m.id',
   );
-  assert.deepEqual(rows, [{ state: 'unknown', outcome: 'rejected', channel: 'email' }]);
+  assert.deepEqual(rows, [{ state: 'unknown', outcome: ended.outcome, channel: 'email' }]);
+}
+
+test('a message that was under way when they were erased brings no address back with its outcome', async () => {
+  await erasedUnderWay({ outcome: 'rejected', scope: 'address', reason: `no mailbox ${EMAIL}` });
+});
+
+test('nor does it bring their phone back in the id that it was given', async () => {
+  await erasedUnderWay({ outcome: 'sent', providerId: SENT_ID ?? '' });
 });
 
 test('what is of others stays as it was', async () => {
