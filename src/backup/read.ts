@@ -49,7 +49,7 @@ export async function verifyBackup(request: VerifyRequest): Promise<Verified> {
       'the backup is of a database that lives under another OTKLIK_KEY: set that one, or its secrets are lost',
     );
   }
-  const known = await knownMigrations();
+  const known = knownMigrations();
   const newer = manifest.schema.filter(name => !known.includes(name));
   if (newer.length > 0) {
     throw new PlainError(

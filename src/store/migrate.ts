@@ -5,13 +5,19 @@
  * they do not survive says so in a line of its own, `-- needs: stop`. It is refused while any process serves, unless
  * the caller insists; and a process that finds such a migration applied that it does not know must stop: `outgrownBy`.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPool, type Db, type Pool, transaction } from './pool.ts';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
 const FILE = /^\d{4}_[a-z0-9_]+\.sql$/;
+/**
+ * What this process knows: as it was when it started. An upgrade puts a newer tree in the place of the one it runs from, and it
+ * would take a migration of the newer for one of its own.
+ */
+const KNOWN = migrationsIn(FOLDER);
 const NEEDS_STOP = /^-- needs: stop$/m;
 /** Held while migrating, so that processes that start together do not migrate together. Any constant will do. */
 const LOCK = 0x07_4b_11_4b;
@@ -73,7 +79,7 @@ export async function applyMigrations(db: Db, options: MigrateOptions = {}): Pro
   const outgrown = await outgrownBy(db, folder);
   if (outgrown.length > 0) return { applied: [], refused: tooOld(outgrown) };
   const applied = await appliedMigrations(db);
-  const missing = (await knownMigrations(folder)).filter(
+  const missing = knownMigrations(folder).filter(
     name => !applied.has(name) && (only === undefined || only.includes(name)),
   );
   const texts = await Promise.all(missing.map(name => readFile(join(folder, name), 'utf8')));
@@ -112,8 +118,14 @@ async function makeTable(db: Db): Promise<void> {
 }
 
 /** The migrations this version knows, in order. */
-export async function knownMigrations(folder = FOLDER): Promise<string[]> {
-  return (await readdir(folder)).filter(name => FILE.test(name)).sort();
+export function knownMigrations(folder = FOLDER): readonly string[] {
+  return folder === FOLDER ? KNOWN : migrationsIn(folder);
+}
+
+function migrationsIn(folder: string): readonly string[] {
+  return readdirSync(folder)
+    .filter(name => FILE.test(name))
+    .sort();
 }
 
 async function appliedMigrations(db: Db): Promise<Set<string>> {
@@ -125,7 +137,7 @@ async function appliedMigrations(db: Db): Promise<Set<string>> {
 export async function outgrownBy(db: Db, folder = FOLDER): Promise<string[]> {
   const { rows } = await db.query<{ name: string }>(
     'SELECT name FROM migrations WHERE needs_stop AND name <> ALL($1) ORDER BY name',
-    [await knownMigrations(folder)],
+    [knownMigrations(folder)],
   );
   return rows.map(row => row.name);
 }
@@ -141,11 +153,11 @@ async function countServing(db: Db): Promise<number> {
 }
 
 /** The migrations this version has and the database has not; all of them when it was never migrated. */
-export async function pendingMigrations(pool: Pool): Promise<string[]> {
+export async function pendingMigrations(pool: Pool): Promise<readonly string[]> {
   const { rows } = await pool.query<{ known: boolean }>(
     "SELECT to_regclass('migrations') IS NOT NULL AS known",
   );
-  const known = await knownMigrations();
+  const known = knownMigrations();
   if (!rows[0]?.known) return known;
   const applied = await appliedMigrations(pool);
   return known.filter(name => !applied.has(name));

@@ -1,16 +1,17 @@
 /** Upgrades: what older processes survive, what they do not, and how either side notices. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { applyMigrations, knownMigrations, migrate, outgrownBy, SERVING } from '../../src/store/migrate.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { command, startService } from '../support/service.ts';
+import { command, send, startService } from '../support/service.ts';
 import { until } from '../support/until.ts';
 
-const MIGRATIONS = join(import.meta.dirname, '../../migrations');
+const ROOT = join(import.meta.dirname, '../..');
+const MIGRATIONS = join(ROOT, 'migrations');
 const GENTLE = '9998_gentle.sql';
 const HARD = '9999_hard.sql';
 
@@ -19,7 +20,7 @@ let folder: string;
 before(async () => {
   database = await testDatabase();
   folder = await mkdtemp(join(tmpdir(), 'otklik-migrations-'));
-  for (const name of await knownMigrations()) await writeFile(join(folder, name), 'SELECT 1');
+  for (const name of knownMigrations()) await writeFile(join(folder, name), 'SELECT 1');
   await writeFile(join(folder, GENTLE), 'CREATE TABLE gentle (id integer)');
 });
 after(async () => {
@@ -60,6 +61,33 @@ test('a process that an applied migration left behind says so, ends with 1, and 
   assert.deepEqual(await outgrownBy(database.pool, folder), [], 'the newer version knows it');
 });
 
+test('a process whose tree was exchanged for a newer one knows what it knew: it stays ready, and notices what it cannot survive', async () => {
+  const other = await testDatabase();
+  const tree = await mkdtemp(join(tmpdir(), 'otklik-tree-'));
+  for (const part of ['src', 'migrations', 'templates', 'package.json'])
+    await cp(join(ROOT, part), join(tree, part), { recursive: true });
+  await symlink(join(ROOT, 'node_modules'), join(tree, 'node_modules'));
+  const exchanged = join(tree, 'migrations');
+  const old = await startService(other.url, {
+    env: { ROLES: 'receive' },
+    run: () => [process.execPath, join(tree, 'src/cli.ts'), 'serve'],
+  });
+  try {
+    await writeFile(join(exchanged, GENTLE), 'CREATE TABLE gentle (id integer)');
+    await writeFile(join(exchanged, HARD), '-- needs: stop\nDROP TABLE gentle');
+    const ready = await send(`${old.adminUrl}/readyz`, { method: 'GET' });
+    assert.equal(ready.status, 200, ready.body.toString());
+    const { applied } = await migrate(other.url, { folder: exchanged, insist: true });
+    assert.deepEqual(applied, [GENTLE, HARD]);
+    await until(() => old.ended(), { what: 'the old process has ended by itself' });
+    assert.match(old.output(), /newer version by 9999_hard\.sql, with which this one cannot work/);
+  } finally {
+    await old.kill9();
+    await other.close();
+    await rm(tree, { recursive: true });
+  }
+});
+
 test('a table that somebody holds is not waited for at the cost of everybody else', async () => {
   const other = await testDatabase();
   const reader = await other.pool.connect();
@@ -86,7 +114,7 @@ test('a migration that takes something away, or demands something new, says that
     /\bSET NOT NULL\b/,
     /^\s*(ALTER TABLE \w+ )?ADD (COLUMN )?(?!CONSTRAINT)\w+ (?!.*\b(DEFAULT|GENERATED)\b).*\bNOT NULL\b/m,
   ];
-  const names = await knownMigrations();
+  const names = knownMigrations();
   const faults = [];
   for (const name of names.slice(1)) {
     const text = await readFile(join(MIGRATIONS, name), 'utf8');
