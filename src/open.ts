@@ -187,12 +187,16 @@ export async function openVault(pool: Pool, masterKey: Buffer, old: Buffer | und
   return createVault(masterKey, { old, hashingKey: owner.hashingKey });
 }
 
-/** What PostgreSQL answers to whom it does not let in. Its own words name the user and the database. */
+/** What PostgreSQL answers to whom it does not let in, or cannot serve. Its own words name the user and the database. */
 const REFUSALS: ReadonlyMap<string, string> = new Map([
   ['3D000', 'has no database of that name: create it, or correct DATABASE_URL'],
   ['28P01', 'refuses the user or the password: correct DATABASE_URL'],
   ['28000', 'refuses the user: correct DATABASE_URL, or let the user in (pg_hba.conf)'],
   ['42501', 'does not let this user make tables: make the user of DATABASE_URL the owner of the database'],
+  [
+    '53100',
+    'has a full disk, and nothing was changed: free space where the database lies, then do this again',
+  ],
 ]);
 
 function plainly(url: string, cause: unknown): unknown {

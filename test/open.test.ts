@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readConfig } from '../src/config.ts';
-import { masterKey } from '../src/open.ts';
+import { masterKey, reachable } from '../src/open.ts';
 import { readSetting, settleSetting } from '../src/store/settings.ts';
 import { fingerprintOf } from '../src/vault.ts';
 import { testDatabase } from './support/database.ts';
@@ -52,5 +52,21 @@ test('a key of which a crash has left half is no key, and two who make one at on
   } finally {
     await database.close();
     await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test('a database whose disk is full is said to be that, and the settings are not blamed', async () => {
+  const database = await testDatabase();
+  const fill = () =>
+    database.pool.query(`DO $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$`);
+  try {
+    await assert.rejects(
+      reachable(database.url, fill),
+      ({ name, message }: Error) =>
+        name === 'PlainError' &&
+        /^PostgreSQL at \S+ has a full disk, and nothing was changed: free space where/.test(message),
+    );
+  } finally {
+    await database.close();
   }
 });
