@@ -535,6 +535,12 @@ program
   .description('a backup into an empty database, checked whole before anything is written')
   .option('--key-file <file>', 'the passphrase it was sealed with')
   .option('--resume', 'the service was stopped before the backup and never ran since: send what was due')
+  .addOption(
+    new Option(
+      '--check',
+      'look through it and say what is in it: needs no database, restores nothing',
+    ).conflicts('resume'),
+  )
   .addOption(json())
   .action(run(() => import('./commands/backup.ts').then(module => module.restore)));
 program

@@ -35,8 +35,8 @@ export type Verified = {
 export type VerifyRequest = {
   readonly directory: string;
   readonly secretFor: (kind: BackupSecret['kind']) => Promise<BackupSecret>;
-  /** Fingerprint of the OTKLIK_KEY at hand. */
-  readonly databaseKey: string;
+  /** Fingerprint of the OTKLIK_KEY at hand; undefined: none is, and whether the backup needs another is not looked at. */
+  readonly databaseKey: string | undefined;
   readonly onProgress?: Progress;
 };
 
@@ -44,7 +44,7 @@ export type VerifyRequest = {
 export async function verifyBackup(request: VerifyRequest): Promise<Verified> {
   const { directory, secretFor, databaseKey, onProgress } = request;
   const { manifest, keys } = await readManifest(directory, secretFor);
-  if (manifest.databaseKey !== databaseKey) {
+  if (databaseKey !== undefined && manifest.databaseKey !== databaseKey) {
     throw new PlainError(
       'the backup is of a database that lives under another OTKLIK_KEY: set that one, or its secrets are lost',
     );

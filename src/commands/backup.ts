@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { type BackupSecret, readPassphrase } from '../backup/key.ts';
 import type { Manifest } from '../backup/manifest.ts';
-import { restoreBackup, verifyBackup } from '../backup/read.ts';
+import { restoreBackup, type Verified, verifyBackup } from '../backup/read.ts';
 import { type Progress, writeBackup } from '../backup/write.ts';
 import type { Config } from '../config.ts';
 import { createLog, PlainError } from '../log.ts';
@@ -45,28 +45,15 @@ export async function backup({ config }: Context, given: string, options: Backup
   );
 }
 
-type RestoreOptions = BackupOptions & { readonly resume?: boolean };
+type RestoreOptions = BackupOptions & { readonly resume?: boolean; readonly check?: boolean };
 
 export async function restore(
   { config }: Context,
   directory: string,
   options: RestoreOptions,
 ): Promise<void> {
-  const key = await requireKey(config);
-  const verified = await shown('checking', onProgress =>
-    verifyBackup({
-      directory,
-      databaseKey: createVault(key).fingerprint,
-      onProgress,
-      secretFor: async kind => {
-        if (kind === 'OTKLIK_KEY') return { kind, key };
-        if (options.keyFile === undefined) {
-          throw new PlainError('the backup was made with a key file: name it with --key-file');
-        }
-        return { kind, passphrase: await readPassphrase(options.keyFile) };
-      },
-    }),
-  );
+  if (options.check) return check(config, directory, options);
+  const verified = await verify(directory, options, await requireKey(config));
   const { applied } = await withDatabase(
     config,
     url =>
@@ -100,14 +87,55 @@ export async function restore(
   );
 }
 
+/** Looks through all of it, as `restore` does first. Of the key of its database it needs no more than what it was sealed with. */
+async function check(config: Config, directory: string, options: BackupOptions): Promise<void> {
+  const key = await knownKey(config);
+  const { manifest } = await verify(directory, options, key);
+  const { otklik, sealedWith, tables } = manifest;
+  const { bytes, ...rest } = summary(manifest);
+  const schema = manifest.schema.at(-1);
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  const seal = sealedWith === 'OTKLIK_KEY' ? 'OTKLIK_KEY' : 'a key file';
+  print(
+    options,
+    { directory, ...rest, bytes, otklik, schema, sealedWith },
+    [
+      `${directory} is whole: ${describe(manifest)}, as they were at ${manifest.createdAt}.`,
+      `Made by Otklik ${otklik}, schema ${schema}: ${rows} rows in ${tables.length} tables, ${megabytes(bytes)}, sealed with ${seal}.`,
+      ...(key === undefined
+        ? ['Its secrets and webhook URLs need the OTKLIK_KEY of its database, which is not here to compare.']
+        : []),
+    ].join('\n'),
+  );
+}
+
+function verify(directory: string, options: BackupOptions, key: Buffer | undefined): Promise<Verified> {
+  return shown('checking', onProgress =>
+    verifyBackup({
+      directory,
+      databaseKey: key && createVault(key).fingerprint,
+      onProgress,
+      secretFor: async kind => {
+        if (kind === 'OTKLIK_KEY') return { kind, key: key ?? missingKey() };
+        if (options.keyFile === undefined) {
+          throw new PlainError('the backup was made with a key file: name it with --key-file');
+        }
+        return { kind, passphrase: await readPassphrase(options.keyFile) };
+      },
+    }),
+  );
+}
+
 /** Where who runs this finds the key; with the embedded database nobody has set an OTKLIK_KEY. */
 export function keyName({ OTKLIK_KEY, DATA_DIR }: Pick<Config, 'OTKLIK_KEY' | 'DATA_DIR'>): string {
   return OTKLIK_KEY === undefined ? `the key in ${resolve(DATA_DIR, 'otklik.key')}` : 'OTKLIK_KEY';
 }
 
 async function requireKey(config: Config): Promise<Buffer> {
-  const key = await knownKey(config);
-  if (key !== undefined) return key;
+  return (await knownKey(config)) ?? missingKey();
+}
+
+function missingKey(): never {
   throw new PlainError(
     'OTKLIK_KEY must be set to the one that the backed-up database lives under, the text of its otklik.key',
   );
@@ -126,7 +154,11 @@ async function withDatabase<T>(
   }
 }
 
-function summary(manifest: Manifest): Record<string, unknown> {
+function summary(manifest: Manifest): {
+  readonly createdAt: string;
+  readonly bytes: number;
+  readonly rows: Readonly<Record<string, number>>;
+} {
   const rows = Object.fromEntries(manifest.tables.map(table => [table.name, table.rows]));
   const bytes = manifest.tables.reduce((sum, table) => sum + table.bytes, 0);
   return { createdAt: manifest.createdAt, bytes, rows };
@@ -144,8 +176,12 @@ function describe({ tables }: Manifest): string {
 async function shown<T>(doing: string, work: (onProgress: Progress) => Promise<T>): Promise<T> {
   const line = progressLine();
   try {
-    return await work((table, bytes) => line.show(`${doing} ${table}: ${(bytes / 1e6).toFixed(1)} MB`));
+    return await work((table, bytes) => line.show(`${doing} ${table}: ${megabytes(bytes)}`));
   } finally {
     line.clear();
   }
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -20,6 +20,7 @@ import { applyMigrations, knownMigrations } from '../../src/store/migrate.ts';
 import { LEASED_TABLES } from '../../src/store/restore.ts';
 import { settleSetting } from '../../src/store/settings.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { command } from '../support/service.ts';
 import { until } from '../support/until.ts';
 import { createPipeline, type Pipeline, recordBody } from '../work/pipeline.ts';
 
@@ -320,6 +321,47 @@ test('a passphrase from a file seals and opens it, another does not', async () =
   assert.equal((await verify(secret)).manifest.sealedWith, 'passphrase');
   await writeFile(file, 'short');
   await assert.rejects(readPassphrase(file), /at least 12/);
+});
+
+test('`restore --check` says what is in a backup without a database, and refuses a damaged one or a wrong key in one line', async () => {
+  await receive(source, recordBody());
+  await source.settle();
+  const manifest = await write();
+  const nowhere = 'postgresql://127.0.0.1:1/none';
+  const check = (args: readonly string[], key: Buffer = KEY) =>
+    command(nowhere, ['restore', directory, '--check', ...args], { OTKLIK_KEY: key.toString('hex') });
+  const refused = async (says: RegExp, key?: Buffer) => {
+    const { code, stderr } = await check([], key);
+    assert.match(stderr, says);
+    assert.equal(stderr.trim().split('\n').length, 1, stderr);
+    assert.equal(code, 1);
+  };
+  const { code, stdout, stderr } = await check(['--json']);
+  assert.equal(code, 0, stderr);
+  const said = JSON.parse(stdout);
+  assert.deepEqual(said, {
+    ...{ directory, createdAt: manifest.createdAt, otklik: manifest.otklik, sealedWith: 'OTKLIK_KEY' },
+    ...{ schema: knownMigrations().at(-1), bytes: said.bytes, rows: said.rows },
+  });
+  assert.equal(said.rows.webhook_events, 1);
+  assert.ok(said.bytes > 1_000);
+  assert.match((await check([])).stdout, / is whole: 1 events, 1 bookings, .* as they were at .*\n.*schema/);
+  await refused(/not made with this OTKLIK_KEY/, Buffer.alloc(32, 2));
+  const file = join(directory, 'bookings.copy.gz.sealed');
+  const bytes = await readFile(file);
+  bytes[20] = (bytes[20] ?? 0) ^ 1;
+  await writeFile(file, bytes);
+  await refused(/bookings\.copy\.gz\.sealed is damaged or was altered/);
+});
+
+test('`restore --check` opens what a key file sealed where the OTKLIK_KEY is not, and says that it is needed', async () => {
+  const file = join(folder, 'phrase');
+  await writeFile(file, 'correct horse battery\n');
+  await write({ secret: { kind: 'passphrase', passphrase: await readPassphrase(file) } });
+  const args = ['restore', directory, '--check', '--key-file', file];
+  const { stdout, stderr } = await command('', args, { OTKLIK_KEY: '', DATA_DIR: folder });
+  assert.match(stdout, /sealed with a key file.*\n.* need the OTKLIK_KEY of its database/, stderr);
+  assert.deepEqual((await readdir(folder)).sort(), ['one', 'phrase'], 'no database was made');
 });
 
 test('a database with rows is refused, and so are tables of someone else', async () => {
