@@ -400,14 +400,16 @@ export const ERASURES: readonly { readonly table: string; readonly erase: Erase 
         [companyId, pattern],
       ),
   },
+  // Earlier builds kept the numbers of loyalty cards, and not whose they are: all of them go. Nothing looks at them.
   {
     table: 'entities',
     erase: (db, { companyId, clientIds, pattern }) =>
       touched(
         db,
         `UPDATE entities SET data = CASE WHEN data::text ~* $3 THEN '{}' ELSE data - 'clientId' END,
-           title = CASE WHEN title ~* $3 THEN '' ELSE title END
-         WHERE company_id = $1 AND (data ->> 'clientId' = ANY($2::text[]) OR data::text ~* $3 OR title ~* $3)`,
+           title = CASE WHEN title ~* $3 OR resource = 'loyalty_card' THEN '' ELSE title END
+         WHERE company_id = $1 AND (data ->> 'clientId' = ANY($2::text[]) OR data::text ~* $3 OR title ~* $3
+           OR resource = 'loyalty_card' AND title <> '')`,
         [companyId, clientIds.map(String), pattern],
       ),
   },

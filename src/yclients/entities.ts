@@ -84,10 +84,8 @@ const ENTITY_READERS: Record<string, EntityReader> = {
       soldItemType: reader.get('sold_item_type', text),
     }),
   }),
-  loyalty_card: reader => ({
-    title: reader.get('number', text),
-    data: present({ balance: reader.get('balance', amount) }),
-  }),
+  // Its number is its holder's, of whom the body says no more than a phone: kept, it could not be erased with them.
+  loyalty_card: reader => ({ data: present({ balance: reader.get('balance', amount) }) }),
 };
 
 /** The operation's kind is the numeric `type_id`; the text label beside it changed without notice. */

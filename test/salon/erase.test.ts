@@ -35,6 +35,8 @@ const EMAIL = 'evstolia@mail.test';
 const CHAT = '5550001234';
 const OPENED = '700000999';
 const EARLIER = '811000555';
+/** Of their cards; one was kept by an earlier build. */
+const CARDS = ['LC-00975', 'LC-00976'];
 const PHONES = ['9160000001', '9160000077'];
 const CLIENT = { id: 9, name: NAME, surname: 'Ухова', phone: '79160000001', email: EMAIL };
 const OTHER = { id: 10, name: 'Борис', phone: '79160000002', email: 'boris@mail.test' };
@@ -107,7 +109,7 @@ function decoded(text: string): string[] {
   return runs.flatMap(run => [0, 1, 2, 3].map(from => Buffer.from(run.slice(from), 'base64').toString()));
 }
 
-const anywhere = () => found([NAME, 'Ухова', EMAIL, CHAT, OPENED, EARLIER, 'client:9'], PHONES);
+const anywhere = () => found([NAME, 'Ухова', EMAIL, CHAT, OPENED, EARLIER, ...CARDS, 'client:9'], PHONES);
 
 /** Columns that can hold words or bytes of any kind. */
 async function holding(): Promise<string[]> {
@@ -185,6 +187,7 @@ async function life(): Promise<void> {
       'create',
     ),
     body('loyalty_card', 72, { id: 72, number: '+7 916 000 00 01', balance: 5 }, 'create'),
+    body('loyalty_card', 75, { id: 75, number: CARDS[0], phone: CLIENT.phone, balance: 7 }, 'create'),
     body('something_new', 73, { deep: [{ client_id: '9', note: NAME }] }),
     body('something_new', 74, { note: EMAIL }).replace('@', '\\u0040'),
   );
@@ -333,12 +336,21 @@ async function around(): Promise<void> {
   );
   await pool.query('INSERT INTO plan_requests (company_id, client_id, requested_at) VALUES (1, 9, now())');
   await told();
+  await cards();
 }
 
 const receipt = (providerId: string | undefined, status: 'delivered' | 'failed' = 'delivered') => ({
   ...({ channel: 'whatsapp', provider: 'cloud', status, reason: '', happenedAt: null } as const),
   providerId: providerId ?? '',
 });
+
+/** A card says its holder's phone, and of the two nothing is kept that tells whose it is. */
+async function cards(): Promise<void> {
+  await pipeline.pool.query(
+    `INSERT INTO entities (company_id, resource, resource_id, title, version) VALUES (1, 'loyalty_card', 76, $1, now())`,
+    [CARDS[1]],
+  );
+}
 
 /** Of what went to them by WhatsApp the provider told: of one message, of one whose id was never known, and before an upgrade. */
 async function told(): Promise<void> {
