@@ -319,6 +319,11 @@ const schema = z.object({
     .default(10)
     .describe('Share of a company’s changes in 24 hours that no webhook had brought.'),
   ALERT_REJECTS: limit.default(100).describe('Requests refused within an hour for one cause.'),
+  ALERT_REFUSED: limit
+    .default(5)
+    .describe(
+      'The same behind a salon’s key: unreadable, a signature that does not hold, too many, too large. Each was sent once.',
+    ),
   ALERT_MARKETPLACE_REJECTS: limit
     .default(5)
     .describe('The same at the marketplace’s routes, where each is a salon that wants in or out.'),

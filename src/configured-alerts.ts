@@ -43,6 +43,7 @@ function limitsOf(config: Config): Limits {
     dead_letters: config.ALERT_DEAD_LETTERS,
     missed: config.ALERT_MISSED_PERCENT,
     rejects: config.ALERT_REJECTS,
+    refused: config.ALERT_REFUSED,
     marketplace: config.ALERT_MARKETPLACE_REJECTS,
     unkept: config.ALERT_UNKEPT,
     certificate: config.ALERT_CERTIFICATE_DAYS,

@@ -29,6 +29,7 @@ type Resource = (typeof RESOURCES)[number] | 'other';
 export const REJECT_CAUSES = [
   ...['unknown_key', 'unknown_key_rate', 'address_rate', 'company_rate', 'bodies_under_way'],
   ...['signature_missing', 'signature_malformed', 'signature_stale', 'signature_mismatch', 'unreadable'],
+  ...['event_media_type', 'event_too_large'],
   ...[
     'not_found',
     'method',

@@ -129,15 +129,25 @@ export type Rejects = { readonly cause: string; readonly count: number };
 /** Causes of the marketplace's routes; the others are those of the salons' events. */
 const MARKETPLACE = /^(connect_|lifecycle_)|^entity_event_here$/;
 
-/** Not the sender's fault. A salon may send ten events an hour, so that these have a limit of their own. */
+/** Not the sender's fault. A salon may send ten events an hour, so that these and the next have limits of their own. */
 const UNKEPT = /^(store_down|overloaded|error)$/;
 
+/** Behind a salon's key: no stranger's try but an event that is lost, and the next of this salon most likely with it. */
+const REFUSED = /^(company_rate|bodies_under_way|unreadable|event_media_type|event_too_large|signature_.+)$/;
+
+/** Whatever a scanner asks for. Nothing is lost, and nobody can do anything about it. */
+const NOTHING = /^(not_found|method)$/;
+
+/** The rules for Prometheus sort the causes in the same way. */
 export function rejectReadings(rejects: readonly Rejects[]): Reading[] {
-  return rejects.map(({ cause, count }) => ({ kind: kindOf(cause), subject: cause, value: count }));
+  return rejects
+    .filter(({ cause }) => !NOTHING.test(cause))
+    .map(({ cause, count }) => ({ kind: kindOf(cause), subject: cause, value: count }));
 }
 
 function kindOf(cause: string): AlertKind {
   if (MARKETPLACE.test(cause)) return 'marketplace';
+  if (REFUSED.test(cause)) return 'refused';
   return UNKEPT.test(cause) ? 'unkept' : 'rejects';
 }
 

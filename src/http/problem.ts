@@ -1,7 +1,13 @@
 /** Problem details (RFC 9457): what a caller sees when something is refused. */
 
 import type { Server, ServerResponse } from 'node:http';
-import type { FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply } from 'fastify';
+import type {
+  FastifyError,
+  FastifyHttpOptions,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+} from 'fastify';
 import type { RejectCause } from '../metrics.ts';
 
 export type Problem = {
@@ -74,11 +80,14 @@ export function useProblems(
   app: FastifyInstance,
   { onRefused, onError }: { onRefused: OnRefused; onError: (error: unknown, requestId: string) => Problem },
 ): void {
-  app.setNotFoundHandler((request, reply) => {
+  const notFound = (request: FastifyRequest, reply: FastifyReply) => {
     onRefused({ cause: 'not_found', status: NOT_FOUND.status, requestId: request.id });
     return sendProblem(reply, NOT_FOUND);
-  });
+  };
+  app.setNotFoundHandler(notFound);
   app.setErrorHandler((error: FastifyError, request, reply) => {
+    // Fastify reads a body for a path that is not there, too: what is wrong with it is nobody's event.
+    if (request.is404) return notFound(request, reply);
     const known = REFUSALS[error.code];
     if (known !== undefined) {
       onRefused({ cause: known.cause, status: known.problem.status, requestId: request.id });

@@ -2,7 +2,7 @@
  * The public receiver, on its own port: `POST /webhooks/yclients/{key}` and, for the same, `…/events?key=`. It answers
  * 200 only after the event is durable. The URL holds a secret, so no URL is ever logged.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { EpochMs } from '../domain/time.ts';
 import { type Appended, type IngestLog, Unstorable } from '../ingest/ingest-log.ts';
@@ -143,18 +143,28 @@ function acceptOnlyPlainJson(app: FastifyInstance, deps: ReceiverDeps): void {
   );
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
-    const encoding = request.headers['content-encoding'];
-    if (encoding === undefined || encoding === 'identity') return done();
+    // A path that is not there is that, whatever is sent; and of an event its key is looked at first, so that what a salon
+    // sends and loses is not counted with what strangers send.
+    if (request.is404 || EVENT_ROUTES.includes(request.routeOptions.url ?? '')) return done();
+    if (isPlain(request.headers)) return done();
     noteRefusal(deps, { requestId: request.id, cause: 'media_type', status: UNSUPPORTED.status });
-    sendProblem(reply, { ...UNSUPPORTED, detail: 'Send the body uncompressed.' });
+    sendProblem(reply, COMPRESSED);
   });
 }
+
+const COMPRESSED: Problem = { ...UNSUPPORTED, detail: 'Send the body uncompressed.' };
+
+function isPlain({ 'content-encoding': encoding }: IncomingHttpHeaders): boolean {
+  return encoding === undefined || encoding === 'identity';
+}
+
+const EVENT_ROUTES = ['/webhooks/yclients/events', '/webhooks/yclients/:key'];
 
 type KeyedRequest = FastifyRequest<{ Params: { key?: string }; Querystring: { key?: string | string[] } }>;
 
 function addRoutes(app: FastifyInstance, deps: ReceiverDeps, trust: Trust): void {
   const guard = createGuard(deps);
-  for (const url of ['/webhooks/yclients/events', '/webhooks/yclients/:key']) {
+  for (const url of EVENT_ROUTES) {
     app.route<{ Params: { key?: string }; Querystring: { key?: string | string[] } }>({
       method: 'POST',
       url,
@@ -262,16 +272,18 @@ async function admitAndReceive(
 /** The bytes of a body, at most BODY_LIMIT_BYTES, counted and not believed. Undefined when the sender hung up. */
 async function readBytes(request: IncomingMessage): Promise<Buffer | Refusal | undefined> {
   const { 'content-type': type, 'content-length': length, 'transfer-encoding': transfer } = request.headers;
+  if (!isPlain(request.headers)) return { ...COMPRESSED, cause: 'event_media_type' };
   const isEmpty = transfer === undefined && (length === undefined || length === '0');
-  if (type === undefined ? !isEmpty : !JSON_TYPE.test(type)) return { ...UNSUPPORTED, cause: 'media_type' };
-  if (Number(length) > BODY_LIMIT_BYTES) return { ...TOO_LARGE, cause: 'too_large' };
+  if (type === undefined ? !isEmpty : !JSON_TYPE.test(type))
+    return { ...UNSUPPORTED, cause: 'event_media_type' };
+  if (Number(length) > BODY_LIMIT_BYTES) return { ...TOO_LARGE, cause: 'event_too_large' };
   return new Promise(resolve => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes <= BODY_LIMIT_BYTES) chunks.push(chunk);
-      else resolve({ ...TOO_LARGE, cause: 'too_large' });
+      else resolve({ ...TOO_LARGE, cause: 'event_too_large' });
     });
     request.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
     request.on('close', () => resolve(undefined));

@@ -14,6 +14,7 @@ import {
 import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { providerReadings, rejectReadings, silenceReading } from '../../src/domain/readings.ts';
 import { readHours, workingMsBetween } from '../../src/domain/working-time.ts';
+import { REJECT_CAUSES, type RejectCause } from '../../src/metrics.ts';
 import { loadTemplates } from '../../src/templates.ts';
 
 const MINUTE = 60_000;
@@ -21,7 +22,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const OFF: Limits = {
   ...{ silent: 0, backlog: 0, dead_letters: 0, missed: 0, rejects: 0, marketplace: 0, unkept: 0 },
-  ...{ certificate: 0, api: 0, disk: 0, database: 0, provider: 0, account: 0, drift: 0 },
+  ...{ certificate: 0, api: 0, disk: 0, database: 0, provider: 0, account: 0, drift: 0, refused: 0 },
 };
 
 /** Looks again and again, as the watch does; returns what was told, as `raised 120`. */
@@ -158,27 +159,64 @@ test('few tries accuse no provider, but may acquit one', () => {
   assert.deepEqual([asRoad(null, true), asRoad(null, false), asRoad(null, true, 5, 5)], [0, null, 100]);
 });
 
-test('refusals of the marketplace’s routes, and events that were not kept, are told apart', () => {
-  const kinds = [
-    'connect_signature',
-    'lifecycle_token',
+/** Each cause as the built-in alerts count it, and as the rules for Prometheus do. */
+const SORTED: Readonly<Record<string, readonly RejectCause[]>> = {
+  refused: [
+    ...['company_rate', 'bodies_under_way', 'unreadable', 'event_media_type', 'event_too_large'],
+    ...['signature_missing', 'signature_malformed', 'signature_stale', 'signature_mismatch'],
+  ] as RejectCause[],
+  unkept: ['store_down', 'overloaded', 'error'],
+  marketplace: [
+    ...REJECT_CAUSES.filter(cause => cause.startsWith('connect_') || cause.startsWith('lifecycle_')),
     'entity_event_here',
-    'unknown_key',
-    'company_rate',
-    'store_down',
-    'overloaded',
-    'error',
-  ].map(cause => rejectReadings([{ cause, count: 1 }])[0]?.kind);
-  assert.deepEqual(kinds, [
-    'marketplace',
-    'marketplace',
-    'marketplace',
-    'rejects',
-    'rejects',
-    'unkept',
-    'unkept',
-    'unkept',
-  ]);
+  ],
+  none: ['not_found', 'method'],
+};
+const kindOfCause = (cause: RejectCause) =>
+  Object.entries(SORTED).find(([, causes]) => causes.includes(cause))?.[0] ?? 'rejects';
+
+test('refusals of a salon’s events, of the marketplace, of what was not kept and of strangers are told apart', () => {
+  for (const cause of REJECT_CAUSES) {
+    const [reading] = rejectReadings([{ cause, count: 7 }]);
+    assert.equal(reading?.kind ?? 'none', kindOfCause(cause), cause);
+    if (reading !== undefined) assert.deepEqual(reading, { kind: reading.kind, subject: cause, value: 7 });
+  }
+});
+
+test('the rules for Prometheus sort the causes of refusals as the built-in alerts do', () => {
+  const rules = readFileSync(new URL('../../deploy/prometheus/otklik.rules.yml', import.meta.url), 'utf8');
+  const kinds: Readonly<Record<string, string>> = {
+    ...{ OtklikRejects: 'rejects', OtklikRefused: 'refused' },
+    ...{ OtklikMarketplaceRejects: 'marketplace', OtklikUnkept: 'unkept' },
+  };
+  const found = [
+    ...rules.matchAll(/- alert: (\w+)\n\s+expr: .*otklik_requests_rejected_total\{cause(=~|!~)"([^"]+)"\}/g),
+  ].map(([, name = '', sign, pattern = '']) => {
+    const matches = new RegExp(`^(?:${pattern})$`);
+    return { kind: kinds[name], has: (cause: string) => matches.test(cause) === (sign === '=~') };
+  });
+  assert.equal(found.length, 4);
+  for (const cause of REJECT_CAUSES) {
+    const by = found.flatMap(({ kind, has }) => (has(cause) ? [kind] : []));
+    assert.deepEqual(
+      by,
+      [kindOfCause(cause)].filter(kind => kind !== 'none'),
+      cause,
+    );
+  }
+});
+
+test('docs/operations.md says of every cause of a refusal what to do', () => {
+  const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  for (const [kind, anchor] of [
+    ...['rejects', 'refused', 'unkept', 'marketplace'].map(one => [one, `alert-${one}`] as const),
+    ['none', 'alert-rejects'] as const,
+  ]) {
+    const entry = operations.split(`<a id="${anchor}"></a>`)[1]?.split('\n### ')[0] ?? '';
+    const named = new Set([...entry.matchAll(/`([a-z_]+)`/g)].map(([, cause]) => cause));
+    const missing = REJECT_CAUSES.filter(cause => kindOfCause(cause) === kind && !named.has(cause));
+    assert.deepEqual(missing, [], `the entry ${anchor} does not name them`);
+  }
 });
 
 test('every alert has words in both languages, and an entry in docs/operations.md that they lead to', () => {

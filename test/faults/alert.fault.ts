@@ -24,7 +24,7 @@ const MINUTE = 60_000;
 const PATIENCE_MS = 60_000;
 const LIMITS: Limits = {
   ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10 },
+  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10, refused: 5 },
 };
 
 test('a database that is killed is told of without it, by every road, and when it is back', async t => {

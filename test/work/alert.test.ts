@@ -39,7 +39,7 @@ const NOON = Date.parse('2026-11-24T07:00:00Z');
 const COMPANY = 1;
 const LIMITS: Limits = {
   ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10 },
+  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10, refused: 5 },
 };
 /** One database for all of them, emptied: a clone each took a third of the time. */
 const EMPTY = [
@@ -310,6 +310,30 @@ test('rejects: refusals of the public port, counted by two receivers', async t =
       pipeline.now += HOUR;
     },
     says: /100 requests refused within an hour because of unknown_key/,
+  });
+});
+
+test('refused: a salon of a few events an hour, each of which is refused', async t => {
+  const rig = await createRigOf(t);
+  const metrics = createMetrics();
+  const counter = createRejectCounter({
+    ...{ pool: pipeline.pool, log: createLog('silent'), metrics, now: () => pipeline.now },
+  });
+  const refuse = async (times: number) => {
+    metrics.rejected.inc({ cause: 'unreadable' }, times);
+    await counter.runOnce();
+  };
+  await throughIts(rig, 'refused', {
+    trouble: async () => {
+      metrics.rejected.inc({ cause: 'not_found' }, 500);
+      await refuse(4);
+      assert.deepEqual(await rig.look(MINUTE), [], 'nor a scanner');
+      await refuse(1);
+    },
+    relief: async () => {
+      pipeline.now += HOUR;
+    },
+    says: /5 events of salons refused within an hour because of unreadable \(limit 5\)/,
   });
 });
 
