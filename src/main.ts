@@ -15,6 +15,7 @@ import { type Log, PlainError } from './log.ts';
 import { createLoops } from './loops.ts';
 import {
   createMetrics,
+  watchAlerts,
   watchBudget,
   watchCoverage,
   watchDepths,
@@ -23,6 +24,7 @@ import {
 } from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { createReceiving } from './receiving.ts';
+import { countRaised } from './store/alerts.ts';
 import { readBudget } from './store/budget.ts';
 import { readCoverage, sumCoverage } from './store/coverage.ts';
 import { pendingMigrations } from './store/migrate.ts';
@@ -121,6 +123,7 @@ async function startOn(
     ? createReceiving(config, { ...{ log, metrics, opened, access, tracing }, wake: loops.wake })
     : undefined;
   watchDepths(metrics, () => soon(readDepths(pool)));
+  watchAlerts(metrics, () => soon(countRaised(pool)));
   watchSweeps(metrics, () => soon(readSweepDepths(pool)));
   watchBudget(metrics, () => soon(readBudget(pool)), now);
   watchPools(metrics, { main: pool, work, ...(receiving && { receive: receiving.pool }) });

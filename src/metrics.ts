@@ -1,5 +1,6 @@
 /** Prometheus metrics. Labels are closed sets: nothing that a sender chooses becomes a label. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { ALERT_KINDS, type AlertKind } from './domain/alert.ts';
 import type { EpochMs } from './domain/time.ts';
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -277,17 +278,42 @@ export function watchDepths(
     readonly sending: number;
     readonly unplanned: number;
     readonly oldestSeconds: number;
+    readonly messagesSeconds: number;
     readonly shards: { readonly [shard: string]: number };
   }>,
 ): void {
   const { gauge, gauges } = gaugesOf(metrics, read);
   gauge('events_oldest_seconds', 'Age of the oldest event not yet processed', depths => depths.oldestSeconds);
+  gauge(
+    'messages_oldest_seconds',
+    'How long ago the message longest due should have left; 0: none waits',
+    ({ messagesSeconds }) => messagesSeconds,
+  );
   gauges('shard_events', 'Pending events of each shard that has any', 'shard', ({ shards }) => shards);
   gauges(
     'rows',
     'Events and messages that are not done, by state; unplanned: changes whose reminders are not planned yet',
     'state',
-    ({ oldestSeconds: _age, shards: _shards, ...rows }) => rows,
+    ({ oldestSeconds: _age, messagesSeconds: _messages, shards: _shards, ...rows }) => rows,
+  );
+}
+
+/**
+ * What the built-in watch has found, of every kind; nothing while no process watches. Not `database`: of that the process
+ * that watches knows alone, and a scrape that finds the database away has none of these.
+ */
+export function watchAlerts(
+  metrics: Metrics,
+  read: () => Promise<ReadonlyMap<AlertKind, number> | undefined>,
+): void {
+  const { gauges } = gaugesOf(metrics, read);
+  const kinds = ALERT_KINDS.filter(kind => kind !== 'database');
+  gauges(
+    'alerts_open',
+    'Alerts of the built-in watch that are open; left out while no process with the role upkeep looks',
+    'kind',
+    counts =>
+      counts === undefined ? {} : Object.fromEntries(kinds.map(kind => [kind, counts.get(kind) ?? 0])),
   );
 }
 
@@ -345,6 +371,7 @@ export async function describeMetrics(): Promise<
   const metrics = createMetrics();
   const nothing = () => Promise.reject(new Error('there is no database'));
   watchDepths(metrics, nothing);
+  watchAlerts(metrics, nothing);
   watchSweeps(metrics, nothing);
   watchCoverage(metrics, nothing);
   watchBudget(metrics, nothing, () => 0);

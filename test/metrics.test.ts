@@ -67,9 +67,10 @@ test('each scrape shows what the database says at that moment, however slow, and
       return make();
     };
   const none = { pending: 0, waiting: 0, dead: 0, due: 0, sending: 0, unplanned: 0 };
+  const age = { messagesSeconds: 0 };
   watchDepths(
     metrics,
-    read(() => ({ ...none, dead: number, oldestSeconds: number, shards: { [number]: number } })),
+    read(() => ({ ...none, ...age, dead: number, oldestSeconds: number, shards: { [number]: number } })),
   );
   watchSweeps(
     metrics,

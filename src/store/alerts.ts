@@ -3,7 +3,7 @@
  *
  * Moments come from the caller's clock, the lease from the database's.
  */
-import type { AlertState } from '../domain/alert.ts';
+import type { AlertKind, AlertState } from '../domain/alert.ts';
 import type {
   CompanyNumbers,
   Depths,
@@ -41,6 +41,17 @@ export async function listAlerts(db: Db): Promise<AlertState[]> {
      FROM alerts ORDER BY since, kind, subject`,
   );
   return rows;
+}
+
+/** How many are raised of each kind that has any; undefined: nobody looks, so nobody knows. */
+export async function countRaised(db: Db): Promise<ReadonlyMap<AlertKind, number> | undefined> {
+  const { rows } = await db.query<{ kind: AlertKind | null; count: number | null }>(
+    `SELECT a.kind, a.count FROM alert_watch w
+     LEFT JOIN (SELECT kind, count(*)::int AS count FROM alerts WHERE raised_at IS NOT NULL GROUP BY kind) a ON true
+     WHERE w.leased_until >= now()`,
+  );
+  if (rows.length === 0) return undefined;
+  return new Map(rows.flatMap(({ kind, count }) => (kind === null ? [] : [[kind, count ?? 0] as const])));
 }
 
 /** Replaces what is open by this. */

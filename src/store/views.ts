@@ -280,6 +280,8 @@ export type Depths = {
   /** Changes of clients whose reminders are to be planned anew. */
   readonly unplanned: number;
   readonly oldestSeconds: number;
+  /** Since the message longest due should have left. */
+  readonly messagesSeconds: number;
   /** Pending events of the shards that have any. */
   readonly shards: { readonly [shard: string]: number };
 };
@@ -295,6 +297,8 @@ export async function readDepths(db: Db): Promise<Depths> {
        (SELECT count(*) FROM plan_requests) AS unplanned,
        coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM webhook_events
          WHERE state = 'pending'), 0)::float8 AS "oldestSeconds",
+       coalesce((SELECT extract(epoch FROM now() - min(due_at)) FROM messages
+         WHERE state = 'due' AND due_at <= now()), 0)::float8 AS "messagesSeconds",
        (SELECT coalesce(jsonb_object_agg(shard, n), '{}') FROM (
          SELECT shard, count(*) AS n FROM webhook_events WHERE state = 'pending' GROUP BY shard) s) AS shards`,
   );

@@ -9,12 +9,12 @@ import type { AccountState, Channel, ChannelName } from '../../src/channels/chan
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
 import { channelFindings, diskFindings } from '../../src/commands/doctor.ts';
 import { readConfig } from '../../src/config.ts';
-import { type AlertKind, type Limits, rulesOf } from '../../src/domain/alert.ts';
+import { ALERT_KINDS, type AlertKind, type Limits, rulesOf } from '../../src/domain/alert.ts';
 import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
-import { createMetrics, type Metrics } from '../../src/metrics.ts';
-import { addRejects, listAlerts, takeWatch } from '../../src/store/alerts.ts';
+import { createMetrics, type Metrics, watchAlerts } from '../../src/metrics.ts';
+import { addRejects, countRaised, listAlerts, takeWatch } from '../../src/store/alerts.ts';
 import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
 import { addDrift } from '../../src/store/drift.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
@@ -949,3 +949,33 @@ async function cuttable(t: TestContext, url: string) {
     },
   };
 }
+
+test('how many alerts of each kind are open is a metric, while somebody looks', async t => {
+  const { look, outside, watch } = await createRigOf(t);
+  const metrics = createMetrics();
+  watchAlerts(metrics, () => countRaised(pipeline.pool));
+  const shown = async () =>
+    (await metrics.registry.metrics())
+      .split('\n')
+      .flatMap(line => /^otklik_alerts_open\{kind="(\w+)"\} (\d+)$/.exec(line)?.slice(1).join(' ') ?? []);
+  assert.deepEqual(await shown(), [], 'nobody looks yet');
+  const expected = (counts: Partial<Record<AlertKind, number>>) =>
+    // That the database is away it does not know.
+    ALERT_KINDS.filter(kind => kind !== 'database').map(kind => `${kind} ${counts[kind] ?? 0}`);
+  await look(0);
+  assert.deepEqual(await shown(), expected({}));
+  outside.free = 5;
+  await addRejects(
+    pipeline.pool,
+    ['unreadable', 'signature_stale'].map(cause => ({ cause, count: 5 })),
+    pipeline.now,
+  );
+  await look(0);
+  assert.deepEqual(await shown(), expected({ refused: 2 }), 'one that is only suspected does not count');
+  await look(MINUTE);
+  assert.deepEqual(await shown(), expected({ refused: 2, disk: 1 }));
+  await pipeline.pool.query("UPDATE alert_watch SET leased_until = now() - interval '1 second'");
+  assert.deepEqual(await shown(), [], 'what nobody looks at any more is not known');
+  await watch().runOnce();
+  assert.deepEqual(await shown(), expected({ refused: 2, disk: 1 }));
+});

@@ -4,10 +4,12 @@ import { test } from 'node:test';
 import { CHANNEL_NAMES, type SendResult } from '../../src/channels/channel.ts';
 import { createKeyRing } from '../../src/http/keys.ts';
 import { createReceiver } from '../../src/http/receive.ts';
+import { newId } from '../../src/ids.ts';
 import { createPostgresLog } from '../../src/ingest/postgres-log.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics, REJECT_CAUSES, watchBudget, watchDepths, watchPools } from '../../src/metrics.ts';
 import { putKey } from '../../src/store/companies.ts';
+import { insertTestMessage } from '../../src/store/messages.ts';
 import { readDepths } from '../../src/store/views.ts';
 import { createPipeline, recordBody } from './pipeline.ts';
 
@@ -88,7 +90,19 @@ test('each promised number counts what was provoked, and no label holds what a s
     api_wait_seconds: 3,
     api_paused_seconds: 60,
     'pool{pool="main",state="waiting"}': 0,
+    messages_oldest_seconds: 0,
   });
+
+  // One that should have left an hour ago, and one that leaves in an hour.
+  for (const hours of [-1, 1]) {
+    const at = Date.now() + hours * 3_600_000;
+    await insertTestMessage(pool, { companyId: 1, id: newId(), recipient: '', channel: 'console', now: at });
+  }
+  const age = (await read()).get('messages_oldest_seconds') ?? 0;
+  assert.ok(age >= 3_600 && age < 3_700, `${age}`);
+  await pool.query('DELETE FROM messages WHERE due_at < now()');
+  await expect({ messages_oldest_seconds: 0 });
+  await pool.query('DELETE FROM messages');
 
   const { dispatcher, ...first } = pipeline.another({ metrics });
   const answers: SendResult[] = [
