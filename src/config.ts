@@ -354,6 +354,9 @@ const schema = z.object({
   ALERT_DRIFT: limit
     .default(10)
     .describe('Bodies of two days that are odd in one place: fewer are no change of the format.'),
+  ALERT_BACKUP_HOURS: limit
+    .optional()
+    .describe('Hours without a good `backup`. Unset: 36, once a first one was made; set: before that, too.'),
   OTKLIK_COMMAND: z
     .string()
     .default('npm run otklik --')

@@ -22,18 +22,26 @@ export function roadsOf(config: Config): Roads {
 export function watchSettings(
   config: Config,
   now: () => number,
-): Pick<AlertDeps, 'rules' | 'working' | 'locale' | 'outside'> {
+): Pick<AlertDeps, 'rules' | 'working' | 'locale' | 'outside' | 'backupExpected'> {
   const { PUBLIC_URL, DATA_DIR } = config;
   return {
     rules: rulesOf(limitsOf(config)),
     working: readHours(config.ALERT_WORKING_HOURS) ?? { opens: 9, closes: 21 },
     locale: config.ALERT_LOCALE,
+    backupExpected: config.ALERT_BACKUP_HOURS !== undefined,
     outside: {
       host: PUBLIC_URL === undefined ? '' : new URL(PUBLIC_URL).host,
       certificateDays: async () => (PUBLIC_URL === undefined ? null : readCertificateDays(PUBLIC_URL, now())),
       freePercent: () => readFreePercent(DATA_DIR),
     },
   };
+}
+
+/** A backup every night, and half a day for one that is large or late. */
+const BACKUP_HOURS = 36;
+
+export function backupHours({ ALERT_BACKUP_HOURS }: Pick<Config, 'ALERT_BACKUP_HOURS'>): number {
+  return ALERT_BACKUP_HOURS ?? BACKUP_HOURS;
 }
 
 function limitsOf(config: Config): Limits {
@@ -53,5 +61,6 @@ function limitsOf(config: Config): Limits {
     provider: config.ALERT_PROVIDER_PERCENT,
     account: config.ALERT_ACCOUNT_MINUTES,
     drift: config.ALERT_DRIFT,
+    backup: backupHours(config),
   };
 }

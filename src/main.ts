@@ -16,6 +16,7 @@ import { createLoops } from './loops.ts';
 import {
   createMetrics,
   watchAlerts,
+  watchBackup,
   watchBudget,
   watchCoverage,
   watchDepths,
@@ -24,7 +25,7 @@ import {
 } from './metrics.ts';
 import { type Opened, open } from './open.ts';
 import { createReceiving } from './receiving.ts';
-import { countRaised } from './store/alerts.ts';
+import { countRaised, readLastBackup } from './store/alerts.ts';
 import { readBudget } from './store/budget.ts';
 import { readCoverage, sumCoverage } from './store/coverage.ts';
 import { pendingMigrations } from './store/migrate.ts';
@@ -124,6 +125,7 @@ async function startOn(
     : undefined;
   watchDepths(metrics, () => soon(readDepths(pool)));
   watchAlerts(metrics, () => soon(countRaised(pool)));
+  watchBackup(metrics, () => soon(readLastBackup(pool).then(({ last }) => last)), now);
   watchSweeps(metrics, () => soon(readSweepDepths(pool)));
   watchBudget(metrics, () => soon(readBudget(pool)), now);
   watchPools(metrics, { main: pool, work, ...(receiving && { receive: receiving.pool }) });

@@ -317,6 +317,14 @@ export function watchAlerts(
   );
 }
 
+/** How old the last backup is; where none was made there is no number. */
+export function watchBackup(metrics: Metrics, read: () => Promise<EpochMs | null>, now: () => EpochMs): void {
+  const { gauge } = gaugesOf(metrics, read);
+  gauge('backup_age_seconds', 'Since the last good backup', last =>
+    last === null ? null : (now() - last) / 1000,
+  );
+}
+
 /** The budgets of API calls that all processes share; of several addresses or platforms the worst. */
 export function watchBudget(
   metrics: Metrics,
@@ -372,6 +380,7 @@ export async function describeMetrics(): Promise<
   const nothing = () => Promise.reject(new Error('there is no database'));
   watchDepths(metrics, nothing);
   watchAlerts(metrics, nothing);
+  watchBackup(metrics, nothing, () => 0);
   watchSweeps(metrics, nothing);
   watchCoverage(metrics, nothing);
   watchBudget(metrics, nothing, () => 0);

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { type BackupSecret, readPassphrase } from '../backup/key.ts';
 import type { Manifest } from '../backup/manifest.ts';
+import { noteBackup } from '../backup/note.ts';
 import { restoreBackup, type Verified, verifyBackup } from '../backup/read.ts';
 import { type Progress, writeBackup } from '../backup/write.ts';
 import type { Config } from '../config.ts';
@@ -22,25 +23,30 @@ export async function backup({ config }: Context, given: string, options: Backup
     options.keyFile === undefined
       ? { kind: 'OTKLIK_KEY', key }
       : { kind: 'passphrase', passphrase: await readPassphrase(options.keyFile) };
-  const manifest = await withDatabase(
+  const { manifest, noted } = await withDatabase(
     config,
-    url =>
-      shown('backing up', onProgress =>
+    async url => {
+      const made = await shown('backing up', onProgress =>
         writeBackup({
           ...{ url, directory, secret, onProgress },
           databaseKey: createVault(key).fingerprint,
         }),
-      ),
+      );
+      return { manifest: made, noted: await noteBackup(url, made.createdAt) };
+    },
     { make: false },
   );
   print(
     options,
-    { directory, ...summary(manifest) },
+    { directory, ...summary(manifest), noted },
     [
       `Backed up to ${directory}: ${describe(manifest)}, as they were at ${manifest.createdAt}.`,
       options.keyFile === undefined
         ? `It opens with ${keyName(config)} only: keep that elsewhere. A backup without it is lost.`
         : `It opens with the key file; its secrets and webhook URLs need ${keyName(config)} too. Keep both elsewhere.`,
+      ...(noted
+        ? []
+        : ['The database took no note of it: `doctor` and the alert of backups do not know of it.']),
     ].join('\n'),
   );
 }

@@ -3,15 +3,16 @@ import { createServer } from 'node:net';
 import type { AccountState } from '../channels/channel.ts';
 import { closeChannels, createChannels } from '../channels/registry.ts';
 import { type Config, marketplaceLacks, unknownSettings } from '../config.ts';
-import { roadsOf } from '../configured-alerts.ts';
+import { backupHours, roadsOf } from '../configured-alerts.ts';
 import { channelsConfig } from '../configured-channels.ts';
 import type { AlertState } from '../domain/alert.ts';
-import { FEWEST_CHANGES } from '../domain/readings.ts';
+import { backupReadings, FEWEST_CHANGES } from '../domain/readings.ts';
 import { createTexts } from '../domain/text.ts';
+import type { EpochMs } from '../domain/time.ts';
 import { describeError, PlainError } from '../log.ts';
 import type { Opened } from '../open.ts';
 import { brokenTexts } from '../salon/texts.ts';
-import { listAlerts } from '../store/alerts.ts';
+import { listAlerts, readLastBackup } from '../store/alerts.ts';
 import { type Coverage, readCoverage } from '../store/coverage.ts';
 import { listDrift } from '../store/drift.ts';
 import { EmbeddedError } from '../store/embedded/failure.ts';
@@ -133,6 +134,7 @@ async function inspectStore({ pool, vault, embedded, applied }: Opened, config: 
     ...(await operatorFindings(pool, config)),
     ...(await pauseFindings(pool)),
     ...(await firstReceiptFindings(pool, config)),
+    ...(await backupFindings(pool, config, Date.now())),
     ...alertFindings(alerts, [...roadsOf(config).keys()]),
   ];
 }
@@ -211,6 +213,20 @@ function alertFindings(alerts: readonly AlertState[], roads: readonly string[]):
       ? note('alerts', 'nobody is told: set ALERT_TELEGRAM_CHAT, ALERT_EMAIL or ALERT_WEBHOOK_URL')
       : ok('alerts', `told by ${roads.join(', ')}; \`alerts test\` tries them`),
   ];
+}
+
+export async function backupFindings(pool: Pool, config: Config, now: EpochMs): Promise<Finding[]> {
+  const numbers = await readLastBackup(pool);
+  const limit = backupHours(config);
+  const [reading] = backupReadings(numbers, config.ALERT_BACKUP_HOURS !== undefined, now);
+  const late = limit > 0 && typeof reading?.value === 'number' && reading.value >= limit;
+  const act = 'docs/operations.md#alert-backup';
+  if (numbers.last === null) {
+    const says = `none was made: ${late ? act : 'docs/operations.md#backup-and-restore'}`;
+    return [late ? fault('backup', says) : note('backup', says)];
+  }
+  const says = `the last one was made ${Math.floor((now - numbers.last) / 3_600_000)} h ago`;
+  return [late ? fault('backup', `${says}: ${act}`) : ok('backup', says)];
 }
 
 /** Of the disk that the embedded server is on, before it is full: an external one's is its keeper's. */

@@ -26,6 +26,7 @@ export const ALERT_KINDS = [
   'provider',
   'account',
   'drift',
+  'backup',
 ] as const;
 export type AlertKind = (typeof ALERT_KINDS)[number];
 
@@ -100,6 +101,7 @@ export function rulesOf(limits: Limits): Rules {
     // A provider's word about us is certain; how often it is asked for is the limit.
     account: lasting(limits.account, 0),
     drift: atLeast(limits.drift),
+    backup: atLeast(limits.backup),
   };
   return new Map(ALERT_KINDS.flatMap(kind => (limits[kind] === 0 ? [] : [[kind, made[kind]] as const])));
 }

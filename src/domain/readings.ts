@@ -151,6 +151,20 @@ function kindOf(cause: string): AlertKind {
   return UNKEPT.test(cause) ? 'unkept' : 'rejects';
 }
 
+export type BackupNumbers = {
+  /** Null: none was made. */
+  readonly last: EpochMs | null;
+  /** There has been something to back up. */
+  readonly since: EpochMs;
+};
+
+/** Hours without a backup. Where none was ever made, somebody must have said that there is to be one. */
+export function backupReadings({ last, since }: BackupNumbers, expected: boolean, now: EpochMs): Reading[] {
+  if (last === null && !expected) return [];
+  const label = last === null ? 'never' : '';
+  return [{ kind: 'backup', subject: '', label, value: (now - (last ?? since)) / HOUR_MS }];
+}
+
 export type DriftNumbers = { readonly kind: DriftKind; readonly bodies: number };
 
 export function driftReadings(numbers: readonly DriftNumbers[]): Reading[] {

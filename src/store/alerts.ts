@@ -5,6 +5,7 @@
  */
 import type { AlertKind, AlertState } from '../domain/alert.ts';
 import type {
+  BackupNumbers,
   CompanyNumbers,
   Depths,
   DriftNumbers,
@@ -15,6 +16,7 @@ import type {
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
+import { LAST_BACKUP } from './settings.ts';
 
 const at = (moment: EpochMs | null) => (moment === null ? null : new Date(moment).toISOString());
 
@@ -41,6 +43,17 @@ export async function listAlerts(db: Db): Promise<AlertState[]> {
      FROM alerts ORDER BY since, kind, subject`,
   );
   return rows;
+}
+
+/** When the last backup was made, and since when there has been anything to back up. */
+export async function readLastBackup(db: Db): Promise<BackupNumbers> {
+  const { rows } = await db.query<BackupNumbers>(
+    `SELECT (SELECT value::timestamptz FROM settings WHERE key = $1) AS last, min(applied_at) AS since FROM migrations`,
+    [LAST_BACKUP],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error('the last backup gave no row');
+  return row;
 }
 
 /** How many are raised of each kind that has any; undefined: nobody looks, so nobody knows. */

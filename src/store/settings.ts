@@ -1,6 +1,9 @@
 /** Settings of the installation, and what is sealed under OTKLIK_KEY as a whole. */
 import type { Db } from './pool.ts';
 
+/** When the last good backup was made, ISO 8601. */
+export const LAST_BACKUP = 'last_backup';
+
 export async function readSetting(db: Db, key: string): Promise<string | undefined> {
   const { rows } = await db.query<{ value: string }>('SELECT value FROM settings WHERE key = $1', [key]);
   return rows[0]?.value;

@@ -21,6 +21,7 @@ import {
 import type { AlertTexts } from '../domain/alert-text.ts';
 import type { Locale } from '../domain/locale.ts';
 import {
+  backupReadings,
   companyReadings,
   depthReadings,
   driftReadings,
@@ -44,6 +45,7 @@ import {
   readAlertDepths,
   readCompanyNumbers,
   readDriftNumbers,
+  readLastBackup,
   readProviderNumbers,
   readRejects,
   readRoadNumbers,
@@ -80,6 +82,8 @@ export type AlertDeps = {
   readonly locale: Locale;
   readonly rules: Rules;
   readonly working: Hours;
+  /** That there are backups is watched before the first was made, too. */
+  readonly backupExpected: boolean;
   /** Outside of the database; each resolves with null when it cannot be learnt. */
   readonly outside: {
     readonly host: string;
@@ -205,16 +209,23 @@ function concernsOutbox({ raised, lasting, resolved }: Bulletin): boolean {
 
 async function readAll(
   db: Db,
-  { rules, channels, roads, working }: Pick<AlertDeps, 'rules' | 'channels' | 'roads' | 'working'>,
+  {
+    rules,
+    channels,
+    roads,
+    working,
+    backupExpected,
+  }: Pick<AlertDeps, 'rules' | 'channels' | 'roads' | 'working' | 'backupExpected'>,
   now: EpochMs,
 ): Promise<Reading[]> {
-  const [depths, companies, providers, ends, rejects, drift] = await Promise.all([
+  const [depths, companies, providers, ends, rejects, drift, backups] = await Promise.all([
     readAlertDepths(db, now),
     readCompanyNumbers(db, now),
     readProviderNumbers(db, now),
     readRoadNumbers(db, now),
     readRejects(db, now),
     readDriftNumbers(db, now),
+    readLastBackup(db),
   ]);
   const silentHours = rules.get('silent')?.limit ?? Number.POSITIVE_INFINITY;
   const silent = companies.flatMap(company =>
@@ -235,6 +246,7 @@ async function readAll(
     ),
     ...rejectReadings(rejects),
     ...driftReadings(drift),
+    ...backupReadings(backups, backupExpected, now),
   ];
 }
 

@@ -22,7 +22,17 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const OFF: Limits = {
   ...{ silent: 0, backlog: 0, dead_letters: 0, missed: 0, rejects: 0, marketplace: 0, unkept: 0 },
-  ...{ certificate: 0, api: 0, disk: 0, database: 0, provider: 0, account: 0, drift: 0, refused: 0 },
+  ...{
+    certificate: 0,
+    api: 0,
+    disk: 0,
+    database: 0,
+    provider: 0,
+    account: 0,
+    drift: 0,
+    refused: 0,
+    backup: 0,
+  },
 };
 
 /** Looks again and again, as the watch does; returns what was told, as `raised 120`. */

@@ -24,7 +24,17 @@ const MINUTE = 60_000;
 const PATIENCE_MS = 60_000;
 const LIMITS: Limits = {
   ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10, refused: 5 },
+  ...{
+    certificate: 14,
+    api: 15,
+    disk: 10,
+    database: 60,
+    provider: 50,
+    account: 60,
+    drift: 10,
+    refused: 5,
+    backup: 36,
+  },
 };
 
 test('a database that is killed is told of without it, by every road, and when it is back', async t => {
@@ -60,6 +70,7 @@ test('a database that is killed is told of without it, by every road, and when i
       texts: createAlertTexts(loadTemplates()),
       rules: rulesOf(LIMITS),
       working: { opens: 9, closes: 21 },
+      backupExpected: false,
     },
     outside: { host: '', certificateDays: async () => null, freePercent: async () => 50 },
     onMessages: () => {},

@@ -7,18 +7,19 @@ import { after, before, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import type { AccountState, Channel, ChannelName } from '../../src/channels/channel.ts';
 import { CONSOLE_TRAITS } from '../../src/channels/console.ts';
-import { channelFindings, diskFindings } from '../../src/commands/doctor.ts';
+import { backupFindings, channelFindings, diskFindings } from '../../src/commands/doctor.ts';
 import { readConfig } from '../../src/config.ts';
 import { ALERT_KINDS, type AlertKind, type Limits, rulesOf } from '../../src/domain/alert.ts';
 import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
-import { createMetrics, type Metrics, watchAlerts } from '../../src/metrics.ts';
-import { addRejects, countRaised, listAlerts, takeWatch } from '../../src/store/alerts.ts';
+import { createMetrics, type Metrics, watchAlerts, watchBackup } from '../../src/metrics.ts';
+import { addRejects, countRaised, listAlerts, readLastBackup, takeWatch } from '../../src/store/alerts.ts';
 import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
 import { addDrift } from '../../src/store/drift.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
 import { createPool, type Pool } from '../../src/store/pool.ts';
+import { LAST_BACKUP, saveSetting } from '../../src/store/settings.ts';
 import { loadTemplates } from '../../src/templates.ts';
 import { readAccounts } from '../../src/work/accounts.ts';
 import { createWatch, type Watch } from '../../src/work/alert.ts';
@@ -39,7 +40,17 @@ const NOON = Date.parse('2026-11-24T07:00:00Z');
 const COMPANY = 1;
 const LIMITS: Limits = {
   ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{ certificate: 14, api: 15, disk: 10, database: 60, provider: 50, account: 60, drift: 10, refused: 5 },
+  ...{
+    certificate: 14,
+    api: 15,
+    disk: 10,
+    database: 60,
+    provider: 50,
+    account: 60,
+    drift: 10,
+    refused: 5,
+    backup: 36,
+  },
 };
 /** One database for all of them, emptied: a clone each took a third of the time. */
 const EMPTY = [
@@ -56,6 +67,7 @@ const EMPTY = [
   ...['company_hours', 'sweeps', 'rereads', 'drift', 'companies'],
 ]
   .map(table => `DELETE FROM ${table};`)
+  .concat(`DELETE FROM settings WHERE key = '${LAST_BACKUP}';`)
   .join('');
 let pipeline: Pipeline;
 before(async () => {
@@ -77,6 +89,7 @@ type Rig = {
     /** Of another channel, by SMS. */
     check?: NonNullable<Channel['check']>;
     metrics?: Metrics;
+    backupExpected?: boolean;
   }): Watch;
   /** Lets some time pass and looks once; what arrived at the operator's webhook because of it. */
   look(milliseconds: number): Promise<string[]>;
@@ -108,12 +121,14 @@ async function createRigOf(t: TestContext, roads: readonly ChannelName[] = ['web
     certificateDays = async () => outside.days,
     check = async () => outside.account,
     metrics = createMetrics(),
+    backupExpected = false,
   } = {}) =>
     createWatch({
       ...{ pool, log: createLog('silent'), metrics, now: () => pipeline.now },
       channels: new Map([...channels, ['console', CONSOLE], ['sms', { ...CONSOLE, name: 'sms', check }]]),
       ...{ roads: ways, texts, locale: 'en' },
-      ...{ rules: rulesOf(limits), working: { opens: 9, closes: 21 }, lookLimitMs, onMessages: () => {} },
+      ...{ rules: rulesOf(limits), working: { opens: 9, closes: 21 }, lookLimitMs, backupExpected },
+      onMessages: () => {},
       outside: {
         host: 'hooks.test',
         certificateDays,
@@ -666,6 +681,68 @@ test('drift: what is odd in one place again and again, once for each kind; an od
     },
     says: /what we do not know \(enum\), in one place 11 times in two days/,
   });
+});
+
+test('backup: none for 36 hours, once there was a first one', async t => {
+  const rig = await createRigOf(t);
+  const { look } = rig;
+  assert.deepEqual(await look(30 * DAY), [], 'nobody has begun to make any');
+  const made = () => saveSetting(pipeline.pool, LAST_BACKUP, new Date(pipeline.now).toISOString());
+  await made();
+  pipeline.now += DAY;
+  await made();
+  await throughIts(rig, 'backup', {
+    trouble: async () => {
+      assert.deepEqual(await look(35 * HOUR), []);
+      pipeline.now += HOUR;
+    },
+    relief: made,
+    says: /The last backup was made 36 hours ago \(limit 36\)/,
+  });
+});
+
+test('backup: expected though none was made, the database is as old as its schema', async t => {
+  const { watch } = await createRigOf(t);
+  const one = watch({ backupExpected: true });
+  const open = async () => {
+    await one.runOnce();
+    return (await listAlerts(pipeline.pool)).filter(({ kind }) => kind === 'backup');
+  };
+  pipeline.now = Date.now() + 35 * HOUR;
+  assert.deepEqual(await open(), []);
+  pipeline.now += 2 * HOUR;
+  const [raised] = await open();
+  assert.equal(raised?.label, 'never');
+});
+
+test('backup: doctor has a line, and its age is a metric', async t => {
+  await createRigOf(t);
+  const metrics = createMetrics();
+  watchBackup(
+    metrics,
+    async () => (await readLastBackup(pipeline.pool)).last,
+    () => pipeline.now,
+  );
+  const age = async () =>
+    Number(/^otklik_backup_age_seconds (.*)$/m.exec(await metrics.registry.metrics())?.[1]);
+  const says = async (setting: Record<string, string> = {}) => {
+    const config = readConfig(setting);
+    const [finding, ...more] = await backupFindings(pipeline.pool, config, pipeline.now);
+    assert.deepEqual(more, []);
+    return `${finding?.state} ${finding?.says}`;
+  };
+  pipeline.now = Date.now() + 40 * HOUR;
+  assert.ok(Number.isNaN(await age()), 'none was made');
+  assert.match(await says(), /^note none was made: /);
+  assert.match(await says({ ALERT_BACKUP_HOURS: '24' }), /^fault none was made: .*#alert-backup$/);
+  await saveSetting(pipeline.pool, LAST_BACKUP, new Date(pipeline.now - 30 * HOUR).toISOString());
+  assert.equal(await age(), 30 * 3_600);
+  assert.equal(await says(), 'ok the last one was made 30 h ago');
+  assert.match(
+    await says({ ALERT_BACKUP_HOURS: '24' }),
+    /^fault the last one was made 30 h ago.*#alert-backup$/,
+  );
+  assert.equal(await says({ ALERT_BACKUP_HOURS: '0' }), 'ok the last one was made 30 h ago');
 });
 
 test('database: told and resolved without it, first by the one that watched', async t => {
