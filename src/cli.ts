@@ -4,9 +4,10 @@
  * A command's code is loaded when it runs: all of it at every start took 1.3 s of a processor, `--help` included.
  */
 
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { CHANNEL_NAMES } from './channels/channel.ts';
 import type { CommandFunction } from './commands/run.ts';
+import { MUTABLE_KINDS } from './domain/alert.ts';
 import { nearestOf } from './domain/nearest.ts';
 import { EVENT_STATES, MESSAGE_STATES } from './domain/states.ts';
 import { surviveOutput } from './output.ts';
@@ -24,6 +25,7 @@ const program = new Command('otklik')
   });
 
 const json = () => new Option('--json', 'print JSON');
+const mutable = () => new Argument('<kind>', 'the kind of alert, as the list has it').choices(MUTABLE_KINDS);
 const invitedTo = () =>
   new Option('--channel <channel>', 'the messenger; where one is set up, that').choices([
     'telegram',
@@ -558,6 +560,21 @@ listing(alerts)
   .addOption(json())
   .action(run(() => import('./commands/alerts.ts').then(module => module.alertsList)));
 alerts
+  .command('mute')
+  .description('keep one kind of alert quiet for a time, of one subject or of all; that it is over is told')
+  .addArgument(mutable())
+  .argument('[subject]', 'what it is of, as the list has it: a company’s id, a channel, a cause')
+  .addOption(new Option('--for <time>', 'for how long, e.g. 14d').argParser(duration).makeOptionMandatory())
+  .addOption(json())
+  .action(run(() => import('./commands/alerts.ts').then(module => module.alertsMute)));
+alerts
+  .command('unmute')
+  .description('let it be told again, at once if it is still wrong')
+  .addArgument(mutable())
+  .argument('[subject]', 'the same as of mute')
+  .addOption(json())
+  .action(run(() => import('./commands/alerts.ts').then(module => module.alertsUnmute)));
+alerts
   .command('test')
   .description('send a test along every road to the operator, and say what happened')
   .addOption(json())
@@ -639,11 +656,11 @@ function run(load: () => Promise<CommandFunction>): (...args: unknown[]) => Prom
   };
 }
 
-/** `500ms`, `60s`, `5m`, `0`: to milliseconds. */
+/** `500ms`, `60s`, `5m`, `14d`, `0`: to milliseconds. */
 function duration(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  if (!match) throw new InvalidArgumentError('Write it like 500ms, 60s, 5m or 1h.');
-  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1_000;
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
+  if (!match) throw new InvalidArgumentError('Write it like 500ms, 60s, 5m, 1h or 14d.');
+  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] ?? 's'] ?? 1_000;
   return Math.round(Number(match[1]) * unit);
 }
 

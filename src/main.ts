@@ -124,7 +124,7 @@ async function startOn(
     ? createReceiving(config, { ...{ log, metrics, opened, access, tracing }, wake: loops.wake })
     : undefined;
   watchDepths(metrics, () => soon(readDepths(pool)));
-  watchAlerts(metrics, () => soon(countRaised(pool)));
+  watchAlerts(metrics, () => soon(countRaised(pool, now())));
   watchBackup(metrics, () => soon(readLastBackup(pool).then(({ last }) => last)), now);
   watchSweeps(metrics, () => soon(readSweepDepths(pool)));
   watchBudget(metrics, () => soon(readBudget(pool)), now);

@@ -1,6 +1,6 @@
 /** Prometheus metrics. Labels are closed sets: nothing that a sender chooses becomes a label. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { ALERT_KINDS, type AlertKind } from './domain/alert.ts';
+import { type AlertKind, MUTABLE_KINDS } from './domain/alert.ts';
 import type { EpochMs } from './domain/time.ts';
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -307,13 +307,14 @@ export function watchAlerts(
   read: () => Promise<ReadonlyMap<AlertKind, number> | undefined>,
 ): void {
   const { gauges } = gaugesOf(metrics, read);
-  const kinds = ALERT_KINDS.filter(kind => kind !== 'database');
   gauges(
     'alerts_open',
-    'Alerts of the built-in watch that are open; left out while no process with the role upkeep looks',
+    'Alerts of the built-in watch that are open and not muted; left out while no process with the role upkeep looks',
     'kind',
     counts =>
-      counts === undefined ? {} : Object.fromEntries(kinds.map(kind => [kind, counts.get(kind) ?? 0])),
+      counts === undefined
+        ? {}
+        : Object.fromEntries(MUTABLE_KINDS.map(kind => [kind, counts.get(kind) ?? 0])),
   );
 }
 

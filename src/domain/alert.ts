@@ -119,26 +119,54 @@ function lasting(limit: number, forMs: number): Rule {
   return { limit, worse: value => value > 0, better: value => value === 0, forMs };
 }
 
-/**
- * What is open after looking at these readings, and what there is to tell. `unheard`: the moments of telling (`toldAt`)
- * of which nobody has heard, since no road took the message.
- */
+/** A kind that is kept quiet for a time, of one subject or, with null, of all. */
+export type Mute = { readonly kind: AlertKind; readonly subject: string | null; readonly until: EpochMs };
+
+/** All but that of the database, which is known and told without it, and so without what it keeps of mutes. */
+export const MUTABLE_KINDS = ALERT_KINDS.filter(kind => kind !== 'database');
+
+/** Until when it is muted; undefined: it is not. */
+export function mutedUntil(
+  mutes: readonly Mute[],
+  { kind, subject }: AlertKey,
+  now: EpochMs,
+): EpochMs | undefined {
+  const ends = mutes
+    .filter(mute => mute.kind === kind && (mute.subject === null || mute.subject === subject))
+    .map(({ until }) => until);
+  const last = Math.max(...ends);
+  return last > now ? last : undefined;
+}
+
+/** What is known beside the numbers. */
+export type Circumstances = {
+  /** The moments of telling (`toldAt`) of which nobody has heard, since no road took the message. */
+  readonly unheard?: ReadonlySet<EpochMs>;
+  /** A muted alert is neither raised nor told again, so that what is wrong still when that is over is told then; its end is. */
+  readonly muted?: (key: AlertKey) => boolean;
+};
+
+/** What is open after looking at these readings, and what there is to tell. */
 export function assess(
   rules: Rules,
   states: readonly AlertState[],
   readings: readonly Reading[],
   now: EpochMs,
-  unheard: ReadonlySet<EpochMs> = new Set(),
+  { unheard = new Set(), muted = () => false }: Circumstances = {},
 ): { readonly open: readonly AlertState[]; readonly bulletin: Bulletin } {
   const known = new Map(states.map(state => [keyOf(state), state]));
   const read = new Map(readings.map(reading => [keyOf(reading), reading]));
   const open: AlertState[] = [];
   const told: Record<keyof Bulletin, Told[]> = { raised: [], lasting: [], resolved: [] };
   for (const key of new Set([...known.keys(), ...read.keys()])) {
-    const { kind } = known.get(key) ?? read.get(key) ?? {};
-    const rule = kind && rules.get(kind);
-    if (rule === undefined) continue;
-    const { next, tell } = advance(rule, known.get(key), read.get(key), { now, unheard });
+    const alert = known.get(key) ?? read.get(key);
+    const rule = alert && rules.get(alert.kind);
+    if (alert === undefined || rule === undefined) continue;
+    const { next, tell } = advance(rule, known.get(key), read.get(key), {
+      now,
+      unheard,
+      quiet: muted(alert),
+    });
     const state = next ?? known.get(key);
     if (tell !== undefined && state !== undefined) told[tell].push({ ...state, limit: rule.limit });
     if (next !== undefined) open.push(next);
@@ -161,7 +189,11 @@ function advance(
   rule: Rule,
   state: AlertState | undefined,
   reading: Reading | undefined,
-  { now, unheard }: { readonly now: EpochMs; readonly unheard: ReadonlySet<EpochMs> },
+  {
+    now,
+    unheard,
+    quiet,
+  }: { readonly now: EpochMs; readonly unheard: ReadonlySet<EpochMs>; readonly quiet: boolean },
 ): Step {
   const value = reading === undefined ? undefined : reading.value;
   const worse = typeof value === 'number' && rule.worse(value);
@@ -169,12 +201,13 @@ function advance(
     if (value === null && state !== undefined) return { next: state };
     if (!worse || reading === undefined) return { next: undefined };
     const suspected = refresh(state ?? suspect(reading, now), reading);
-    if (now - suspected.since < rule.forMs) return { next: suspected };
+    if (quiet || now - suspected.since < rule.forMs) return { next: suspected };
     return { next: { ...suspected, raisedAt: now, toldAt: now }, tell: 'raised' };
   }
   const current = worse && reading !== undefined ? refresh(state, reading) : state;
   const better = value === undefined || (value !== null && rule.better(value));
   if (!better) {
+    if (quiet) return { next: { ...current, betterSince: null } };
     const afterMs = state.toldAt !== null && unheard.has(state.toldAt) ? UNHEARD_MS : REMIND_MS;
     return remind({ ...current, betterSince: null }, now, afterMs);
   }

@@ -3,7 +3,7 @@
  *
  * Moments come from the caller's clock, the lease from the database's.
  */
-import type { AlertKind, AlertState } from '../domain/alert.ts';
+import type { AlertKind, AlertState, Mute } from '../domain/alert.ts';
 import type {
   BackupNumbers,
   CompanyNumbers,
@@ -16,7 +16,7 @@ import type {
 import type { EpochMs } from '../domain/time.ts';
 import { int4Array } from './binary.ts';
 import type { Db } from './pool.ts';
-import { LAST_BACKUP } from './settings.ts';
+import { LAST_BACKUP, saveSetting } from './settings.ts';
 
 const at = (moment: EpochMs | null) => (moment === null ? null : new Date(moment).toISOString());
 
@@ -56,15 +56,50 @@ export async function readLastBackup(db: Db): Promise<BackupNumbers> {
   return row;
 }
 
-/** How many are raised of each kind that has any; undefined: nobody looks, so nobody knows. */
-export async function countRaised(db: Db): Promise<ReadonlyMap<AlertKind, number> | undefined> {
+/** How many are raised of each kind that has any, but for those that are muted; undefined: nobody looks, so nobody knows. */
+export async function countRaised(db: Db, now: EpochMs): Promise<ReadonlyMap<AlertKind, number> | undefined> {
   const { rows } = await db.query<{ kind: AlertKind | null; count: number | null }>(
     `SELECT a.kind, a.count FROM alert_watch w
-     LEFT JOIN (SELECT kind, count(*)::int AS count FROM alerts WHERE raised_at IS NOT NULL GROUP BY kind) a ON true
+     LEFT JOIN (
+       SELECT kind, count(*)::int AS count FROM alerts r
+       WHERE raised_at IS NOT NULL AND NOT EXISTS (SELECT FROM settings s
+         WHERE s.key IN ('alert_mute:' || r.kind, 'alert_mute:' || r.kind || ':' || r.subject)
+           AND s.value COLLATE "C" > $1)
+       GROUP BY kind) a ON true
      WHERE w.leased_until >= now()`,
+    [at(now)],
   );
   if (rows.length === 0) return undefined;
   return new Map(rows.flatMap(({ kind, count }) => (kind === null ? [] : [[kind, count ?? 0] as const])));
+}
+
+/** By kind, as settings: there are few. Their moments are compared as texts, so they are all in the one form of `at`. */
+export async function readMutes(db: Db): Promise<Mute[]> {
+  const { rows } = await db.query<{ kind: AlertKind; subject: string | null; until: string }>(
+    `SELECT split_part(key, ':', 2) AS kind, substring(key FROM '^alert_mute:[^:]*:(.*)$') AS subject, value AS until
+     FROM settings WHERE key LIKE 'alert\\_mute:%' ORDER BY key COLLATE "C"`,
+  );
+  return rows.map(({ until, ...mute }) => ({ ...mute, until: Date.parse(until) }));
+}
+
+export async function saveMute(db: Db, { kind, subject, until }: Mute): Promise<void> {
+  await saveSetting(db, muteKey(kind, subject), new Date(until).toISOString());
+}
+
+/** False: there is none. */
+export async function removeMute(db: Db, { kind, subject }: Omit<Mute, 'until'>): Promise<boolean> {
+  const { rowCount } = await db.query('DELETE FROM settings WHERE key = $1', [muteKey(kind, subject)]);
+  return rowCount === 1;
+}
+
+export async function forgetMutes(db: Db, until: EpochMs): Promise<void> {
+  await db.query(`DELETE FROM settings WHERE key LIKE 'alert\\_mute:%' AND value COLLATE "C" <= $1`, [
+    at(until),
+  ]);
+}
+
+function muteKey(kind: AlertKind, subject: string | null): string {
+  return `alert_mute:${kind}${subject === null ? '' : `:${subject}`}`;
 }
 
 /** Replaces what is open by this. */

@@ -11,10 +11,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelName, Roads } from '../channels/channel.ts';
 import {
+  type AlertKey,
   type AlertState,
   assess,
   type Bulletin,
   isEmpty,
+  mutedUntil,
   type Reading,
   type Rules,
 } from '../domain/alert.ts';
@@ -38,6 +40,7 @@ import { type Log, PlainError } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import {
   addRejects,
+  forgetMutes,
   forgetRejects,
   insertAlertMessages,
   leaveWatch,
@@ -46,6 +49,7 @@ import {
   readCompanyNumbers,
   readDriftNumbers,
   readLastBackup,
+  readMutes,
   readProviderNumbers,
   readRejects,
   readRoadNumbers,
@@ -159,12 +163,18 @@ export function createWatch(deps: AlertDeps): Watch {
     const at = now();
     // A disk that takes no new page may take the lease and not the receivers' counts; nor this row then, and that is told.
     await addRejects(db, [{ cause: 'store_down', count: 0 }], at);
-    const [states, readings] = await Promise.all([listAlerts(db), readAll(db, deps, at)]);
+    const [states, mutes, readings] = await Promise.all([
+      listAlerts(db),
+      readMutes(db),
+      readAll(db, deps, at),
+    ]);
     const told = states.flatMap(({ toldAt }) => (toldAt === null ? [] : [toldAt]));
     const unheard = told.length === 0 ? new Set<EpochMs>() : await readUnheard(db, told);
-    const { open, bulletin } = assess(rules, states, [...outside, ...readings], at, unheard);
+    const muted = (key: AlertKey) => mutedUntil(mutes, key, at) !== undefined;
+    const { open, bulletin } = assess(rules, states, [...outside, ...readings], at, { unheard, muted });
     await saveAlerts(db, open);
     await forgetRejects(db, at - REJECTS_KEPT_MS);
+    if (mutes.some(({ until }) => until <= at)) await forgetMutes(db, at);
     if (isEmpty(bulletin) || deps.roads.size === 0) return bulletin;
     const { subject, text } = deps.texts.render(deps.locale, bulletin, at);
     const messages = [...deps.roads.keys()].map(channel => ({ id: newId(), channel, subject, body: text }));

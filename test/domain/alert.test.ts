@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   ALERT_KINDS,
+  type AlertKey,
   type AlertState,
   assess,
   type Bulletin,
@@ -36,11 +37,11 @@ const OFF: Limits = {
 };
 
 /** Looks again and again, as the watch does; returns what was told, as `raised 120`. */
-function watcher(limits: Partial<Limits>) {
+function watcher(limits: Partial<Limits>, muted: (key: AlertKey) => boolean = () => false) {
   const rules = rulesOf({ ...OFF, ...limits });
   let states: readonly AlertState[] = [];
   return (now: number, ...readings: Reading[]): string[] => {
-    const { open, bulletin } = assess(rules, states, readings, now);
+    const { open, bulletin } = assess(rules, states, readings, now, { muted });
     states = open;
     return (['raised', 'lasting', 'resolved'] as const).flatMap(sort =>
       bulletin[sort].map(({ kind, subject, value }) => `${sort} ${kind} ${subject} ${value}`),
@@ -86,6 +87,33 @@ test('what must last is only suspected until it has, and a number that is not kn
   assert.deepEqual(look(2 * HOUR, api(null)), []);
   assert.deepEqual(look(3 * HOUR), []);
   assert.deepEqual(look(4 * HOUR), ['resolved api 7 1']);
+});
+
+test('one that is muted is neither raised nor told again; its end is told, and after the mute it goes on', () => {
+  let until = 0;
+  let now = 0;
+  const look = watcher({ backlog: 100 }, ({ subject }) => subject === 'inbox' && now < until);
+  const at = (moment: number, ...readings: Reading[]) => {
+    now = moment;
+    return look(moment, ...readings);
+  };
+  const other: Reading = { kind: 'backlog', subject: 'outbox', value: 200 };
+  until = 3 * DAY;
+  assert.deepEqual(at(0, backlog(500), other), ['raised backlog outbox 200'], 'another subject is not');
+  assert.deepEqual(at(2 * DAY, backlog(500)), []);
+  assert.deepEqual(at(2 * DAY + HOUR), ['resolved backlog outbox 200']);
+  assert.deepEqual(at(2 * DAY + 2 * HOUR, backlog(500)), []);
+  assert.deepEqual(
+    at(3 * DAY, backlog(500)),
+    ['raised backlog inbox 500'],
+    'it is over and that is still wrong',
+  );
+  until = 30 * DAY;
+  assert.deepEqual(at(20 * DAY, backlog(600)), []);
+  assert.deepEqual(at(30 * DAY, backlog(600)), ['lasting backlog inbox 600']);
+  until = 60 * DAY;
+  assert.deepEqual(at(40 * DAY, backlog(0)), []);
+  assert.deepEqual(at(41 * DAY, backlog(0)), ['resolved backlog inbox 600']);
 });
 
 test('0 switches an alert off, one that is open too', () => {

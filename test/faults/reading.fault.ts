@@ -160,7 +160,7 @@ test('wrong values are refused in the words that were typed, and change nothing'
   ]);
   const says = [
     /'--source <source>'.*Allowed choices are webhook, poll, both/,
-    /'--sweep <time>'.*Write it like 500ms, 60s, 5m or 1h/,
+    /'--sweep <time>'.*Write it like 500ms, 60s, 5m, 1h or 14d/,
     /--user-token-stdin: must be the token alone, without blanks/,
     /--user-token-stdin: must be the token alone, without blanks/,
   ];

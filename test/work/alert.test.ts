@@ -14,7 +14,15 @@ import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { newId } from '../../src/ids.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics, type Metrics, watchAlerts, watchBackup } from '../../src/metrics.ts';
-import { addRejects, countRaised, listAlerts, readLastBackup, takeWatch } from '../../src/store/alerts.ts';
+import {
+  addRejects,
+  countRaised,
+  listAlerts,
+  readLastBackup,
+  readMutes,
+  saveMute,
+  takeWatch,
+} from '../../src/store/alerts.ts';
 import { addCounts, NO_COUNTS } from '../../src/store/coverage.ts';
 import { addDrift } from '../../src/store/drift.ts';
 import { insertTestMessage } from '../../src/store/messages.ts';
@@ -67,7 +75,7 @@ const EMPTY = [
   ...['company_hours', 'sweeps', 'rereads', 'drift', 'companies'],
 ]
   .map(table => `DELETE FROM ${table};`)
-  .concat(`DELETE FROM settings WHERE key = '${LAST_BACKUP}';`)
+  .concat(`DELETE FROM settings WHERE key = '${LAST_BACKUP}' OR key LIKE 'alert_mute:%';`)
   .join('');
 let pipeline: Pipeline;
 before(async () => {
@@ -1030,7 +1038,7 @@ async function cuttable(t: TestContext, url: string) {
 test('how many alerts of each kind are open is a metric, while somebody looks', async t => {
   const { look, outside, watch } = await createRigOf(t);
   const metrics = createMetrics();
-  watchAlerts(metrics, () => countRaised(pipeline.pool));
+  watchAlerts(metrics, () => countRaised(pipeline.pool, pipeline.now));
   const shown = async () =>
     (await metrics.registry.metrics())
       .split('\n')
@@ -1055,4 +1063,37 @@ test('how many alerts of each kind are open is a metric, while somebody looks', 
   assert.deepEqual(await shown(), [], 'what nobody looks at any more is not known');
   await watch().runOnce();
   assert.deepEqual(await shown(), expected({ refused: 2, disk: 1 }));
+});
+
+test('a muted alert is kept quiet until its time, of its subject or of all, and does not count as open', async t => {
+  const { look } = await createRigOf(t);
+  const raised = async () => Object.fromEntries((await countRaised(pipeline.pool, pipeline.now)) ?? []);
+  const refuse = () =>
+    addRejects(
+      pipeline.pool,
+      ['unreadable', 'company_rate'].map(cause => ({ cause, count: 5 })),
+      pipeline.now,
+    );
+  const mute = (key: { kind: AlertKind; subject: string | null }, forMs: number) =>
+    saveMute(pipeline.pool, { ...key, until: pipeline.now + forMs });
+  await mute({ kind: 'refused', subject: 'unreadable' }, HOUR);
+  await refuse();
+  const [told = '', ...more] = await look(0);
+  assert.match(told, /because of company_rate/);
+  assert.doesNotMatch(told, /unreadable/);
+  assert.deepEqual(more, []);
+  assert.deepEqual(await raised(), { refused: 1 });
+  await mute({ kind: 'refused', subject: null }, 3 * DAY);
+  assert.deepEqual(await raised(), {}, 'raised before, and muted since');
+  await pipeline.pool.query("UPDATE rejects SET minute = 'infinity'");
+  assert.deepEqual(await look(2 * DAY), []);
+  assert.deepEqual(
+    (await readMutes(pipeline.pool)).map(({ subject }) => subject),
+    [null],
+    'what is over is forgotten',
+  );
+  const [after = ''] = await look(DAY);
+  assert.match(after, /🔴 .*unreadable/);
+  assert.match(after, /🟠 for 72 h 0 min: .*company_rate/);
+  assert.deepEqual(await raised(), { refused: 2 });
 });
