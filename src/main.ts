@@ -10,7 +10,7 @@ import { channelsConfig } from './configured-channels.ts';
 import { publicRoot, textsUrl } from './configured-urls.ts';
 import { createTexts } from './domain/text.ts';
 import { createAdmin } from './http/admin.ts';
-import { closeServer } from './http/problem.ts';
+import { closeServer } from './http/close.ts';
 import { type Log, PlainError } from './log.ts';
 import { createLoops } from './loops.ts';
 import {

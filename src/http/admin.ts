@@ -7,6 +7,7 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { inTime, troubleOf } from '../store/pool.ts';
 import { ROUTES, refusalOf } from './api.ts';
+import { closeAfterReading } from './close.ts';
 import { createLimit } from './guard.ts';
 import { describeApi } from './openapi.ts';
 import { FAILED, NOT_FOUND, type Problem, refuseAsProblems, sendProblem, useProblems } from './problem.ts';
@@ -38,6 +39,7 @@ export function createAdmin(deps: AdminDeps): FastifyInstance {
     genReqId: newId,
     ...refuseAsProblems(() => {}),
   });
+  closeAfterReading(app);
   // JSON only: the other parser that Fastify brings would hand a text to handlers that expect an object.
   app.removeContentTypeParser('text/plain');
   useProblems(app, {

@@ -163,18 +163,6 @@ const HEAD_REFUSALS: Record<string, Known> = {
   HPE_HEADER_OVERFLOW: HEAD_TOO_LARGE,
 };
 
-/** Closes a server: what is under way is answered, and a connection is closed as soon as it is idle. */
-export async function closeServer(app: FastifyInstance): Promise<void> {
-  const sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS);
-  try {
-    await app.close();
-  } finally {
-    clearInterval(sweep);
-  }
-}
-
-const IDLE_SWEEP_MS = 50;
-
 /** What Fastify refuses by itself, by its error code. */
 const REFUSALS: Record<string, Known> = {
   FST_ERR_CTP_BODY_TOO_LARGE: { cause: 'too_large', problem: TOO_LARGE },

@@ -14,6 +14,7 @@ import type { NewEvent } from '../store/inbox.ts';
 import { troubleOf } from '../store/pool.ts';
 import { type Tracing, traceIdOf } from '../tracing.ts';
 import { type AnswerRoute, addAnswerRoutes } from './answer.ts';
+import { closeAfterReading } from './close.ts';
 import { addConnectRoute, type ConnectRoute } from './connect.ts';
 import {
   createGuard,
@@ -116,6 +117,7 @@ export function createReceiver(deps: ReceiverDeps): FastifyInstance {
       return refusal;
     },
   });
+  closeAfterReading(app);
   acceptOnlyPlainJson(app, deps);
   addRoutes(app, deps, trust);
   if (deps.answers !== undefined) addAnswerRoutes(app, deps, deps.answers);
