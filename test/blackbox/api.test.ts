@@ -121,7 +121,7 @@ const bodies: Record<string, unknown> = {
   'POST /messages/resend': { state: 'failed', company: 70_001 },
 };
 
-describe('the API', { concurrency: true }, () => {
+describe('the API', { concurrency: 8 }, () => {
   test('is answered in time where the database is not, and what was asked for may be done all the same', async () => {
     const { companyId } = await house.company();
     const holder = await house.pool.connect();

@@ -92,7 +92,7 @@ async function play(company: Company, events: readonly unknown[]): Promise<Told[
   return house.heard(company);
 }
 
-describe('the spine', { concurrency: true }, () => {
+describe('the spine', { concurrency: 3 }, () => {
   test('the inbox has the columns that were asked for', async () => {
     const { rows } = await house.pool.query<{
       name: string;
@@ -134,7 +134,7 @@ describe('the spine', { concurrency: true }, () => {
     assert.ok(definitions.some(text => text.includes('UNIQUE') && text.endsWith('(id)')));
   });
 
-  describe('a new booking', { concurrency: true }, () => {
+  describe('a new booking', { concurrency: 4 }, () => {
     test('becomes one message with the right words to the right person', async () => {
       const company = await house.company();
       const date = wallClock(9, '14:30:00');
@@ -269,7 +269,7 @@ describe('the spine', { concurrency: true }, () => {
     });
   });
 
-  describe('a change', { concurrency: true }, () => {
+  describe('a change', { concurrency: 4 }, () => {
     test('of the hour is told once, though its webhook comes four times', async () => {
       const company = await house.company();
       const moved = wallClock(8, '16:00:00');
@@ -441,7 +441,7 @@ describe('the spine', { concurrency: true }, () => {
     });
   });
 
-  describe('a cancellation', { concurrency: true }, () => {
+  describe('a cancellation', { concurrency: 4 }, () => {
     const deletes: Record<string, (company: Company) => unknown> = {
       'with the whole booking': ({ companyId }) => record(companyId, 1, 'delete', { deleted: true }, 5),
       'without a phone': ({ companyId }) =>
@@ -510,7 +510,7 @@ describe('the spine', { concurrency: true }, () => {
     });
   });
 
-  describe('silence', { concurrency: true }, () => {
+  describe('silence', { concurrency: 4 }, () => {
     const longAgo = { create_date: instant(-90 * 86_400) };
 
     test('is kept on an old booking first seen by an update, and its next change is told', async () => {
@@ -592,7 +592,7 @@ describe('the spine', { concurrency: true }, () => {
     });
   });
 
-  describe('what else a salon tells of', { concurrency: true }, () => {
+  describe('what else a salon tells of', { concurrency: 4 }, () => {
     const others: Record<string, Data | readonly never[]> = {
       client: client(50, {
         sms_not: 0,
@@ -849,7 +849,7 @@ describe('the spine', { concurrency: true }, () => {
     });
   });
 
-  describe('when something goes wrong', { concurrency: true }, () => {
+  describe('when something goes wrong', { concurrency: 4 }, () => {
     test('an event put back is processed again without any new effect', async () => {
       const company = await house.company();
       const moved = wallClock(8, '16:00:00');
@@ -985,7 +985,7 @@ describe('the spine', { concurrency: true }, () => {
   });
 });
 
-describe('the real bodies of other people’s salons', { concurrency: true }, async () => {
+describe('the real bodies of other people’s salons', { concurrency: 3 }, async () => {
   const names = await readdir(SAMPLES, { recursive: true }).catch(() => undefined);
   const skip = names ? false : 'the folder is not there';
   const envelope = z.object({ company_id: z.number(), resource: z.string(), resource_id: z.number() });

@@ -150,7 +150,7 @@ const unreadable: Record<string, string | Buffer> = {
 };
 
 describe('the receiver', { concurrency: 3 }, () => {
-  describe('a good event', { concurrency: true }, () => {
+  describe('a good event', { concurrency: 8 }, () => {
     test('is in the table for any other connection by the time it is acknowledged', async t => {
       const company = await house.company();
       const other = new pg.Client(house.databaseUrl);
@@ -244,7 +244,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('the key of a URL', { concurrency: true }, () => {
+  describe('the key of a URL', { concurrency: 8 }, () => {
     // Whoever asks with unknown keys is soon refused for a while, so these have a service of their own.
     let service: Service;
     before(async () => {
@@ -432,7 +432,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('a body that is not accepted', { concurrency: true }, () => {
+  describe('a body that is not accepted', { concurrency: 8 }, () => {
     test('is refused with 413 when it is too large, whether its length is said or found out', async () => {
       const company = await house.company();
       const path = new URL(company.url).pathname;
@@ -568,7 +568,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('an unusual body that is an event', { concurrency: true }, () => {
+  describe('an unusual body that is an event', { concurrency: 8 }, () => {
     const raw = (company: Company, id: number, extra: string) =>
       JSON.stringify(record(company.companyId, id, 'create')).replace('"comment":""', extra);
     const unusual: Record<string, string> = {
@@ -721,7 +721,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('a signature', { concurrency: true }, () => {
+  describe('a signature', { concurrency: 8 }, () => {
     const now = () => Math.floor(Date.now() / 1000);
     const signed = (secret: string, body: string | Buffer, time: string | number = now()) =>
       `t=${time},v1=${createHmac('sha256', secret).update(`${time}.`).update(body).digest('hex')}`;
@@ -887,7 +887,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('a connection', { concurrency: true }, () => {
+  describe('a connection', { concurrency: 8 }, () => {
     const headOf = (company: Company) =>
       `POST ${new URL(company.url).pathname} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n`;
 
@@ -1001,7 +1001,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('one port', { concurrency: true }, () => {
+  describe('one port', { concurrency: 8 }, () => {
     test('is shared by receivers that are told so, and a stop of one of them leaves the other', async t => {
       const shared = { PUBLIC_PORT_SHARED: 'true' };
       const first = await receiver(house.databaseUrl, shared);
@@ -1035,7 +1035,7 @@ describe('the receiver', { concurrency: 3 }, () => {
     });
   });
 
-  describe('too many', { concurrency: true }, () => {
+  describe('too many', { concurrency: 8 }, () => {
     let second: Service;
     before(async () => {
       second = await receiver(house.databaseUrl, { RATE_PER_COMPANY: '1' });

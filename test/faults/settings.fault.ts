@@ -51,7 +51,7 @@ function smsOf(text: string): number {
   return length <= 70 ? 1 : Math.ceil(length / 67);
 }
 
-describe('a salon’s settings', { concurrency: true }, () => {
+describe('a salon’s settings', { concurrency: 4 }, () => {
   test('policy: shown, set, set again by the other way, and a change in between is not overwritten', async () => {
     const own = await house.company();
     const path = `/companies/${own.companyId}/policy`;
