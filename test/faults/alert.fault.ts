@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { z } from 'zod';
-import type { Limits } from '../../src/domain/alert.ts';
 import { rulesOf } from '../../src/domain/alert.ts';
 import { createAlertTexts } from '../../src/domain/alert-text.ts';
 import { createLog } from '../../src/log.ts';
@@ -17,25 +16,12 @@ import { createPool } from '../../src/store/pool.ts';
 import { loadTemplates } from '../../src/templates.ts';
 import { createWatch } from '../../src/work/alert.ts';
 import { WEBHOOK_SECRET, WELL_KNOWN } from '../channels/counterparts.ts';
+import { LIMITS } from '../support/alert-limits.ts';
 import { until } from '../support/until.ts';
 
 const HOLDER = join(import.meta.dirname, '../support/holder.ts');
 const MINUTE = 60_000;
 const PATIENCE_MS = 60_000;
-const LIMITS: Limits = {
-  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{
-    certificate: 14,
-    api: 15,
-    disk: 10,
-    database: 60,
-    provider: 50,
-    account: 60,
-    drift: 10,
-    refused: 5,
-    backup: 36,
-  },
-};
 
 test('a database that is killed is told of without it, by every road, and when it is back', async t => {
   const dataDir = await mkdtemp(join(tmpdir(), 'otklik-fault-'));

@@ -36,6 +36,7 @@ import { readCertificateDays, readFreePercent } from '../../src/work/outside.ts'
 import { createRejectCounter } from '../../src/work/rejects.ts';
 import { type Counterpart, httpServer, WEBHOOK_SECRET, WELL_KNOWN } from '../channels/counterparts.ts';
 import { createRig } from '../http/marketplace-rig.ts';
+import { LIMITS } from '../support/alert-limits.ts';
 import { LATER, SOONER, SOONER_ENDS } from '../support/certificates.ts';
 import { freePort } from '../support/ports.ts';
 import { createPipeline, type Pipeline, recordBody, unpaced } from './pipeline.ts';
@@ -46,20 +47,6 @@ const DAY = 24 * HOUR;
 /** A Tuesday, noon in Almaty. */
 const NOON = Date.parse('2026-11-24T07:00:00Z');
 const COMPANY = 1;
-const LIMITS: Limits = {
-  ...{ silent: 12, backlog: 120, dead_letters: 1, missed: 10, rejects: 100, marketplace: 5, unkept: 5 },
-  ...{
-    certificate: 14,
-    api: 15,
-    disk: 10,
-    database: 60,
-    provider: 50,
-    account: 60,
-    drift: 10,
-    refused: 5,
-    backup: 36,
-  },
-};
 /** One database for all of them, emptied: a clone each took a third of the time. */
 const EMPTY = [
   ...[

@@ -21,6 +21,19 @@ beforeEach(async () => {
 });
 afterEach(() => pipeline.close());
 
+/** A channel that says that it was given a message, and waits for what to answer. */
+function heldChannel() {
+  const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
+  const channel: Channel = {
+    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
+    send() {
+      left.resolve();
+      return outcome.promise;
+    },
+  };
+  return { channel, left, outcome };
+}
+
 async function receive(...bodies: string[]): Promise<void> {
   await pipeline.receive(
     1,
@@ -53,14 +66,7 @@ test('a refused connection is tried again after a pause, and told once', async (
 });
 
 test('a process takes no message for lost that it is sending itself, however long the lease has passed', async () => {
-  const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
-  const channel: Channel = {
-    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
-    send() {
-      left.resolve();
-      return outcome.promise;
-    },
-  };
+  const { channel, left, outcome } = heldChannel();
   await receive(recordBody());
   const { dispatcher } = pipeline.another({ channel });
   const sending = dispatcher.drain();
@@ -73,14 +79,7 @@ test('a process takes no message for lost that it is sending itself, however lon
 });
 
 test('an outcome that comes when its sender was taken for gone is kept, and its receipt finds it', async () => {
-  const [left, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<SendResult>()];
-  const channel: Channel = {
-    ...{ name: 'console', traits: CONSOLE_TRAITS, idempotent: false, concurrency: 1 },
-    send() {
-      left.resolve();
-      return outcome.promise;
-    },
-  };
+  const { channel, left, outcome } = heldChannel();
   await receive(recordBody());
   const sending = pipeline.another({ channel }).dispatcher.drain();
   await left.promise;
